@@ -1,0 +1,116 @@
+//! What a store can be asked to do, and what it answers: the whole interface of the core, as values.
+
+use crate::engine::Stored;
+
+/// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
+#[derive(Debug)]
+pub enum Command {
+    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`].
+    Get {
+        /// A session token or any other key of Better Auth's.
+        key: String,
+    },
+    /// Writes a value. A session record is merged with what lies there; one that was ended stays ended.
+    Set {
+        /// As in [`Command::Get`].
+        key: String,
+        /// The value; its text is kept as it is.
+        value: String,
+        /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session record lives until its own `expiresAt`.
+        ttl: Option<f64>,
+    },
+    /// Deletes a key; ends it if it is a session.
+    Delete {
+        /// As in [`Command::Get`].
+        key: String,
+    },
+    /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`]. At most once.
+    Take {
+        /// As in [`Command::Get`].
+        key: String,
+    },
+    /// Adds 1 to a counter and answers it: [`Reply::Count`]. At most once.
+    Increment {
+        /// As in [`Command::Get`].
+        key: String,
+        /// Life in s of a counter that starts now.
+        ttl: f64,
+    },
+    /// The keys of this store, tombstones left out. Answers [`Reply::Text`], a JSON array.
+    ListKeys,
+    /// Ends every session and deletes every other key of this store.
+    Clear,
+    /// Writes a new session; one of the same token and user is replaced.
+    Create {
+        /// The session's token.
+        token: String,
+        /// The session: a JSON object with `token`, `userId` and `expiresAt`.
+        session: String,
+    },
+    /// Changes fields of a session. Answers [`Reply::Text`], the record as it is now.
+    Update {
+        /// The session's token.
+        token: String,
+        /// The fields to set: a JSON object.
+        changes: String,
+    },
+    /// The records of a user's live sessions. Answers [`Reply::Text`], a JSON array.
+    List {
+        /// Whose sessions.
+        user: String,
+    },
+    /// Ends a user's sessions. Answers [`Reply::Count`], how many were live.
+    EndAll {
+        /// Whose sessions.
+        user: String,
+        /// The token of one that stays.
+        except: Option<String>,
+    },
+    /// Removes dead entries from every user's index. Answers [`Reply::Count`], how many.
+    Cleanup,
+    /// Answers when the engine does.
+    Ping,
+}
+
+/// What a command answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// Done, or there is no such thing.
+    Nothing,
+    /// A text; read it with [`Reply::text`].
+    Text(Text),
+    /// A number.
+    Count(i64),
+}
+
+/// A text that a command answered.
+#[derive(Debug)]
+pub struct Text(Source);
+
+#[derive(Debug)]
+enum Source {
+    Stored(Stored),
+    Made(String),
+}
+
+impl Text {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Source::Stored(stored) => stored.text(),
+            Source::Made(text) => text,
+        }
+    }
+}
+
+impl From<Option<Stored>> for Reply {
+    fn from(value: Option<Stored>) -> Self {
+        value.map_or(Reply::Nothing, |stored| Reply::Text(Text(Source::Stored(stored))))
+    }
+}
+
+impl From<String> for Reply {
+    fn from(text: String) -> Self {
+        Reply::Text(Text(Source::Made(text)))
+    }
+}

@@ -1,0 +1,171 @@
+//! Where records lie: the atomic steps that the store's operations are made of, and the two places that carry them out.
+//!
+//! An engine knows keys, records with an owner and an expiry, tombstones and the per-user index. It knows nothing of
+//! Better Auth. Each method is one atomic step (on one Redis server: one command or one script), so that a caller
+//! that dies between two steps leaves no half-done one behind.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `<key_prefix><key>` | a value; a session record; or a tombstone, which hides the key from every reader |
+//! | `<user_prefix><user>` | the user's index: a sorted set of session ids, scored by expiry in ms |
+
+mod memory;
+mod redis;
+mod stored;
+
+pub(crate) use memory::MemoryEngine;
+pub(crate) use redis::RedisEngine;
+pub(crate) use stored::{Slot, Stored};
+
+use std::future::Future;
+
+use crate::error::Result;
+
+/// A session may be created by a write that is at most this far from its `createdAt`, by the engine's clock, in ms.
+/// Shorter than a tombstone's life: that is what keeps an ended session dead after its tombstone is gone.
+pub(crate) const YOUNG_MS: i64 = 120_000;
+
+/// Index entries are dropped, and an index expires, this long after the expiry they tell, in ms. Covers the time between
+/// an index step and its record step, and clocks that differ a little.
+pub(crate) const INDEX_MARGIN_MS: i64 = 60_000;
+
+/// Better Auth's own index, which this store composes from the sorted set: `active-sessions-<user>`. Where another store
+/// left a real one, the engine folds it into the sorted set.
+pub(crate) const LEGACY_INDEX: &str = "active-sessions-";
+
+/// How keys are named, and how long tombstones live.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyspace {
+    pub(crate) key_prefix: String,
+    pub(crate) user_prefix: String,
+    pub(crate) tombstone_ms: u64,
+}
+
+impl Keyspace {
+    pub(crate) fn key(&self, key: &str) -> String {
+        [&self.key_prefix, key].concat()
+    }
+
+    pub(crate) fn index(&self, user: &str) -> String {
+        [&self.user_prefix, user].concat()
+    }
+
+    pub(crate) fn legacy_index(&self, user: &str) -> String {
+        [&self.key_prefix, LEGACY_INDEX, user].concat()
+    }
+}
+
+/// Whether a put may create the record it does not find.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Create {
+    /// The session's `createdAt` in ms since the epoch: only within [`YOUNG_MS`] of it.
+    Young(i64),
+    /// The caller asked for a new session.
+    Always,
+    /// Only replace.
+    Never,
+}
+
+/// A session record on its way into the store.
+#[derive(Debug)]
+pub(crate) struct Put<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) json: &'a str,
+    /// Life of the record from now, in ms.
+    pub(crate) ttl_ms: u64,
+    /// What must lie there for the record to be replaced.
+    pub(crate) expected: Option<&'a Stored>,
+    pub(crate) create: Create,
+    /// Whether a creation answers with the user's other session ids.
+    pub(crate) list_others: bool,
+}
+
+/// What became of a put.
+#[derive(Debug, PartialEq)]
+pub(crate) enum PutOutcome {
+    Created {
+        others: Vec<String>,
+    },
+    Replaced,
+    /// There is a tombstone.
+    Refused,
+    /// There is nothing, and the session is not young by the engine's clock (ms since the epoch).
+    TooOld {
+        now: i64,
+    },
+    /// There is something else than was expected.
+    Differs(Stored),
+}
+
+/// What a prune did to one index.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Pruned {
+    /// Entries removed.
+    pub(crate) removed: u64,
+    /// Ids left alone whose record is absent: a sign-in under way, or evicted.
+    pub(crate) absent: Vec<String>,
+}
+
+/// One page of a scan over keys. The keys come without their prefix.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) keys: Vec<String>,
+    /// Where to go on; 0 when this was the last page.
+    pub(crate) cursor: u64,
+}
+
+/// Which keys a scan lists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Namespace {
+    /// Everything under `key_prefix`.
+    Keys,
+    /// The users that have an index.
+    Users,
+}
+
+/// The atomic steps.
+pub(crate) trait Engine: Send + Sync + 'static {
+    /// What lies under a key.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
+
+    /// What lies under each of the keys, in their order.
+    fn get_many(&self, keys: &[String]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
+
+    /// Writes a value that is no session record, over anything, also a tombstone.
+    fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Writes a decimal number unless a greater one lies there; the life is never shortened. Answers the number that lies there now.
+    fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Adds 1 to a counter; one that does not exist starts at 1 and gets the life. Carried out at most once.
+    fn increment(&self, key: &str, ttl_ms: u64) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Indexes and writes a session record.
+    fn put(&self, put: &Put<'_>) -> impl Future<Output = Result<PutOutcome>> + Send;
+
+    /// Indexes a record that another store wrote, if it still lies there as it was read.
+    fn adopt(&self, id: &str, user: &str, found: &Stored) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends a key: a session record or nothing becomes a tombstone and leaves its owner's index; any other value is deleted.
+    fn end(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// As [`Engine::end`], answering what lay there. Carried out at most once.
+    fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
+
+    /// Ends every session in a user's index but `except`, and answers how many were live.
+    fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<u64>> + Send;
+
+    /// The ids in a user's index whose record is there, with their records.
+    fn list(&self, user: &str) -> impl Future<Output = Result<Vec<(String, Stored)>>> + Send;
+
+    /// Removes the index entries whose session is surely dead. `claim`: ids seen absent long ago, whose absence is made
+    /// sure by a tombstone.
+    fn prune(&self, user: &str, claim: &[String]) -> impl Future<Output = Result<Pruned>> + Send;
+
+    /// Lists keys. A key may come twice; one that exists during the whole scan comes at least once.
+    fn scan(&self, namespace: Namespace, cursor: u64) -> impl Future<Output = Result<Page>> + Send;
+
+    /// Answers when the engine does.
+    fn ping(&self) -> impl Future<Output = Result<()>> + Send;
+}

@@ -1,0 +1,276 @@
+//! The embedded engine: records in this process's memory, for development, tests and the demo.
+//!
+//! The same steps as on Redis, each under one lock. Nothing is shared with other processes and nothing survives this one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{
+    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+};
+use crate::error::{Code, Error, Result};
+use crate::session::Record;
+
+/// Records in memory.
+pub(crate) struct MemoryEngine(Mutex<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    entries: HashMap<String, Entry>,
+    /// Every entry that expires, soonest first: what [`Tables::sweep`] removes.
+    expiries: BTreeSet<(i64, String)>,
+    /// User id to session id to expiry in ms since the epoch.
+    indexes: HashMap<String, HashMap<String, i64>>,
+    tombstone_ms: u64,
+}
+
+struct Entry {
+    /// `None` is a tombstone.
+    value: Option<Stored>,
+    /// In ms since the epoch; `None` is for ever.
+    expires_at: Option<i64>,
+}
+
+impl MemoryEngine {
+    /// An empty one. Keys need no prefix here.
+    pub(crate) fn new(keyspace: &Keyspace) -> Self {
+        MemoryEngine(Mutex::new(Tables { tombstone_ms: keyspace.tombstone_ms, ..Tables::default() }))
+    }
+
+    /// The tables, without what has expired by now (ms since the epoch).
+    fn now(&self) -> (MutexGuard<'_, Tables>, i64) {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        tables.sweep(now);
+        (tables, now)
+    }
+}
+
+impl Tables {
+    fn sweep(&mut self, now: i64) {
+        while let Some((expires_at, _)) = self.expiries.first()
+            && *expires_at <= now
+        {
+            let (_, key) = self.expiries.pop_first().expect("there is a first");
+            self.entries.remove(&key);
+        }
+    }
+
+    fn slot(&self, key: &str) -> Slot {
+        match self.entries.get(key) {
+            None => Slot::Absent,
+            Some(Entry { value: None, .. }) => Slot::Ended,
+            Some(Entry { value: Some(stored), .. }) => Slot::Value(stored.clone()),
+        }
+    }
+
+    fn write(&mut self, key: &str, value: Option<Stored>, expires_at: Option<i64>) {
+        self.remove(key);
+        if let Some(at) = expires_at {
+            self.expiries.insert((at, key.to_owned()));
+        }
+        self.entries.insert(key.to_owned(), Entry { value, expires_at });
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(Entry { expires_at: Some(at), .. }) = self.entries.remove(key) {
+            self.expiries.remove(&(at, key.to_owned()));
+        }
+    }
+
+    fn bury(&mut self, key: &str, now: i64) {
+        self.write(key, None, Some(later(now, self.tombstone_ms)));
+    }
+
+    /// Adds an id to an index; scores only rise.
+    fn index(&mut self, user: &str, id: &str, expires_at: i64, now: i64) {
+        let ids = self.indexes.entry(user.to_owned()).or_default();
+        ids.retain(|_, expiry| *expiry >= now - INDEX_MARGIN_MS);
+        let expiry = ids.entry(id.to_owned()).or_insert(expires_at);
+        *expiry = expires_at.max(*expiry);
+    }
+
+    fn unindex(&mut self, user: &str, ids: &[String]) {
+        if let Some(index) = self.indexes.get_mut(user) {
+            for id in ids {
+                index.remove(id);
+            }
+            if index.is_empty() {
+                self.indexes.remove(user);
+            }
+        }
+    }
+
+    /// The ids of a user, the soonest to expire first.
+    fn ids(&self, user: &str) -> Vec<String> {
+        let mut ids: Vec<_> = self.indexes.get(user).into_iter().flatten().map(|(id, at)| (*at, id.clone())).collect();
+        ids.sort();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn end(&mut self, key: &str, now: i64) -> Slot {
+        let found = self.slot(key);
+        let owner = match &found {
+            Slot::Value(stored) => Record::parse(key, stored.text()).map(|record| record.user_id),
+            Slot::Absent | Slot::Ended => None,
+        };
+        match (&found, owner) {
+            (Slot::Ended, _) => {}
+            (Slot::Absent, _) => self.bury(key, now),
+            (Slot::Value(_), None) => self.remove(key),
+            (Slot::Value(_), Some(owner)) => {
+                self.bury(key, now);
+                self.unindex(&owner, &[key.to_owned()]);
+            }
+        }
+        found
+    }
+}
+
+fn later(now: i64, ms: u64) -> i64 {
+    now.saturating_add_unsigned(ms)
+}
+
+impl Engine for MemoryEngine {
+    async fn get(&self, key: &str) -> Result<Slot> {
+        Ok(self.now().0.slot(key))
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Slot>> {
+        let (tables, _) = self.now();
+        Ok(keys.iter().map(|key| tables.slot(key)).collect())
+    }
+
+    async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
+        let (mut tables, now) = self.now();
+        tables.write(key, Some(Stored::plain(value)), ttl_ms.map(|ms| later(now, ms)));
+        Ok(())
+    }
+
+    async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
+        let (mut tables, now) = self.now();
+        let found = tables.slot(key).value();
+        let highest = found.as_ref().and_then(|v| v.text().parse().ok()).unwrap_or(value).max(value);
+        let left = if found.is_some() { tables.entries[key].expires_at } else { Some(i64::MIN) };
+        let expires_at = left.zip(ttl_ms.map(|ms| later(now, ms))).map(|(left, wanted)| left.max(wanted));
+        tables.write(key, Some(Stored::plain(&highest.to_string())), expires_at);
+        Ok(highest)
+    }
+
+    async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
+        let (mut tables, now) = self.now();
+        let (count, expires_at) = match tables.slot(key) {
+            Slot::Absent | Slot::Ended => (0, None),
+            Slot::Value(stored) => {
+                let count = stored.text().parse::<i64>();
+                let count =
+                    count.map_err(|_| Error::new(Code::Conflict, "the key holds a value that is no counter"))?;
+                (count, tables.entries[key].expires_at)
+            }
+        };
+        let expires_at = expires_at.unwrap_or_else(|| later(now, ttl_ms));
+        tables.write(key, Some(Stored::plain(&(count + 1).to_string())), Some(expires_at));
+        Ok(count + 1)
+    }
+
+    async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
+        let (mut tables, now) = self.now();
+        let created = match tables.slot(put.id) {
+            Slot::Ended => return Ok(PutOutcome::Refused),
+            Slot::Value(stored) if Some(&stored) != put.expected => return Ok(PutOutcome::Differs(stored)),
+            Slot::Value(_) => false,
+            Slot::Absent => match put.create {
+                Create::Always => true,
+                Create::Young(created_at) if (now - created_at).abs() <= YOUNG_MS => true,
+                Create::Young(_) | Create::Never => return Ok(PutOutcome::TooOld { now }),
+            },
+        };
+        let expires_at = later(now, put.ttl_ms);
+        tables.index(put.user, put.id, expires_at, now);
+        tables.write(put.id, Some(Stored::record(put.json)), Some(expires_at));
+        if !created {
+            return Ok(PutOutcome::Replaced);
+        }
+        let mut others = if put.list_others { tables.ids(put.user) } else { Vec::new() };
+        // An id whose time is past is dead, even if it stays in the index for the margin.
+        others.retain(|id| id != put.id && tables.indexes[put.user][id] > now);
+        Ok(PutOutcome::Created { others })
+    }
+
+    /// Every record here was written, and so indexed, by this store.
+    async fn adopt(&self, _id: &str, _user: &str, _found: &Stored) -> Result<()> {
+        Ok(())
+    }
+
+    async fn end(&self, key: &str) -> Result<()> {
+        let (mut tables, now) = self.now();
+        tables.end(key, now);
+        Ok(())
+    }
+
+    async fn take(&self, key: &str) -> Result<Slot> {
+        let (mut tables, now) = self.now();
+        Ok(tables.end(key, now))
+    }
+
+    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
+        let (mut tables, now) = self.now();
+        let mut ended = 0;
+        let ids: Vec<_> = tables.ids(user).into_iter().filter(|id| Some(id.as_str()) != except).collect();
+        for id in &ids {
+            let owned = match tables.slot(id) {
+                Slot::Ended => continue,
+                Slot::Absent => false,
+                Slot::Value(stored) => match Record::parse(id, stored.text()) {
+                    Some(record) if record.user_id == user => true,
+                    _ => continue,
+                },
+            };
+            tables.bury(id, now);
+            ended += u64::from(owned);
+        }
+        tables.unindex(user, &ids);
+        Ok(ended)
+    }
+
+    async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
+        let (tables, _) = self.now();
+        Ok(tables.ids(user).into_iter().filter_map(|id| tables.slot(&id).value().map(|stored| (id, stored))).collect())
+    }
+
+    async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
+        let (mut tables, now) = self.now();
+        let mut pruned = Pruned::default();
+        let mut gone = Vec::new();
+        let scores = tables.indexes.get(user).cloned().unwrap_or_default();
+        for id in tables.ids(user) {
+            match tables.slot(&id) {
+                _ if scores[&id] < now - INDEX_MARGIN_MS => gone.push(id),
+                Slot::Value(_) => {}
+                Slot::Ended => gone.push(id),
+                Slot::Absent if claim.contains(&id) => {
+                    tables.bury(&id, now);
+                    gone.push(id);
+                }
+                Slot::Absent => pruned.absent.push(id),
+            }
+        }
+        tables.unindex(user, &gone);
+        pruned.removed = gone.len() as u64;
+        Ok(pruned)
+    }
+
+    async fn scan(&self, namespace: Namespace, _cursor: u64) -> Result<Page> {
+        let (tables, _) = self.now();
+        let keys = match namespace {
+            Namespace::Keys => tables.entries.keys().cloned().collect(),
+            Namespace::Users => tables.indexes.keys().cloned().collect(),
+        };
+        Ok(Page { keys, cursor: 0 })
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+}

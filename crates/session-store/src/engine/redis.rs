@@ -1,0 +1,262 @@
+//! The engine on one Redis (or Valkey) server, 6.2 or later: each step is one command or one script.
+
+mod connection;
+mod failure;
+
+use std::future::Future;
+use std::sync::LazyLock;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Cmd, FromRedisValue, RedisResult, Script, ScriptInvocation, Value, cmd};
+
+use super::{
+    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+};
+use crate::config::Config;
+use crate::error::{Code, Error, Result};
+use connection::Connection;
+
+/// How many keys a scan asks the server to look at in one step.
+const SCAN_COUNT: usize = 500;
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("redis/scripts/shared.lua"), include_str!($file))));
+    };
+}
+
+script!(PUT, "redis/scripts/put.lua");
+script!(END, "redis/scripts/end.lua");
+script!(END_ALL, "redis/scripts/end_all.lua");
+script!(LIST, "redis/scripts/list.lua");
+script!(PRUNE, "redis/scripts/prune.lua");
+script!(ADOPT, "redis/scripts/adopt.lua");
+script!(RAISE, "redis/scripts/raise.lua");
+script!(INCREMENT, "redis/scripts/increment.lua");
+
+/// Whether a step may be sent again when the connection was lost before its answer came.
+#[derive(Clone, Copy, PartialEq)]
+enum Repeat {
+    /// Doing it twice is the same as doing it once.
+    Safe,
+    /// It must run at most once: never sent again.
+    Never,
+}
+
+/// Records on one server.
+pub(crate) struct RedisEngine {
+    connection: Connection,
+    keyspace: Keyspace,
+}
+
+impl RedisEngine {
+    pub(crate) fn new(config: &Config, server: &crate::config::Server, keyspace: Keyspace) -> Self {
+        RedisEngine { connection: Connection::new(config, server), keyspace }
+    }
+
+    async fn run<T, F, Sent>(&self, repeat: Repeat, send: F) -> Result<T>
+    where
+        T: FromRedisValue + Send,
+        F: Fn(MultiplexedConnection) -> Sent + Send,
+        Sent: Future<Output = RedisResult<T>> + Send,
+    {
+        let mut again = repeat == Repeat::Safe;
+        loop {
+            let link = self.connection.link().await?;
+            match send(link.connection.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    if failure::is_lost_connection(&error) {
+                        self.connection.drop_link(&link);
+                        if std::mem::take(&mut again) {
+                            continue;
+                        }
+                    }
+                    return Err(failure::error(&error, self.connection.address()));
+                }
+            }
+        }
+    }
+
+    async fn command<T: FromRedisValue + Send>(&self, repeat: Repeat, command: &Cmd) -> Result<T> {
+        self.run(repeat, |mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    async fn script<T: FromRedisValue + Send>(&self, repeat: Repeat, call: &ScriptInvocation<'_>) -> Result<T> {
+        self.run(repeat, |mut connection| async move { call.invoke_async(&mut connection).await }).await
+    }
+
+    /// A call of a script over a user's index, which is its first keys.
+    fn on_index<'s>(&self, script: &'s Script, user: &str) -> ScriptInvocation<'s> {
+        let mut call = script.prepare_invoke();
+        call.key(self.keyspace.index(user)).key(self.keyspace.legacy_index(user));
+        call
+    }
+
+    async fn end_script<T: FromRedisValue + Send>(&self, repeat: Repeat, key: &str, answer: bool) -> Result<T> {
+        let Keyspace { user_prefix, tombstone_ms, .. } = &self.keyspace;
+        let mut call = END.key(self.keyspace.key(key));
+        call.arg(key).arg(tombstone_ms).arg(user_prefix).arg(u8::from(answer));
+        self.script(repeat, &call).await
+    }
+}
+
+impl Engine for RedisEngine {
+    async fn get(&self, key: &str) -> Result<Slot> {
+        let found = self.command(Repeat::Safe, cmd("GET").arg(self.keyspace.key(key))).await?;
+        Slot::from_bytes(found)
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Slot>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut mget = cmd("MGET");
+        for key in keys {
+            mget.arg(self.keyspace.key(key));
+        }
+        let found: Vec<Option<Vec<u8>>> = self.command(Repeat::Safe, &mget).await?;
+        found.into_iter().map(Slot::from_bytes).collect()
+    }
+
+    async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
+        let value = Stored::plain(value);
+        let mut set = cmd("SET");
+        set.arg(self.keyspace.key(key)).arg(value.raw());
+        if let Some(ttl_ms) = ttl_ms {
+            set.arg("PX").arg(ttl_ms);
+        }
+        self.command(Repeat::Safe, &set).await
+    }
+
+    async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
+        let mut call = RAISE.key(self.keyspace.key(key));
+        call.arg(value).arg(ttl_ms.map(|ms| ms.to_string()).unwrap_or_default());
+        self.script(Repeat::Safe, &call).await
+    }
+
+    async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
+        let mut call = INCREMENT.key(self.keyspace.key(key));
+        call.arg(ttl_ms);
+        self.script(Repeat::Never, &call).await
+    }
+
+    async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
+        let create = match put.create {
+            Create::Young(created_at) => created_at.to_string(),
+            Create::Always => "always".to_owned(),
+            Create::Never => "never".to_owned(),
+        };
+        let mut call = self.on_index(&PUT, put.user);
+        call.key(self.keyspace.key(put.id));
+        call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
+        call.arg(u8::from(put.expected.is_some())).arg(put.expected.map(Stored::raw).unwrap_or_default());
+        call.arg(create).arg(YOUNG_MS).arg(INDEX_MARGIN_MS).arg(&self.keyspace.key_prefix);
+        call.arg(u8::from(put.list_others));
+        put_outcome(put.id, self.script(Repeat::Safe, &call).await?)
+    }
+
+    async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
+        let mut call = self.on_index(&ADOPT, user);
+        call.key(self.keyspace.key(id));
+        call.arg(id).arg(found.raw()).arg(Stored::record(found.text()).raw());
+        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        self.script::<Value>(Repeat::Safe, &call).await.map(drop)
+    }
+
+    async fn end(&self, key: &str) -> Result<()> {
+        self.end_script::<Value>(Repeat::Safe, key, false).await.map(drop)
+    }
+
+    async fn take(&self, key: &str) -> Result<Slot> {
+        self.end_script(Repeat::Never, key, true).await.and_then(Slot::from_bytes)
+    }
+
+    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
+        let mut call = self.on_index(&END_ALL, user);
+        call.arg(user).arg(except.unwrap_or_default()).arg(self.keyspace.tombstone_ms);
+        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        self.script(Repeat::Safe, &call).await
+    }
+
+    async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
+        let mut call = self.on_index(&LIST, user);
+        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        let found: Vec<(String, Vec<u8>)> = self.script(Repeat::Safe, &call).await?;
+        found.into_iter().map(|(id, bytes)| Ok((id, Stored::from_bytes(bytes)?))).collect()
+    }
+
+    async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
+        let mut call = self.on_index(&PRUNE, user);
+        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS).arg(self.keyspace.tombstone_ms).arg(claim);
+        let (removed, absent) = self.script(Repeat::Safe, &call).await?;
+        Ok(Pruned { removed, absent })
+    }
+
+    async fn scan(&self, namespace: Namespace, cursor: u64) -> Result<Page> {
+        let prefix = match namespace {
+            Namespace::Keys => &self.keyspace.key_prefix,
+            Namespace::Users => &self.keyspace.user_prefix,
+        };
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(glob(prefix)).arg("COUNT").arg(SCAN_COUNT);
+        let (cursor, found): (u64, Vec<Vec<u8>>) = self.command(Repeat::Safe, &scan).await?;
+        // A key that is no text was not written by this store.
+        let keys = found
+            .into_iter()
+            .filter_map(|key| String::from_utf8(key).ok()?.strip_prefix(prefix.as_str()).map(str::to_owned))
+            .collect();
+        Ok(Page { keys, cursor })
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.command::<Value>(Repeat::Safe, &cmd("PING")).await.map(drop)
+    }
+}
+
+/// The pattern that matches every key with `prefix`, whatever characters it holds.
+fn glob(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('*');
+    pattern
+}
+
+fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {
+    let unexpected = || Error::new(Code::Protocol, "the server answered a script with something it does not return");
+    let mut answer = answer.into_iter();
+    let word: String = answer.next().and_then(|v| FromRedisValue::from_redis_value(v).ok()).ok_or_else(unexpected)?;
+    let rest = answer.next().unwrap_or(Value::Nil);
+    match word.as_str() {
+        "CREATED" => {
+            let mut others: Vec<String> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            others.retain(|other| other != id);
+            Ok(PutOutcome::Created { others })
+        }
+        "REPLACED" => Ok(PutOutcome::Replaced),
+        "REFUSED" => Ok(PutOutcome::Refused),
+        "OLD" => FromRedisValue::from_redis_value(rest).map(|now| PutOutcome::TooOld { now }).map_err(|_| unexpected()),
+        "DIFFERS" => {
+            let bytes = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            Stored::from_bytes(bytes).map(PutOutcome::Differs)
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn a_prefix_is_matched_as_it_is_written() {
+        assert_eq!(glob("session:"), "session:*");
+        assert_eq!(glob("a*b?[c]\\"), "a\\*b\\?\\[c\\]\\\\*");
+    }
+}

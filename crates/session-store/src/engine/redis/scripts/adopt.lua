@@ -1,0 +1,14 @@
+-- Indexes a record that another store wrote, if it still lies there as it was read.
+-- KEYS: index, legacy list, record. ARGV: id, the record as found, as it is to be stored, key prefix, index margin in ms.
+local index, legacy, record = KEYS[1], KEYS[2], KEYS[3]
+local id, found, indexed, key_prefix, margin = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+
+if redis.call('GET', record) ~= found then return 0 end
+local ttl = redis.call('PTTL', record)
+if ttl <= 0 then return 0 end
+local now = now_ms()
+fold(index, legacy, key_prefix, now, margin)
+redis.call('ZADD', index, 'GT', digits(now + ttl), id)
+keep_index(index, now, margin)
+redis.call('SET', record, indexed, 'PX', ttl)
+return 1

@@ -1,0 +1,106 @@
+//! How a value is told from a tombstone, and a record that this store wrote from one that another left.
+
+use std::sync::Arc;
+
+use crate::error::{Code, Error, Result};
+
+/// The tombstone. Its first byte is no UTF-8, so no text that a caller can write equals it.
+pub(crate) const TOMBSTONE: &[u8] = b"\xffended";
+
+/// What lies under a key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Slot {
+    Absent,
+    /// A tombstone: absent to every reader.
+    Ended,
+    Value(Stored),
+}
+
+impl Slot {
+    /// Reads what an engine holds.
+    pub(crate) fn from_bytes(bytes: Option<Vec<u8>>) -> Result<Self> {
+        match bytes {
+            None => Ok(Slot::Absent),
+            Some(bytes) if bytes == TOMBSTONE => Ok(Slot::Ended),
+            Some(bytes) => Stored::from_bytes(bytes).map(Slot::Value),
+        }
+    }
+
+    /// The value, if there is one that readers may see.
+    pub(crate) fn value(self) -> Option<Stored> {
+        match self {
+            Slot::Value(stored) => Some(stored),
+            Slot::Absent | Slot::Ended => None,
+        }
+    }
+}
+
+/// A value as it lies in the store.
+///
+/// A session record that this store wrote, and therefore indexed, ends in one space more than its JSON. A record
+/// without it was left by another store and is indexed when it is met. So that any other value comes back as it
+/// was written, one that ends in a space is stored with one space more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored(Arc<str>);
+
+impl Stored {
+    /// A session record, as it is stored once it is indexed.
+    pub(crate) fn record(json: &str) -> Self {
+        Stored([json, " "].concat().into())
+    }
+
+    /// Any other value, as it is stored.
+    pub(crate) fn plain(value: &str) -> Self {
+        if value.ends_with(' ') { Stored::record(value) } else { Stored(value.into()) }
+    }
+
+    /// Reads what an engine holds.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        match String::from_utf8(bytes) {
+            Ok(raw) => Ok(Stored(raw.into())),
+            Err(_) => Err(Error::new(
+                Code::Protocol,
+                "a value under this store's key prefix is not UTF-8 text: another program writes there; give it a prefix of its own",
+            )),
+        }
+    }
+
+    /// The value as its writer gave it.
+    pub(crate) fn text(&self) -> &str {
+        self.0.strip_suffix(' ').unwrap_or(&self.0)
+    }
+
+    /// The value as it lies in the store.
+    pub(crate) fn raw(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this store wrote it as a record, and so indexed it.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.0.ends_with(' ')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_comes_back_as_it_was_written() {
+        for value in ["", " ", "a", "a ", "a  ", "{} "] {
+            assert_eq!(Stored::plain(value).text(), value);
+            assert_eq!(Stored::record(value).text(), value);
+        }
+    }
+
+    #[test]
+    fn a_tombstone_is_no_text() {
+        assert!(String::from_utf8(TOMBSTONE.to_vec()).is_err());
+        assert_eq!(Slot::from_bytes(Some(TOMBSTONE.to_vec())).unwrap(), Slot::Ended);
+    }
+
+    #[test]
+    fn a_foreign_binary_value_is_an_error_and_not_a_missing_one() {
+        assert_eq!(Slot::from_bytes(Some(vec![0xff])).unwrap_err().code, Code::Protocol);
+    }
+}

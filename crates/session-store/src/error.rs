@@ -1,0 +1,103 @@
+//! The one error of the product: a code to branch on, a message that says what to do, and its causes.
+//!
+//! Invariant 7 holds here: no token, key, value, user id or password may be put into a message.
+
+use std::fmt;
+
+/// What went wrong, as callers branch on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Code {
+    /// Redis cannot be reached, or went away before it answered.
+    Unavailable,
+    /// No answer within `commandTimeout`. The operation may or may not have been carried out.
+    Timeout,
+    /// Redis refused the user name or password, or the user lacks a permission.
+    Auth,
+    /// The TLS handshake failed, or a certificate cannot be used.
+    Tls,
+    /// The server is a read-only replica.
+    ReadOnly,
+    /// Redis is at `maxmemory` and evicts nothing.
+    OutOfMemory,
+    /// An option or an argument is wrong. Nothing was written.
+    InvalidArgument,
+    /// There is no such session.
+    NotFound,
+    /// The session was ended; it cannot be written any more.
+    Revoked,
+    /// Another writer's data stands against this write.
+    Conflict,
+    /// A bound of this store was exceeded (size of a value).
+    Limit,
+    /// The store was closed.
+    Closed,
+    /// The server answered something that a Redis server of a supported version does not answer, or this store has a defect.
+    Protocol,
+}
+
+impl Code {
+    /// The code as JavaScript sees it, for example `INVALID_ARGUMENT`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Unavailable => "UNAVAILABLE",
+            Code::Timeout => "TIMEOUT",
+            Code::Auth => "AUTH",
+            Code::Tls => "TLS",
+            Code::ReadOnly => "READONLY",
+            Code::OutOfMemory => "OUT_OF_MEMORY",
+            Code::InvalidArgument => "INVALID_ARGUMENT",
+            Code::NotFound => "NOT_FOUND",
+            Code::Revoked => "REVOKED",
+            Code::Conflict => "CONFLICT",
+            Code::Limit => "LIMIT",
+            Code::Closed => "CLOSED",
+            Code::Protocol => "PROTOCOL",
+        }
+    }
+}
+
+/// An operation's failure.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// What went wrong.
+    pub code: Code,
+    message: String,
+}
+
+/// The result of every operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with a message that says what to do about it.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Error { code, message: message.into() }
+    }
+
+    /// An argument that cannot be accepted.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Error::new(Code::InvalidArgument, message)
+    }
+
+    /// Appends the chain of causes to the message, one line each.
+    pub fn caused_by(mut self, cause: &dyn std::error::Error) -> Self {
+        let mut next = Some(cause);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !self.message.contains(&text) {
+                self.message.push_str("\n  caused by: ");
+                self.message.push_str(&text);
+            }
+            next = error.source();
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,24 @@
+//! Sessions that any number of servers share, over an engine: Redis, or this process's memory.
+//!
+//! # Layout
+//! - [`Config`]: validated settings. [`open`]: the store of some settings, one per process.
+//! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries them out.
+//! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
+//! - `served`: what this process last served, the base of a merge.
+//! - `engine`: the atomic steps, in memory and on Redis.
+//!
+//! Nothing here knows of Node.js.
+
+mod command;
+mod config;
+mod engine;
+mod error;
+mod registry;
+mod served;
+mod session;
+mod store;
+
+pub use command::{Command, Reply, Text};
+pub use config::{Address, Config, Server, Target, Tls};
+pub use error::{Code, Error, Result};
+pub use registry::{Running, Sessions, open};

@@ -1,0 +1,54 @@
+//! One store per configuration and process: every module graph, hot reload and worker thread that asks for the same settings
+//! gets the same connection.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+use crate::command::{Command, Reply};
+use crate::config::{Config, Target};
+use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
+use crate::error::Result;
+use crate::store::Store;
+
+/// A command under way.
+pub type Running = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+
+/// A store, whatever its engine. Its connection ends with the last handle.
+pub trait Sessions: Send + Sync {
+    /// Carries out a command, on the tokio runtime it is polled on.
+    fn run(self: Arc<Self>, command: Command) -> Running;
+}
+
+impl<E: Engine> Sessions for Store<E> {
+    fn run(self: Arc<Self>, command: Command) -> Running {
+        Box::pin(async move { Store::run(&self, command).await })
+    }
+}
+
+static OPEN: LazyLock<Mutex<HashMap<Config, Weak<dyn Sessions>>>> = LazyLock::new(Mutex::default);
+
+/// The store of these settings; the one that is open, if one is. Connects to nothing yet.
+pub fn open(config: Config) -> Arc<dyn Sessions> {
+    let mut stores = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(store) = stores.get(&config).and_then(Weak::upgrade) {
+        return store;
+    }
+    stores.retain(|_, store| store.strong_count() > 0);
+    let store = build(&config);
+    stores.insert(config, Arc::downgrade(&store));
+    store
+}
+
+fn build(config: &Config) -> Arc<dyn Sessions> {
+    let keyspace = Keyspace {
+        key_prefix: config.key_prefix.clone(),
+        user_prefix: config.user_prefix.clone(),
+        tombstone_ms: config.tombstone.as_millis() as u64,
+    };
+    match &config.target {
+        Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), config)),
+        Target::Redis(server) => Arc::new(Store::new(RedisEngine::new(config, server, keyspace), config)),
+    }
+}

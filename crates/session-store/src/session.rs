@@ -1,0 +1,143 @@
+//! What a session record is: JSON whose token is its own key, in Better Auth's shape or in the guide's.
+//!
+//! Better Auth stores `{"session":{…},"user":{…}}`, the guide's own code the bare session. A value is a session record
+//! when it is one of the two and its `token` equals the key it lies under: decided by the value, never by the
+//! key's form. The text of every field is kept as it was written; nothing is re-serialised that was not changed.
+
+mod merge;
+mod object;
+
+pub(crate) use merge::{merge, patch};
+pub(crate) use object::Object;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The member names that Better Auth and the guide give to a session's own data.
+mod field {
+    pub(super) const SESSION: &str = "session";
+    pub(super) const USER: &str = "user";
+    pub(super) const TOKEN: &str = "token";
+    pub(super) const USER_ID: &str = "userId";
+    pub(super) const CREATED_AT: &str = "createdAt";
+    pub(super) const UPDATED_AT: &str = "updatedAt";
+    pub(super) const EXPIRES_AT: &str = "expiresAt";
+}
+
+/// A session record, as a view of the text that holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record<'a> {
+    /// The whole text.
+    pub(crate) json: &'a str,
+    /// Id of the user whose session this is.
+    pub(crate) user_id: String,
+    shape: Shape<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Shape<'a> {
+    /// `{"session":{…},"user":{…}, …}`; `outer` holds every member, `session` is the parsed one of that name.
+    Nested { outer: Object<'a>, session: Object<'a> },
+    /// The session itself.
+    Flat(Object<'a>),
+}
+
+impl<'a> Record<'a> {
+    /// The record in `json`, if `json` is the session record of `token`.
+    pub(crate) fn parse(token: &str, json: &'a str) -> Option<Self> {
+        // Cheap refusal of counters, verification values and the like: a record names its own token.
+        if !json.trim_start().starts_with('{') || !json.contains(token) {
+            return None;
+        }
+        let outer = Object::parse(json)?;
+        let shape = match outer.get(field::SESSION).and_then(Object::parse) {
+            Some(session) => Shape::Nested { outer, session },
+            None => Shape::Flat(outer),
+        };
+        let record = Record { json, user_id: String::new(), shape };
+        if record.session().text(field::TOKEN)? != token {
+            return None;
+        }
+        let user_id = record.session().id(field::USER_ID)?;
+        Some(Record { user_id, ..record })
+    }
+
+    /// The session's own fields.
+    pub(crate) fn session(&self) -> &Object<'a> {
+        match &self.shape {
+            Shape::Nested { session, .. } => session,
+            Shape::Flat(session) => session,
+        }
+    }
+
+    /// When the session was created, in ms since the epoch.
+    pub(crate) fn created_at(&self) -> Option<i64> {
+        self.session().get(field::CREATED_AT).and_then(instant)
+    }
+
+    /// When the session expires, in ms since the epoch.
+    pub(crate) fn expires_at(&self) -> Option<i64> {
+        self.session().get(field::EXPIRES_AT).and_then(instant)
+    }
+}
+
+/// A JSON value as an instant in ms since the epoch: an ISO 8601 text (`JSON.stringify` of a `Date`) or a number of ms.
+fn instant(raw: &str) -> Option<i64> {
+    if let Ok(ms) = raw.parse::<f64>() {
+        return ms.is_finite().then_some(ms as i64);
+    }
+    let text: String = serde_json::from_str(raw).ok()?;
+    let at = OffsetDateTime::parse(&text, &Rfc3339).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_known_by_its_token_in_both_shapes() {
+        let nested =
+            r#"{"session":{"token":"t1","userId":"u1","expiresAt":"2030-01-01T00:00:00.000Z"},"user":{"id":"u1"}}"#;
+        let flat = r#"{"token":"t1","userId":7,"expiresAt":1893456000000}"#;
+        let record = Record::parse("t1", nested).unwrap();
+        assert_eq!((record.user_id.as_str(), record.expires_at()), ("u1", Some(1_893_456_000_000)));
+        let record = Record::parse("t1", flat).unwrap();
+        assert_eq!((record.user_id.as_str(), record.expires_at()), ("7", Some(1_893_456_000_000)));
+    }
+
+    #[test]
+    fn anything_else_is_not_a_record() {
+        for json in [
+            "",
+            "5",
+            "null",
+            "[\"t1\"]",
+            "\"t1\"",
+            "{",
+            r#"{"token":"t1"}"#,
+            r#"{"token":"t1","userId":""}"#,
+            r#"{"token":"t1","userId":null}"#,
+            r#"{"token":"t2","userId":"u1","note":"t1"}"#,
+            r#"{"session":{"token":"t2","userId":"u1"},"user":{"name":"t1"}}"#,
+            r#"{"session":null,"user":{"token":"t1"}}"#,
+        ] {
+            assert!(Record::parse("t1", json).is_none(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_json_escapes_is_still_its_own() {
+        // `contains` would miss it; such tokens are not session tokens (Better Auth's are [a-zA-Z0-9]) and stay plain values.
+        let json = r#"{"token":"a\"b","userId":"u"}"#;
+        assert!(Record::parse("a\"b", json).is_none());
+    }
+
+    #[test]
+    fn instants_are_read_as_javascript_writes_them() {
+        assert_eq!(instant(r#""1970-01-01T00:00:01.500Z""#), Some(1500));
+        assert_eq!(instant("1500"), Some(1500));
+        assert_eq!(instant(r#""soon""#), None);
+        assert_eq!(instant("null"), None);
+    }
+}

@@ -1,0 +1,557 @@
+//! The operations: Better Auth's key-value calls and the session store's own, made of an engine's atomic steps.
+//!
+//! What must always hold (each has tests that try to break it):
+//! 1. A live session is in its owner's index; ending all of a user's sessions ends every one that existed when it began.
+//! 2. An ended session never comes back, whoever was writing it and however late.
+//! 3. Concurrent updates of different fields lose none; a stale writer restores nothing.
+//! 4. An error is never told as "no session".
+//! 5. `increment` and `take` run at most once.
+//! 6. No key without an expiry, but for what Better Auth itself stores without one.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fail::fail_point;
+use futures_util::future::try_join_all;
+
+use crate::command::{Command, Reply};
+use crate::config::Config;
+use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
+use crate::error::{Code, Error, Result};
+use crate::served::Served;
+use crate::session::{Object, Record, merge, patch};
+
+/// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch.
+const REVOKED_BEFORE: &str = "revoked-sessions-before-";
+
+/// The longest key, token or user id, in bytes.
+const MAX_KEY_BYTES: usize = 4096;
+
+/// An index entry may be dropped when its record was absent for this long: no sign-in takes that long.
+const ABSENCE: Duration = Duration::from_secs(60);
+
+/// This process's clock is called wrong when it is this far from the engine's, in ms.
+const CLOCK_TOLERANCE_MS: i64 = 30_000;
+
+/// The furthest expiry that an engine is told, in ms from now: 100 years.
+const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+
+/// A store over one engine.
+pub(crate) struct Store<E> {
+    engine: E,
+    served: Served,
+    /// By user, the ids whose record a prune found absent, and since when.
+    absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
+    max_value_bytes: usize,
+    max_sessions: Option<usize>,
+    command_timeout: Duration,
+}
+
+/// What a write of a session record came to.
+enum Written {
+    Done,
+    /// The session was ended, or is too old to be created.
+    Ended,
+}
+
+impl<E: Engine> Store<E> {
+    pub(crate) fn new(engine: E, config: &Config) -> Self {
+        Store {
+            engine,
+            served: Served::new(),
+            absent: Mutex::default(),
+            max_value_bytes: config.max_value_bytes,
+            max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
+            command_timeout: config.command_timeout,
+        }
+    }
+
+    /// Carries out a command. One that looks at a single key or user ends within `commandTimeout`; one that goes
+    /// through the whole store holds each of its steps to it.
+    pub(crate) async fn run(&self, command: Command) -> Result<Reply> {
+        match command {
+            Command::ListKeys => self.list_keys().await,
+            Command::Clear => self.clear().await,
+            Command::Cleanup => self.cleanup().await,
+            command => self.in_time(self.run_one(command)).await,
+        }
+    }
+
+    async fn run_one(&self, command: Command) -> Result<Reply> {
+        match command {
+            Command::Get { key } => self.get(&key).await.map(Reply::from),
+            Command::Set { key, value, ttl } => self.set(&key, &value, ttl).await.map(|()| Reply::Nothing),
+            Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
+            Command::Take { key } => self.take(&key).await,
+            Command::Increment { key, ttl } => self.increment(&key, ttl).await.map(Reply::Count),
+            Command::Create { token, session } => self.create(&token, &session).await.map(|()| Reply::Nothing),
+            Command::Update { token, changes } => self.update(&token, &changes).await.map(Reply::from),
+            Command::List { user } => self.list(&user).await.map(Reply::from),
+            Command::EndAll { user, except } => self.end_all(&user, except.as_deref()).await,
+            Command::Ping => self.engine.ping().await.map(|()| Reply::Nothing),
+            Command::ListKeys | Command::Clear | Command::Cleanup => unreachable!("run() keeps these"),
+        }
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::time::timeout(self.command_timeout, step).await.unwrap_or_else(|_| {
+            let ms = self.command_timeout.as_millis();
+            Err(Error::new(
+                Code::Timeout,
+                format!(
+                    "no answer within {ms} ms (option commandTimeout); a write may or may not have been carried out"
+                ),
+            ))
+        })
+    }
+
+    // ---- Better Auth's view ----
+
+    async fn get(&self, key: &str) -> Result<Option<Stored>> {
+        check_key("key", key)?;
+        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
+            return Ok(self.index_view(user).await?.map(|view| Stored::plain(&view)));
+        }
+        let Some(stored) = self.engine.get(key).await?.value() else { return Ok(None) };
+        if stored.is_indexed() {
+            self.served.remember(key, &stored);
+        } else if let Some(record) = Record::parse(key, stored.text()) {
+            self.served.remember(key, &stored);
+            // Left by another store. What fails now is done at the next read.
+            let _ = self.engine.adopt(key, &record.user_id, &stored).await;
+        }
+        Ok(Some(stored))
+    }
+
+    async fn set(&self, key: &str, value: &str, ttl: Option<f64>) -> Result<()> {
+        check_key("key", key)?;
+        self.check_value(value)?;
+        let ttl_ms = ttl.map(ttl_ms).transpose()?;
+        if key.starts_with(LEGACY_INDEX) {
+            return Ok(());
+        }
+        if ttl_ms == Some(0) {
+            return self.delete(key).await;
+        }
+        if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
+            && let Ok(before) = value.parse::<i64>()
+        {
+            return self.revoke_before(key, user, before, ttl_ms).await;
+        }
+        let Some(record) = Record::parse(key, value) else {
+            self.served.forget(key);
+            return self.engine.set(key, value, ttl_ms).await;
+        };
+        let create = record.created_at().map_or(Create::Never, Create::Young);
+        // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
+        self.put(key, &record, ttl_ms, create).await.map(drop)
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        check_key("key", key)?;
+        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
+            return self.prune(user).await.map(drop);
+        }
+        self.end(key).await
+    }
+
+    async fn take(&self, key: &str) -> Result<Reply> {
+        check_key("key", key)?;
+        if key.starts_with(LEGACY_INDEX) {
+            let view = self.get(key).await?;
+            self.delete(key).await?;
+            return Ok(view.into());
+        }
+        self.served.forget(key);
+        Ok(self.engine.take(key).await?.value().into())
+    }
+
+    async fn increment(&self, key: &str, ttl: f64) -> Result<i64> {
+        check_key("key", key)?;
+        match ttl_ms(ttl)? {
+            0 => Err(Error::invalid("ttl: a counter needs a life of more than 0 s")),
+            ttl_ms => self.engine.increment(key, ttl_ms).await,
+        }
+    }
+
+    /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
+    async fn index_view(&self, user: &str) -> Result<Option<String>> {
+        let mut entries = Vec::new();
+        self.each_session(user, |id, record| {
+            if let Some(expires_at) = record.expires_at() {
+                entries.push((expires_at, id.to_owned()));
+            }
+        })
+        .await?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        entries.sort();
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|(expires_at, token)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
+            .collect();
+        Ok(Some(serde_json::Value::from(entries).to_string()))
+    }
+
+    async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
+        let before = self.engine.raise(key, before, ttl_ms).await?;
+        let mut ended = Vec::new();
+        self.each_session(user, |id, record| {
+            if record.created_at().is_none_or(|created_at| created_at < before) {
+                ended.push(id.to_owned());
+            }
+        })
+        .await?;
+        try_join_all(ended.iter().map(|id| self.end(id))).await.map(drop)
+    }
+
+    // ---- Sessions ----
+
+    async fn create(&self, token: &str, session: &str) -> Result<()> {
+        check_key("session.token", token)?;
+        self.check_value(session)?;
+        let record = Record::parse(token, session)
+            .ok_or_else(|| Error::invalid("session: must be an object with the texts token and userId"))?;
+        check_key("session.userId", &record.user_id)?;
+        if record.expires_at().is_none_or(|expires_at| expires_at <= now_ms()) {
+            return Err(Error::invalid("session.expiresAt: must be a date in the future"));
+        }
+        match self.put(token, &record, None, Create::Always).await? {
+            Written::Done => Ok(()),
+            Written::Ended => {
+                Err(Error::new(Code::Revoked, "the session of this token was ended: make one with a new token"))
+            }
+        }
+    }
+
+    /// Writes a session record, merged with what lies there.
+    async fn put(&self, token: &str, write: &Record<'_>, ttl_ms: Option<u64>, create: Create) -> Result<Written> {
+        let served = self.served.versions(token);
+        // What is taken to lie there; the engine says if it does not.
+        let mut known = served.last().cloned();
+        let mut seen = false;
+        loop {
+            let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
+            let json = match &stored {
+                Some(stored) if stored.user_id != write.user_id => {
+                    if seen {
+                        return Err(Error::new(
+                            Code::Conflict,
+                            "the session belongs to another user: a session never changes its user",
+                        ));
+                    }
+                    known = None;
+                    continue;
+                }
+                // A new session says all of its fields: nothing of what lay there stays.
+                Some(stored) if create == Create::Always => merge(std::slice::from_ref(stored), stored, write),
+                Some(stored) => {
+                    let served: Vec<_> = served.iter().filter_map(|s| Record::parse(token, s.text())).collect();
+                    merge(&served, stored, write)
+                }
+                None => write.json.to_owned(),
+            };
+            let Some(life) = life_ms(token, &json, ttl_ms)? else {
+                self.end(token).await?;
+                return Ok(Written::Ended);
+            };
+            let put = Put {
+                id: token,
+                user: &write.user_id,
+                json: &json,
+                ttl_ms: life,
+                expected: known.as_ref(),
+                create,
+                list_others: self.max_sessions.is_some(),
+            };
+            fail_point!("put-before");
+            let outcome = self.engine.put(&put).await?;
+            fail_point!("put-after");
+            match outcome {
+                PutOutcome::Differs(current) => {
+                    known = Some(current);
+                    seen = true;
+                }
+                PutOutcome::Refused => {
+                    self.served.forget(token);
+                    return Ok(Written::Ended);
+                }
+                PutOutcome::TooOld { now } => {
+                    self.served.forget(token);
+                    check_clock(write, now)?;
+                    return Ok(Written::Ended);
+                }
+                PutOutcome::Created { others } => {
+                    self.enforce_limit(&write.user_id, others).await?;
+                    self.remember(token, write, &json);
+                    return Ok(Written::Done);
+                }
+                PutOutcome::Replaced => {
+                    self.remember(token, write, &json);
+                    return Ok(Written::Done);
+                }
+            }
+        }
+    }
+
+    /// Remembers what the writer wrote, which is what it knows, and last what lies there.
+    fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
+        self.served.remember(token, &Stored::record(write.json));
+        self.served.remember(token, &Stored::record(json));
+    }
+
+    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`.
+    async fn enforce_limit(&self, user: &str, others: Vec<String>) -> Result<()> {
+        let Some(max) = self.max_sessions else { return Ok(()) };
+        if others.len() < max {
+            return Ok(());
+        }
+        let slots = self.engine.get_many(&others).await?;
+        let mut live: Vec<_> = others
+            .iter()
+            .zip(slots)
+            .filter_map(|(id, slot)| match slot {
+                Slot::Ended => None,
+                // A sign-in under way: the newest there is.
+                Slot::Absent => Some((i64::MAX, id)),
+                Slot::Value(stored) => Record::parse(id, stored.text())
+                    .filter(|record| record.user_id == user)
+                    .map(|record| (record.created_at().unwrap_or(i64::MIN), id)),
+            })
+            .collect();
+        live.sort();
+        let excess = (live.len() + 1).saturating_sub(max);
+        for (_, id) in live.into_iter().take(excess) {
+            fail_point!("limit-before-end");
+            self.end(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn update(&self, token: &str, changes: &str) -> Result<String> {
+        check_key("token", token)?;
+        let changes = Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
+        let not_found = || Error::new(Code::NotFound, "there is no live session with this token");
+        let mut slot = self.engine.get(token).await?;
+        loop {
+            let stored = slot.value().ok_or_else(not_found)?;
+            let record = Record::parse(token, stored.text()).ok_or_else(not_found)?;
+            for (name, fixed) in [("token", token), ("userId", &record.user_id)] {
+                if changes.get(name).is_some() && changes.id(name).as_deref() != Some(fixed) {
+                    return Err(Error::invalid(format!(
+                        "updates.{name}: a session's {name} cannot change; create a new session"
+                    )));
+                }
+            }
+            let json = patch(&record, &changes);
+            self.check_value(&json)?;
+            let life = life_ms(token, &json, None)?.ok_or_else(|| {
+                Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
+            })?;
+            let put = Put {
+                id: token,
+                user: &record.user_id,
+                json: &json,
+                ttl_ms: life,
+                expected: Some(&stored),
+                create: Create::Never,
+                list_others: false,
+            };
+            match self.engine.put(&put).await? {
+                PutOutcome::Differs(current) => slot = Slot::Value(current),
+                PutOutcome::Replaced | PutOutcome::Created { .. } => {
+                    self.served.remember(token, &Stored::record(&json));
+                    return Ok(json);
+                }
+                PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),
+            }
+        }
+    }
+
+    async fn list(&self, user: &str) -> Result<String> {
+        check_key("userId", user)?;
+        let mut records: Vec<String> = Vec::new();
+        self.each_session(user, |_, record| records.push(record.json.to_owned())).await?;
+        Ok(["[", &records.join(","), "]"].concat())
+    }
+
+    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<Reply> {
+        check_key("userId", user)?;
+        fail_point!("end-all-before");
+        let ended = self.engine.end_all(user, except).await?;
+        fail_point!("end-all-after");
+        Ok(Reply::Count(i64::try_from(ended).unwrap_or(i64::MAX)))
+    }
+
+    async fn end(&self, key: &str) -> Result<()> {
+        self.served.forget(key);
+        fail_point!("end-before");
+        self.engine.end(key).await?;
+        fail_point!("end-after");
+        Ok(())
+    }
+
+    /// Calls `visit` with the id and the record of each live session of a user.
+    async fn each_session(&self, user: &str, mut visit: impl FnMut(&str, &Record<'_>)) -> Result<()> {
+        for (id, stored) in self.engine.list(user).await? {
+            if let Some(record) = Record::parse(&id, stored.text())
+                && record.user_id == user
+            {
+                visit(&id, &record);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- The whole store ----
+
+    async fn prune(&self, user: &str) -> Result<u64> {
+        let mut seen = self.lock_absent().remove(user).unwrap_or_default();
+        let claim: Vec<_> =
+            seen.iter().filter(|(_, since)| since.elapsed() >= ABSENCE).map(|(id, _)| id.clone()).collect();
+        let pruned = self.engine.prune(user, &claim).await?;
+        let absent: HashMap<_, _> = pruned
+            .absent
+            .into_iter()
+            .map(|id| {
+                let since = seen.remove(&id).unwrap_or_else(Instant::now);
+                (id, since)
+            })
+            .collect();
+        if !absent.is_empty() {
+            self.lock_absent().insert(user.to_owned(), absent);
+        }
+        Ok(pruned.removed)
+    }
+
+    fn lock_absent(&self) -> std::sync::MutexGuard<'_, HashMap<String, HashMap<String, Instant>>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn cleanup(&self) -> Result<Reply> {
+        let mut pruned = 0;
+        for user in self.scan(Namespace::Users).await? {
+            pruned += self.in_time(self.prune(&user)).await?;
+        }
+        Ok(Reply::Count(i64::try_from(pruned).unwrap_or(i64::MAX)))
+    }
+
+    async fn list_keys(&self) -> Result<Reply> {
+        let mut keys = self.live_keys().await?;
+        for user in self.scan(Namespace::Users).await? {
+            let view = [LEGACY_INDEX, &user].concat();
+            if !keys.contains(&view) && self.in_time(self.index_view(&user)).await?.is_some() {
+                keys.push(view);
+            }
+        }
+        Ok(Reply::from(serde_json::Value::from(keys).to_string()))
+    }
+
+    async fn clear(&self) -> Result<Reply> {
+        let keys = self.live_keys().await?;
+        for part in keys.chunks(500) {
+            self.in_time(try_join_all(part.iter().map(|key| self.end(key)))).await?;
+        }
+        Ok(Reply::Nothing)
+    }
+
+    /// Every key that a reader would find.
+    async fn live_keys(&self) -> Result<Vec<String>> {
+        let mut live = Vec::new();
+        let keys = self.scan(Namespace::Keys).await?;
+        for part in keys.chunks(500) {
+            let slots = self.in_time(self.engine.get_many(part)).await?;
+            live.extend(
+                part.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Value(_))).map(|(key, _)| key.clone()),
+            );
+        }
+        Ok(live)
+    }
+
+    /// Every key of a namespace, once.
+    async fn scan(&self, namespace: Namespace) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        let mut cursor = 0;
+        loop {
+            let page = self.in_time(self.engine.scan(namespace, cursor)).await?;
+            keys.extend(page.keys);
+            cursor = page.cursor;
+            if cursor == 0 {
+                break;
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    fn check_value(&self, value: &str) -> Result<()> {
+        if value.len() <= self.max_value_bytes {
+            return Ok(());
+        }
+        let (size, max) = (value.len(), self.max_value_bytes);
+        Err(Error::new(
+            Code::Limit,
+            format!("the value has {size} bytes; at most {max} are allowed (option maxValueBytes)"),
+        ))
+    }
+}
+
+fn check_key(argument: &str, key: &str) -> Result<()> {
+    let problem = if key.is_empty() {
+        "must not be empty".to_owned()
+    } else if key.len() > MAX_KEY_BYTES {
+        format!("has {} bytes; at most {MAX_KEY_BYTES} are allowed", key.len())
+    } else if key.contains('\0') {
+        "must not hold a NUL character".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!("{argument}: {problem}")))
+}
+
+/// A life in s as whole s in ms; 0 when there is none left.
+fn ttl_ms(ttl: f64) -> Result<u64> {
+    if !ttl.is_finite() {
+        return Err(Error::invalid("ttl: must be a finite number of seconds"));
+    }
+    Ok(((ttl.ceil().max(0.0) * 1000.0) as u64).min(MAX_TTL_MS))
+}
+
+/// How long a session record is to live from now: until its own `expiresAt`, else for `ttl_ms`. `None`: it is over.
+fn life_ms(token: &str, json: &str, ttl_ms: Option<u64>) -> Result<Option<u64>> {
+    let expires_at = Record::parse(token, json).and_then(|record| record.expires_at());
+    match (expires_at, ttl_ms) {
+        (Some(expires_at), _) => {
+            let left = u64::try_from(expires_at - now_ms()).unwrap_or(0).min(MAX_TTL_MS);
+            Ok((left > 0).then_some(left))
+        }
+        (None, Some(ttl_ms)) => Ok(Some(ttl_ms)),
+        (None, None) => Err(Error::invalid("a session needs an expiresAt that is a date, or a ttl")),
+    }
+}
+
+/// A session that this process made just now, yet is not young by the engine's clock: one of the clocks is wrong, and saying
+/// nothing would make every sign-in fail in silence.
+fn check_clock(write: &Record<'_>, engine_now: i64) -> Result<()> {
+    let now = now_ms();
+    let young_here = write.created_at().is_some_and(|created_at| (now - created_at).abs() <= YOUNG_MS);
+    let apart = now.abs_diff(engine_now);
+    if !young_here || apart <= CLOCK_TOLERANCE_MS as u64 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Conflict,
+        format!(
+            "the clocks of this machine and of Redis differ by {} s: set both by NTP; no session can be created until then",
+            apart / 1000
+        ),
+    ))
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,52 @@
+/** What is checked before an argument crosses the border. Lengths and contents are checked behind it. */
+import { invalid } from "./error.js";
+import type { StoreOptions } from "./options.js";
+
+/** A store's options, from a URL or as they are. */
+export function checkOptions(options: string | StoreOptions | undefined): StoreOptions {
+	if (options === undefined) return {};
+	if (typeof options === "string") return { url: options };
+	if (typeof options === "object" && options !== null && !Array.isArray(options)) return options;
+	throw invalid("options: must be a Redis URL or an object of options");
+}
+
+/** A text that survives the way to UTF-8 and back. */
+export function checkText(name: string, text: unknown): string {
+	if (typeof text !== "string") throw invalid(`${name}: must be a string, not ${kind(text)}`);
+	if (!text.isWellFormed()) throw invalid(`${name}: holds half of a surrogate pair, which cannot be stored`);
+	return text;
+}
+
+/** A life in s. */
+export function checkTtl(ttl: unknown): number {
+	if (typeof ttl === "number" && Number.isFinite(ttl)) return ttl;
+	throw invalid(`ttl: must be a finite number of seconds, not ${typeof ttl === "number" ? ttl : kind(ttl)}`);
+}
+
+/** An object as JSON. */
+export function checkJson(name: string, object: unknown): string {
+	if (typeof object !== "object" || object === null || Array.isArray(object)) {
+		throw invalid(`${name}: must be an object, not ${kind(object)}`);
+	}
+	let json: string | undefined;
+	try {
+		json = JSON.stringify(object);
+	} catch {
+		throw invalid(`${name}: cannot be written as JSON; it holds itself or a bigint`);
+	}
+	return checkText(`${name} as JSON`, json);
+}
+
+/** A date, or something that says one, in ms since the epoch. */
+export function checkDate(name: string, date: unknown): number {
+	const ms =
+		date instanceof Date || typeof date === "string" || typeof date === "number"
+			? new Date(date).getTime()
+			: Number.NaN;
+	if (Number.isNaN(ms)) throw invalid(`${name}: must be a valid date`);
+	return ms;
+}
+
+function kind(value: unknown): string {
+	return value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
+}

@@ -1,0 +1,5 @@
+/** Better Auth sessions in Redis. */
+export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
+export type { StoreOptions, TlsOptions } from "./options.js";
+export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
+export { type RedisStorage, redisStorage } from "./storage.js";

@@ -1,0 +1,87 @@
+/** What a store can be told, and where it looks when it is told nothing. */
+
+/** TLS settings. Each member is a PEM text. */
+export interface TlsOptions {
+	/** The certificate authority to trust. Default: the system's, and Mozilla's as bundled. */
+	ca?: string | undefined;
+	/** The client's certificate; together with `key`. */
+	cert?: string | undefined;
+	/** The client's private key; together with `cert`. */
+	key?: string | undefined;
+}
+
+/** Options of a store. Names that ioredis has mean what they mean there. */
+export interface StoreOptions {
+	/**
+	 * Where Redis or Valkey is: `redis://`, `rediss://` (TLS), `valkey://`, `valkeys://`, `unix:///path`, each with
+	 * `user:password@` and `/database` as needed; or `memory://`, the embedded engine: sessions in this process only.
+	 * Default: the environment variable `REDIS_URL`. With neither, outside production, the embedded engine.
+	 */
+	url?: string | undefined;
+	/** Host name or address, instead of `url`. */
+	host?: string | undefined;
+	/** Port. Default 6379. */
+	port?: number | undefined;
+	/** Path of a Unix socket, instead of `url`. */
+	path?: string | undefined;
+	/** User name (ACL). */
+	username?: string | undefined;
+	/** Password. */
+	password?: string | undefined;
+	/** Database number. Default 0. */
+	db?: number | undefined;
+	/** TLS with `host` (`true`), or its settings. */
+	tls?: boolean | TlsOptions | undefined;
+	/** How long making a connection may take, in ms. Default 10000. */
+	connectTimeout?: number | undefined;
+	/** How long an operation may take in all, in ms. Default 2000. */
+	commandTimeout?: number | undefined;
+	/** Idle time before TCP keep-alive probes, in ms; 0 sends none. Default 30000. */
+	keepAlive?: number | undefined;
+	/** Name of the connection, as `CLIENT LIST` shows it. */
+	connectionName?: string | undefined;
+	/** What every key begins with. Default `session:`. With `better-auth:`, what `@better-auth/redis-storage` wrote is read on. */
+	keyPrefix?: string | undefined;
+	/** What the key of a user's index begins with. Default `user-sessions:`. */
+	userPrefix?: string | undefined;
+	/** How long an ended session's token stays refused at once, in s. Default 300, which is right unless a test wants less. */
+	tombstoneSeconds?: number | undefined;
+	/** The largest value, in bytes. Default 1 MiB. */
+	maxValueBytes?: number | undefined;
+	/** How many live sessions a user may have; a further sign-in ends the oldest. Default: any number. */
+	maxSessionsPerUser?: number | undefined;
+}
+
+/** The options as the native part reads them. Functions and bigints are kept as texts, so that they are refused by name. */
+export function toJson(options: StoreOptions): string {
+	return JSON.stringify(options, (_, value) =>
+		typeof value === "function" || typeof value === "bigint" || typeof value === "symbol"
+			? String(typeof value)
+			: value,
+	);
+}
+
+/** Whether the options say where the sessions are. */
+export function namesServer(options: StoreOptions): boolean {
+	return options.url !== undefined || options.host !== undefined || options.path !== undefined;
+}
+
+let noticed = false;
+
+/**
+ * The options with the server that they leave open: `REDIS_URL`, else, outside production, the embedded engine.
+ * `null` in production without either: the first operation says so, because `next build` imports the store that way.
+ */
+export function withDefaultServer(options: StoreOptions): StoreOptions | null {
+	if (namesServer(options)) return options;
+	const url = process.env.REDIS_URL;
+	if (url) return { ...options, url };
+	if (process.env.NODE_ENV === "production") return null;
+	if (!noticed) {
+		noticed = true;
+		process.stderr.write(
+			"better-auth-redis-store: REDIS_URL is not set; sessions are kept in this process's memory and end with it.\n",
+		);
+	}
+	return { ...options, url: "memory://" };
+}

@@ -1,0 +1,170 @@
+/** Sessions by their own names, beside Better Auth or without it, on the same data as `redisStorage`. */
+
+import { checkDate, checkJson, checkOptions, checkText } from "./arguments.js";
+import { Connection, Op } from "./border.js";
+import { invalid } from "./error.js";
+import type { StoreOptions } from "./options.js";
+
+/** A session. Further fields are kept as JSON keeps them. */
+export interface Session {
+	/** Id of the user whose session this is. Never changes. */
+	userId: string;
+	/** What names the session; the secret that its cookie carries. Never changes. */
+	token: string;
+	/** When the session ends by itself. */
+	expiresAt: Date;
+	createdAt?: Date | undefined;
+	updatedAt?: Date | undefined;
+	ipAddress?: string | null | undefined;
+	userAgent?: string | null | undefined;
+	// biome-ignore lint/suspicious/noExplicitAny: the guide's type; applications read their own fields from it
+	[key: string]: any;
+}
+
+/** A session with the user that Better Auth stored beside it. */
+export interface SessionWithUser<S extends Session = Session, U = Record<string, unknown>> {
+	session: S;
+	/** `null` for a session that `createSession` wrote. */
+	user: U | null;
+}
+
+const DATES = ["expiresAt", "createdAt", "updatedAt"];
+
+/**
+ * Sessions in Redis: created, read, changed, listed and ended by token and by user.
+ *
+ * Shares its data with `redisStorage` of the same options: what Better Auth signed in is listed and ended here. All
+ * methods reject with a `SessionStoreError` when Redis cannot answer, and with `INVALID_ARGUMENT` on bad input, which writes nothing.
+ *
+ * @typeParam S The application's own session type.
+ */
+export class RedisSessionStore<S extends Session = Session> {
+	readonly #connection: Connection;
+
+	/**
+	 * Opens no connection: the first call does.
+	 *
+	 * @param options A Redis URL, or options. Default: the environment variable `REDIS_URL`.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong.
+	 */
+	constructor(options?: string | StoreOptions) {
+		this.#connection = new Connection(checkOptions(options));
+	}
+
+	/**
+	 * Writes a new session, which lives until its `expiresAt`. A live one of the same token and user is replaced.
+	 *
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when it is already expired, `REVOKED` when a session of this token was ended
+	 *   a short while ago, `CONFLICT` when the token is another user's, `LIMIT` when it is too large.
+	 */
+	async createSession(session: S): Promise<void> {
+		const json = checkJson("session", session);
+		checkText("session.token", session.token);
+		checkText("session.userId", session.userId);
+		if (checkDate("session.expiresAt", session.expiresAt) <= Date.now()) {
+			throw invalid("session.expiresAt: must be a date in the future");
+		}
+		await this.#connection.call(Op.Create, session.token, json);
+	}
+
+	/** The live session of a token, else `null`. */
+	async getSession(token: string): Promise<S | null> {
+		return (await this.getSessionWithUser(token))?.session ?? null;
+	}
+
+	/** The live session of a token with the user that Better Auth stored beside it, else `null`. */
+	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
+		const json = await this.#connection.call(Op.Get, checkText("token", token));
+		return typeof json === "string" ? readRecord<S, U>(token, json) : null;
+	}
+
+	/**
+	 * Sets fields of a session and keeps the others, also those that somebody else changes at the same time.
+	 *
+	 * @param updates The fields to set; a field given as `undefined` is left as it is. `token` and `userId` cannot change.
+	 * @returns The session as it is now.
+	 * @throws {SessionStoreError} `NOT_FOUND` when there is no live session of this token.
+	 */
+	async updateSession(token: string, updates: Partial<S>): Promise<S> {
+		checkText("token", token);
+		const json = checkJson("updates", updates);
+		if (updates.expiresAt !== undefined && checkDate("updates.expiresAt", updates.expiresAt) <= Date.now()) {
+			throw invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session");
+		}
+		const updated = (await this.#connection.call(Op.Update, token, json)) as string;
+		return (readRecord<S>(token, updated) as SessionWithUser<S>).session;
+	}
+
+	/** Ends a session. It stays ended, whoever is writing it at the time. */
+	async deleteSession(token: string): Promise<void> {
+		await this.#connection.call(Op.Delete, checkText("token", token));
+	}
+
+	/**
+	 * Ends every session that the user has when the call begins.
+	 *
+	 * @param options `except`: the token of a session that stays.
+	 * @returns How many live sessions were ended.
+	 */
+	async deleteUserSessions(userId: string, options: { except?: string | undefined } = {}): Promise<number> {
+		const except = options.except === undefined ? "" : checkText("options.except", options.except);
+		return (await this.#connection.call(Op.EndAll, checkText("userId", userId), except)) as number;
+	}
+
+	/** The user's live sessions, read in one round trip, the soonest to expire first. */
+	async getUserSessions(userId: string): Promise<S[]> {
+		const json = (await this.#connection.call(Op.List, checkText("userId", userId))) as string;
+		return (JSON.parse(json) as StoredRecord<S>[]).map((record) => revive(record.session ?? (record as S)));
+	}
+
+	/**
+	 * Removes what is dead from every user's index. Redis expires sessions by itself and indexes are mended as they are used, so this
+	 * is only ever housekeeping: calling it once a day is plenty.
+	 *
+	 * @returns How many index entries were removed.
+	 */
+	async cleanupExpiredSessions(): Promise<number> {
+		return (await this.#connection.call(Op.Cleanup)) as number;
+	}
+
+	/** Resolves when Redis answers. */
+	async ping(): Promise<void> {
+		await this.#connection.call(Op.Ping);
+	}
+
+	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */
+	async close(): Promise<void> {
+		this.#connection.close();
+	}
+}
+
+/** A store of the server that `REDIS_URL` names, ready to use. Opened by its first call. */
+export const redisSessionStore = new RedisSessionStore();
+
+/** Better Auth's shape, or the session itself. */
+interface StoredRecord<S, U = unknown> {
+	session?: S;
+	user?: U;
+}
+
+/** What a key holds, if it is the record of `token`: under the same prefix lie Better Auth's other values, too. */
+function readRecord<S extends Session, U = unknown>(token: string, json: string): SessionWithUser<S, U> | null {
+	let record: (StoredRecord<S, U> & Partial<S>) | null;
+	try {
+		record = JSON.parse(json);
+	} catch {
+		return null;
+	}
+	if (typeof record !== "object" || record === null) return null;
+	const session = record.session ?? (record as S);
+	if (session.token !== token || session.userId === undefined) return null;
+	return { session: revive(session), user: record.user ?? null };
+}
+
+function revive<S extends Session>(session: S): S {
+	for (const name of DATES) {
+		const value: unknown = session[name];
+		if (typeof value === "string" || typeof value === "number") (session as Session)[name] = new Date(value);
+	}
+	return session;
+}

@@ -1,0 +1,75 @@
+/** The store as Better Auth takes it: `betterAuth({ secondaryStorage: redisStorage() })`. */
+
+import { checkOptions, checkText, checkTtl } from "./arguments.js";
+import { Connection, Op } from "./border.js";
+import type { StoreOptions } from "./options.js";
+
+/**
+ * Better Auth's secondary storage, kept in Redis. Every method is a closure: it works unbound, as Better Auth calls it.
+ *
+ * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that there is no such key.
+ */
+export interface RedisStorage {
+	/** The value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index. */
+	get(key: string): Promise<string | null>;
+	/**
+	 * Writes a value. A session record is merged with what other writers changed meanwhile, lives until its own `expiresAt`,
+	 * and stays ended once it was ended. Any other value lives for `ttl` s; 0 and less delete it, none keeps it for ever.
+	 */
+	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
+	/** Deletes a key; ends it if it is a session. */
+	delete(key: string): Promise<void>;
+	/** Deletes a key and resolves to the value it had. Carried out at most once. */
+	getAndDelete(key: string): Promise<string | null>;
+	/** Adds 1 to a counter and resolves to it. One that does not exist starts at 1 and lives for `ttl` s. Carried out at most once. */
+	increment(key: string, ttl: number): Promise<number>;
+	/** Every key of this store, without its prefix. Goes through the whole keyspace with SCAN. */
+	listKeys(): Promise<string[]>;
+	/** Ends every session and deletes every other key of this store; keys outside its prefix are left alone. */
+	clear(): Promise<void>;
+	/** Resolves when Redis answers. */
+	ping(): Promise<void>;
+	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */
+	close(): Promise<void>;
+}
+
+/**
+ * Makes a secondary storage for Better Auth. Opens no connection: the first call does, and every store with the same
+ * options shares it, in all module instances and worker threads of the process.
+ *
+ * @param options A Redis URL, or options. Default: the environment variable `REDIS_URL`.
+ * @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong.
+ *
+ * @example
+ * ```ts
+ * import { betterAuth } from "better-auth";
+ * import { redisStorage } from "better-auth-redis-store";
+ *
+ * export const auth = betterAuth({ secondaryStorage: redisStorage() });
+ * ```
+ */
+export function redisStorage(options?: string | StoreOptions): RedisStorage {
+	const connection = new Connection(checkOptions(options));
+	return {
+		get: async (key) => (await connection.call(Op.Get, checkText("key", key))) as string | null,
+		set: async (key, value, ttl) => {
+			checkText("key", key);
+			checkText("value", value);
+			await connection.call(Op.Set, key, value, ttl === undefined || ttl === null ? undefined : checkTtl(ttl));
+		},
+		delete: async (key) => {
+			await connection.call(Op.Delete, checkText("key", key));
+		},
+		getAndDelete: async (key) => (await connection.call(Op.Take, checkText("key", key))) as string | null,
+		increment: async (key, ttl) =>
+			(await connection.call(Op.Increment, checkText("key", key), "", checkTtl(ttl))) as number,
+		listKeys: async () => JSON.parse((await connection.call(Op.ListKeys)) as string) as string[],
+		clear: async () => {
+			await connection.call(Op.Clear);
+		},
+		ping: async () => {
+			await connection.call(Op.Ping);
+		},
+		close: async () => connection.close(),
+	};
+}

@@ -1,0 +1,169 @@
+// Makes this package ready on a fresh machine: checks Node.js and Rust, installs the npm packages, builds.
+//   --redis  also gets what the test servers need (redis-server, openssl), by apt
+//   --lint   also gets rustfmt and clippy, by rustup
+// Safe to run again: what is in place is left alone, and the build is always run (Cargo itself knows what is stale).
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { findProgram, findRedisServer, outputOf, root, run, useCargoHome } from "./programs.js";
+
+/** A step failed for a reason that its message tells in full. */
+class SetupError extends Error {}
+
+const wants = (flag) => process.argv.includes(flag);
+
+const steps = [
+	["Node.js", checkNode],
+	["Rust", checkRust],
+	...(wants("--lint") ? [["rustfmt and clippy", getRustLints]] : []),
+	...(wants("--redis") ? [["Redis", getRedis]] : []),
+	["npm packages", installPackages],
+	["build", build],
+];
+
+try {
+	for (const [title, step] of steps) {
+		const start = performance.now();
+		const result = step();
+		console.log(`setup: ${title}: ${result} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+	}
+} catch (error) {
+	if (!(error instanceof SetupError)) throw error;
+	console.error(`\nsetup: ${error.message}`);
+	process.exitCode = 1;
+}
+
+function checkNode() {
+	const least = readJson("package.json").engines.node.replace(">=", "");
+	if (isOlder(process.versions.node, least)) {
+		throw new SetupError(`Node.js ${least} or newer is needed, this is ${process.versions.node}: https://nodejs.org`);
+	}
+	return process.versions.node;
+}
+
+function checkRust() {
+	useCargoHome();
+	if (!findProgram("cargo")) {
+		throw new SetupError("cargo was found neither on the PATH nor in ~/.cargo/bin. Install Rust: https://rustup.rs");
+	}
+	// rustc, not cargo: it is the compiler's version that Cargo.toml speaks of.
+	const version = outputOf("rustc", ["--version"])?.split(" ")[1];
+	if (!version) {
+		throw new SetupError(
+			"rustc does not run. With rustup, `rustup default stable` gives it a toolchain: https://rustup.rs",
+		);
+	}
+	const least = readFileSync(join(root, "Cargo.toml"), "utf8").match(/^rust-version = "(.+)"/m)?.[1];
+	if (least && isOlder(version, least)) {
+		throw new SetupError(
+			`Rust ${least} or newer is needed, this is ${version}: run \`rustup update\`, or see https://rustup.rs`,
+		);
+	}
+	return version;
+}
+
+function getRustLints() {
+	// Asked by running them: rustup puts a stand-in for each on the PATH, installed or not.
+	const missing = [
+		["fmt", "rustfmt"],
+		["clippy", "clippy"],
+	].filter(([command]) => outputOf("cargo", [command, "--version"]) === undefined);
+	if (missing.length === 0) return "found";
+
+	const components = missing.map(([, component]) => component);
+	if (!findProgram("rustup") || !run("rustup", ["component", "add", ...components])) {
+		throw new SetupError(
+			`the Rust toolchain lacks ${components.join(" and ")}: \`rustup component add ${components.join(" ")}\``,
+		);
+	}
+	return `installed ${components.join(", ")}`;
+}
+
+function getRedis() {
+	const missing = [
+		["redis-server", findRedisServer()],
+		["openssl", findProgram("openssl")],
+	].filter(([, found]) => !found);
+	if (missing.length === 0) return findRedisServer();
+
+	const packages = missing.map(([name]) => name);
+	const wanted = `the tests need ${packages.join(" and ")} on the PATH`;
+	if (!findProgram("apt-get")) {
+		throw new SetupError(`${wanted}, and there is no apt-get to install from. Valkey does as well: https://valkey.io`);
+	}
+	if (process.getuid() !== 0 && outputOf("sudo", ["-n", "true"]) === undefined) {
+		throw new SetupError(`${wanted}, and apt-get needs root: \`sudo apt-get install ${packages.join(" ")}\``);
+	}
+	asRoot("apt-get", "update"); // What it cannot refresh may be known from an earlier update: the install decides.
+	asRoot("apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...packages);
+	if (packages.includes("redis-server")) endRedisService();
+
+	if (!findRedisServer() || !findProgram("openssl")) {
+		throw new SetupError(`${wanted}, and apt-get could not install that (its reason is above)`);
+	}
+	return `installed ${packages.join(", ")}`;
+}
+
+/**
+ * Ends the service on port 6379 that Debian's package has just started, now and for the next boot: the tests start
+ * servers of their own. It is ours to end, since the package was not there before.
+ */
+function endRedisService() {
+	if (outputOf("dpkg-query", ["--show", "redis-server"]) === undefined) return;
+	asRoot("service", "redis-server", "stop");
+	asRoot("update-rc.d", "redis-server", "disable");
+}
+
+function asRoot(program, ...args) {
+	const command = ["env", "DEBIAN_FRONTEND=noninteractive", program, ...args];
+	return process.getuid() === 0 ? run(command[0], command.slice(1)) : run("sudo", ["-n", ...command]);
+}
+
+function installPackages() {
+	if (packagesAreCurrent()) return "up to date";
+	// Not what NODE_ENV=production would leave of them: all that builds and tests is a dev dependency.
+	if (!npm("ci", "--include=dev", "--no-audit", "--no-fund")) {
+		throw new SetupError(
+			"`npm ci` failed (its reason is above). It needs https://registry.npmjs.org or your mirror of it",
+		);
+	}
+	return "installed";
+}
+
+/**
+ * Whether node_modules holds what package-lock.json says, by the record that npm leaves there as the last thing of an
+ * install. Optional packages are those of other platforms too, so they may be missing.
+ */
+function packagesAreCurrent() {
+	const installed = readJson("node_modules/.package-lock.json")?.packages;
+	if (!installed) return false;
+	const { "": _, ...locked } = readJson("package-lock.json").packages;
+	const isSame = (path) =>
+		locked[path]?.version === installed[path]?.version && locked[path]?.integrity === installed[path]?.integrity;
+	const needed = Object.keys(locked).filter((path) => !locked[path].optional);
+	return [...needed, ...Object.keys(installed)].every(isSame);
+}
+
+function build() {
+	if (!npm("run", "build")) throw new SetupError("`npm run build` failed (its reason is above)");
+	return "done";
+}
+
+/** The npm that runs this script, so that no second one need be on the PATH. */
+function npm(...args) {
+	const self = process.env.npm_execpath;
+	return self ? run(process.execPath, [self, ...args]) : run("npm", args);
+}
+
+function readJson(path) {
+	try {
+		return JSON.parse(readFileSync(join(root, path), "utf8"));
+	} catch (error) {
+		if (error.code === "ENOENT") return undefined;
+		throw error;
+	}
+}
+
+function isOlder(version, least) {
+	return version.localeCompare(least, "en", { numeric: true }) < 0;
+}

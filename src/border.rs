@@ -1,0 +1,207 @@
+//! The functions that `lib/` calls, and the per-thread tables behind the numbers it holds.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{Array, Env, Function, Null};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Error, JsString, Result, Status, check_status, sys};
+use napi_derive::napi;
+use session_store::{Command, Config, Reply, Sessions};
+
+use crate::completions::Completions;
+use crate::runtime::{self, Call};
+
+/// Calls `onCompletions` on its own thread, from any thread. Weak: alone it keeps no process alive.
+type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// One module instance on one JavaScript thread.
+struct Border {
+    completions: Arc<Completions<Box<dyn Fn() + Send + Sync>>>,
+    waker: sys::napi_threadsafe_function,
+    /// Calls made in this tick, not yet handed to the store thread.
+    batch: RefCell<Vec<Call>>,
+    /// Calls that JavaScript waits for. While there are any, the process is kept alive.
+    pending: Cell<usize>,
+}
+
+struct Handle {
+    store: Arc<dyn Sessions>,
+    border: Rc<Border>,
+}
+
+thread_local! {
+    static BORDERS: RefCell<Vec<Rc<Border>>> = const { RefCell::new(Vec::new()) };
+    static HANDLES: RefCell<Vec<Option<Handle>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a call does. `a`, `b` and `n` are its arguments.
+#[napi]
+#[derive(Debug)]
+pub enum Op {
+    /// `a`: key.
+    Get,
+    /// `a`: key, `b`: value, `n`: ttl in s (NaN: none).
+    Set,
+    /// `a`: key.
+    Delete,
+    /// `a`: key.
+    Take,
+    /// `a`: key, `n`: ttl in s.
+    Increment,
+    /// No arguments.
+    ListKeys,
+    /// No arguments.
+    Clear,
+    /// `a`: token, `b`: session as JSON.
+    Create,
+    /// `a`: token, `b`: changes as JSON.
+    Update,
+    /// `a`: user id.
+    List,
+    /// `a`: user id, `b`: token of the session that stays (empty: none).
+    EndAll,
+    /// No arguments.
+    Cleanup,
+    /// No arguments.
+    Ping,
+}
+
+/// Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number.
+#[napi]
+pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
+    let waker: Waker =
+        on_completions.build_threadsafe_function::<()>().callee_handled::<false>().weak::<true>().build()?;
+    let raw = waker.raw();
+    let completions = Arc::new(Completions::new(Box::new(move || {
+        waker.call((), ThreadsafeFunctionCallMode::NonBlocking);
+    }) as Box<dyn Fn() + Send + Sync>));
+    // Registered after the threadsafe function, so it runs before Node.js tears that down.
+    let closing = completions.clone();
+    env.add_env_cleanup_hook((), move |()| {
+        closing.close();
+        HANDLES.take();
+        BORDERS.take();
+    })?;
+    let border = Border { completions, waker: raw, batch: RefCell::default(), pending: Cell::new(0) };
+    BORDERS.with_borrow_mut(|borders| {
+        borders.push(Rc::new(border));
+        Ok(borders.len() as u32 - 1)
+    })
+}
+
+/// Throws what is wrong with the options of a store (JSON), one problem a line.
+#[napi]
+pub fn check(options: String) -> Result<()> {
+    config(&options).map(drop)
+}
+
+/// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does.
+#[napi]
+pub fn open(border: u32, options: String) -> Result<u32> {
+    let handle = Handle { store: session_store::open(config(&options)?), border: border_of(border)? };
+    HANDLES.with_borrow_mut(|handles| {
+        handles.push(Some(handle));
+        Ok(handles.len() as u32 - 1)
+    })
+}
+
+/// Adds a call to this tick's batch. Answers whether it is the first, so that the caller sees to a [`flush`].
+#[napi]
+pub fn submit(env: Env, handle: u32, id: u32, op: Op, a: String, b: String, n: f64) -> Result<bool> {
+    HANDLES.with_borrow(|handles| {
+        let handle = handles.get(handle as usize).and_then(Option::as_ref).ok_or_else(unknown)?;
+        let border = &handle.border;
+        if border.pending.get() == 0 {
+            // SAFETY: on the thread of `env`, whose cleanup hook empties HANDLES before the threadsafe function ends.
+            check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), border.waker) })?;
+        }
+        border.pending.set(border.pending.get() + 1);
+        let completions = border.completions.clone();
+        let mut batch = border.batch.borrow_mut();
+        batch.push(Call {
+            store: handle.store.clone(),
+            command: command(op, a, b, n),
+            done: Box::new(move |outcome| completions.push((id, outcome))),
+        });
+        Ok(batch.len() == 1)
+    })
+}
+
+/// Hands this tick's batch to the store thread.
+#[napi]
+pub fn flush(border: u32) -> Result<()> {
+    runtime::submit(border_of(border)?.batch.take());
+    Ok(())
+}
+
+/// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message.
+#[napi]
+pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
+    let border = border_of(border)?;
+    let completions = border.completions.drain();
+    let mut flat = env.create_array(completions.len() as u32 * 3)?;
+    for (i, (id, outcome)) in completions.iter().enumerate() {
+        let at = i as u32 * 3;
+        flat.set(at, *id)?;
+        match outcome {
+            Ok(Reply::Nothing) => flat.set(at + 2, Null)?,
+            Ok(Reply::Count(count)) => flat.set(at + 2, *count)?,
+            Ok(Reply::Text(text)) => flat.set(at + 2, js_text(env, text.as_str())?)?,
+            Err(error) => {
+                flat.set(at + 1, error.code.as_str())?;
+                flat.set(at + 2, error.to_string())?;
+            }
+        }
+    }
+    let pending = border.pending.get() - completions.len();
+    border.pending.set(pending);
+    if pending == 0 && !completions.is_empty() {
+        // SAFETY: as in `submit`.
+        check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), border.waker) })?;
+    }
+    Ok(flat)
+}
+
+/// A JavaScript string; ASCII, which session records mostly are, needs no decoding.
+fn js_text<'env>(env: &'env Env, text: &str) -> Result<JsString<'env>> {
+    if text.is_ascii() { env.create_string_latin1(text) } else { env.create_string(text) }
+}
+
+/// Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle.
+#[napi]
+pub fn close(handle: u32) {
+    let released = HANDLES.with_borrow_mut(|handles| handles.get_mut(handle as usize).and_then(Option::take));
+    drop(released);
+}
+
+fn config(options: &str) -> Result<Config> {
+    Config::from_json(options).map_err(|problems| Error::new(Status::InvalidArg, problems.join("\n")))
+}
+
+fn border_of(number: u32) -> Result<Rc<Border>> {
+    BORDERS.with_borrow(|borders| borders.get(number as usize).cloned()).ok_or_else(unknown)
+}
+
+fn unknown() -> Error {
+    Error::new(Status::InvalidArg, "no such handle on this thread")
+}
+
+fn command(op: Op, a: String, b: String, n: f64) -> Command {
+    match op {
+        Op::Get => Command::Get { key: a },
+        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n) },
+        Op::Delete => Command::Delete { key: a },
+        Op::Take => Command::Take { key: a },
+        Op::Increment => Command::Increment { key: a, ttl: n },
+        Op::ListKeys => Command::ListKeys,
+        Op::Clear => Command::Clear,
+        Op::Create => Command::Create { token: a, session: b },
+        Op::Update => Command::Update { token: a, changes: b },
+        Op::List => Command::List { user: a },
+        Op::EndAll => Command::EndAll { user: a, except: (!b.is_empty()).then_some(b) },
+        Op::Cleanup => Command::Cleanup,
+        Op::Ping => Command::Ping,
+    }
+}

@@ -1,0 +1,53 @@
+//! The queue between the store's thread and one JavaScript thread: many completions, one wake-up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use session_store::{Reply, Result};
+
+/// A call that has ended: its number, and what it came to.
+pub(crate) type Completion = (u32, Result<Reply>);
+
+/// Completions on their way to JavaScript. `W` wakes its thread.
+///
+/// No wake-up is lost: the flag falls before the queue is taken, so that a completion pushed after the taking wakes again.
+/// After [`Completions::close`] nothing is woken and nothing kept: the environment is gone.
+pub(crate) struct Completions<W> {
+    queue: Mutex<Vec<Completion>>,
+    waking: AtomicBool,
+    /// Taken away under this lock when the environment ends, because a threadsafe function must not be called from another
+    /// thread while its environment is torn down (nodejs/node#55706).
+    waker: Mutex<Option<W>>,
+}
+
+impl<W: Fn()> Completions<W> {
+    pub(crate) fn new(waker: W) -> Self {
+        Completions { queue: Mutex::default(), waking: AtomicBool::new(false), waker: Mutex::new(Some(waker)) }
+    }
+
+    /// Adds a completion; wakes the JavaScript thread unless it is being woken.
+    pub(crate) fn push(&self, completion: Completion) {
+        lock(&self.queue).push(completion);
+        if !self.waking.swap(true, Ordering::AcqRel)
+            && let Some(wake) = &*lock(&self.waker)
+        {
+            wake();
+        }
+    }
+
+    /// Takes everything that has completed.
+    pub(crate) fn drain(&self) -> Vec<Completion> {
+        self.waking.store(false, Ordering::Release);
+        std::mem::take(&mut *lock(&self.queue))
+    }
+
+    /// Lets go of the waker, for ever.
+    pub(crate) fn close(&self) {
+        lock(&self.waker).take();
+        lock(&self.queue).clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
