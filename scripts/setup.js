@@ -96,7 +96,8 @@ function getRedis() {
 	}
 	asRoot("apt-get", "update"); // What it cannot refresh may be known from an earlier update: the install decides.
 	asRoot("apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...packages);
-	if (packages.includes("redis-server")) endRedisService();
+	// Not on the PATH before, on it now: this install brought it, so its service is ours to end.
+	if (packages.includes("redis-server") && findProgram("redis-server")) endRedisService();
 
 	if (!findRedisServer() || !findProgram("openssl")) {
 		throw new SetupError(`${wanted}, and apt-get could not install that (its reason is above)`);
@@ -104,12 +105,8 @@ function getRedis() {
 	return `installed ${packages.join(", ")}`;
 }
 
-/**
- * Ends the service on port 6379 that Debian's package has just started, now and for the next boot: the tests start
- * servers of their own. It is ours to end, since the package was not there before.
- */
+/** Ends the service that Debian's package starts on port 6379, now and at the next boot: the tests start their own. */
 function endRedisService() {
-	if (outputOf("dpkg-query", ["--show", "redis-server"]) === undefined) return;
 	asRoot("service", "redis-server", "stop");
 	asRoot("update-rc.d", "redis-server", "disable");
 }
