@@ -216,22 +216,23 @@ impl Engine for MemoryEngine {
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
         let (mut tables, now) = self.now();
-        let mut ended = 0;
-        let ids: Vec<_> = tables.ids(user).into_iter().filter(|id| Some(id.as_str()) != except).collect();
-        for id in &ids {
-            let owned = match tables.slot(id) {
-                Slot::Ended => continue,
-                Slot::Absent => false,
-                Slot::Value(stored) => match Record::parse(id, stored.text()) {
-                    Some(record) if record.user_id == user => true,
+        let (mut gone, mut live) = (Vec::new(), 0);
+        for id in tables.ids(user).into_iter().filter(|id| Some(id.as_str()) != except) {
+            match tables.slot(&id) {
+                Slot::Ended => {}
+                Slot::Absent => tables.bury(&id, now),
+                Slot::Value(stored) => match Record::parse(&id, stored.text()) {
+                    Some(record) if record.user_id == user => {
+                        tables.bury(&id, now);
+                        live += 1;
+                    }
                     _ => continue,
                 },
-            };
-            tables.bury(id, now);
-            ended += u64::from(owned);
+            }
+            gone.push(id);
         }
-        tables.unindex(user, &ids);
-        Ok(ended)
+        tables.unindex(user, &gone);
+        Ok(live)
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {

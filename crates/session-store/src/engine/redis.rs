@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, RedisResult, Script, ScriptInvocation, Value, cmd};
+use fail::fail_point;
 
 use super::{
     Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
@@ -64,7 +65,10 @@ impl RedisEngine {
         let mut again = repeat == Repeat::Safe;
         loop {
             let link = self.connection.link().await?;
-            match send(link.connection.clone()).await {
+            fail_point!("redis-before-send");
+            let answer = send(link.connection.clone()).await;
+            fail_point!("redis-after-reply");
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     if failure::is_lost_connection(&error) {

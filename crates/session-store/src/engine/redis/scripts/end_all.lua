@@ -23,7 +23,7 @@ for _, id in ipairs(ids) do
       redis.call('SET', record, TOMBSTONE, 'PX', tombstone_ms)
     end
     if owner == user then live = live + 1 end
-    gone[#gone + 1] = id
+    if not current or owner == user or current == TOMBSTONE then gone[#gone + 1] = id end
   end
 end
 if #gone > 0 then unindex(index, gone) end
