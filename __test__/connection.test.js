@@ -1,0 +1,378 @@
+// The connection to Redis: every way to name a server, and what a caller sees while a server goes away, stands still or
+// hangs up, and after it has come back.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import { describe, test } from "node:test";
+import { open } from "./contract/engines.js";
+import { assertRejects, operations } from "./contract/errors.js";
+import { load } from "./contract/load.js";
+import { fresh, session } from "./contract/records.js";
+import { until } from "./contract/wait.js";
+import { connectionsNamed } from "./lifecycle/clients.js";
+import { rounds } from "./support/counts.js";
+import { redisPerFile, startRedis } from "./support/redis.js";
+
+/** A server that is stopped when the test ends. */
+async function startFor(t, options) {
+	const server = await startRedis(options);
+	t.after(() => server.stop());
+	return server;
+}
+
+/** Fails unless a store of these options writes and reads on this server. */
+async function assertConnects(t, server, options) {
+	const { storage, store } = open(t, options);
+	const [key, mine] = [fresh("key"), session()];
+	await storage.set(key, "value", 60);
+	assert.equal(await storage.get(key), "value");
+	await store.createSession(mine);
+	assert.deepEqual(await store.getUserSessions(mine.userId), [mine]);
+	assert.equal(await server.cli("GET", `session:${key}`), "value");
+}
+
+/** How many of this process's sockets lead to a port and have not been closed by it. */
+function socketsTo(port) {
+	const hex = port.toString(16).toUpperCase().padStart(4, "0");
+	const open = new Set(["01", "08"]); // ESTABLISHED and CLOSE_WAIT: see proc_net_tcp(5)
+	const lines = readFileSync("/proc/self/net/tcp", "utf8").trim().split("\n").slice(1);
+	return lines
+		.map((line) => line.trim().split(/\s+/))
+		.filter(([, , to, state]) => to.endsWith(`:${hex}`) && open.has(state)).length;
+}
+
+describe("a server is named", () => {
+	const server = redisPerFile({ unixSocket: true });
+
+	test("by redis:// and valkey://, a host and a port, an address or a name", async (t) => {
+		const { port } = server;
+		for (const options of [
+			server.url,
+			`valkey://127.0.0.1:${port}`,
+			`REDIS://localhost:${port}/`,
+			`  ${server.url}  `,
+			{ url: server.url },
+			{ host: "127.0.0.1", port },
+			{ host: "localhost", port, tls: false },
+		]) {
+			await assertConnects(t, server, options);
+		}
+	});
+
+	test("by the path of a Unix socket", async (t) => {
+		for (const options of [`unix://${server.socket}`, `redis+unix://${server.socket}`, { path: server.socket }]) {
+			await assertConnects(t, server, options);
+		}
+		assert.ok((await server.cli("CLIENT", "LIST")).includes(`addr=${server.socket}:0`));
+	});
+
+	test("with a database", async (t) => {
+		const values = [
+			`${server.url}/5`,
+			`${server.url}?db=5`,
+			{ url: server.url, db: 5 },
+			{ url: `${server.url}/5`, db: 5 },
+			`unix://${server.socket}?db=5`,
+			{ path: server.socket, db: 5 },
+		];
+		for (const [at, options] of values.entries()) {
+			const { storage } = open(t, options);
+			await storage.set("key", String(at), 60);
+			assert.equal(
+				await server.cli("EVAL", "redis.call('SELECT', 5) return redis.call('GET', 'session:key')", 0),
+				String(at),
+			);
+		}
+		assert.equal(await server.cli("GET", "session:key"), null);
+	});
+
+	test("with a user of its ACL, in the URL or beside it", async (t) => {
+		const password = "p@ss:w/rd?#%";
+		const rules = ["~session:*", "~user-sessions:*", "+@all", "-@admin", "-@dangerous", "+info"];
+		await server.cli("ACL", "SETUSER", "app", "on", `>${password}`, ...rules);
+		for (const options of [
+			`redis://app:${encodeURIComponent(password)}@127.0.0.1:${server.port}`,
+			{ url: server.url, username: "app", password },
+			{ host: "127.0.0.1", port: server.port, username: "app", password },
+			{ path: server.socket, username: "app", password },
+		]) {
+			await assertConnects(t, server, options);
+			const { storage, store } = open(t, options);
+			await storage.listKeys();
+			await storage.increment("counter", 60);
+			await store.cleanupExpiredSessions();
+			await storage.clear();
+		}
+		const users = (await server.cli("CLIENT", "LIST")).match(/ user=\w+/g);
+		assert.ok(users.includes(" user=app"));
+	});
+
+	test("and the connection has the name it is given", async (t) => {
+		const { storage } = open(t, { url: server.url, connectionName: "my-app:1" });
+		assert.equal((await connectionsNamed(server, "my-app:1")).length, 0);
+		await storage.ping();
+		assert.equal((await connectionsNamed(server, "my-app:1")).length, 1);
+	});
+
+	test("and one connection is made, by the first call and for all", async (t) => {
+		const options = { url: server.url, connectionName: "lazy" };
+		const stores = Array.from({ length: 10 }, () => open(t, options));
+		assert.equal((await connectionsNamed(server, "lazy")).length, 0);
+		await Promise.all(
+			stores.flatMap(({ storage, store }) => [storage.get("key"), store.ping(), storage.set("key", "1", 1)]),
+		);
+		assert.equal((await connectionsNamed(server, "lazy")).length, 1);
+	});
+
+	test("though it has no HELLO: RESP2 does", async (t) => {
+		for (const password of [undefined, "secret"]) {
+			const old = await startFor(t, { password, config: ['rename-command HELLO ""'] });
+			await assertConnects(t, old, old.url);
+		}
+	});
+
+	test("that has no such database: the error says so", async (t) => {
+		await assertRejects(() => open(t, `${server.url}/99`).storage.ping(), ["INVALID_ARGUMENT", "PROTOCOL"], /\bdb\b/);
+	});
+});
+
+test("a password is given in the URL or beside it", async (t) => {
+	const password = 'p@ss "w:rd\\%';
+	const server = await startFor(t, { password });
+	await assertConnects(t, server, server.url);
+	await assertConnects(t, server, { host: server.host, port: server.port, password });
+	await assertConnects(t, server, { url: `redis://${server.host}:${server.port}`, username: "default", password });
+});
+
+describe("TLS", () => {
+	const pem = (path) => readFileSync(path, "utf8");
+
+	test("trusts the authority it is given", async (t) => {
+		const server = await startFor(t, { tls: true, password: "secret" });
+		const ca = pem(server.certificates.ca);
+		const { port } = server;
+		await assertConnects(t, server, { url: server.url, tls: { ca } });
+		await assertConnects(t, server, { url: `valkeys://:secret@localhost:${port}`, tls: { ca } });
+		await assertConnects(t, server, { host: "localhost", port, password: "secret", tls: { ca: `\n${ca}\n` } });
+	});
+
+	test("fails without it, and for another name", async (t) => {
+		const server = await startFor(t, { tls: true });
+		const other = await startFor(t, { tls: { names: "DNS:redis.example" } });
+		const ca = ({ certificates }) => pem(certificates.ca);
+		const handshake = /the TLS handshake with Redis at 127\.0\.0\.1:\d+ failed/;
+		await assertRejects(() => open(t, server.url).storage.ping(), "TLS", handshake);
+		await assertRejects(() => open(t, { url: server.url, tls: { ca: ca(other) } }).storage.ping(), "TLS", handshake);
+		await assertRejects(() => open(t, { url: other.url, tls: { ca: ca(other) } }).storage.ping(), "TLS", handshake);
+	});
+
+	test("shows the certificate it is given to a server that asks for one", async (t) => {
+		const server = await startFor(t, { tls: { clients: true } });
+		const [ca, cert, key] = ["ca", "cert", "key"].map((file) => pem(server.certificates[file]));
+		await assertConnects(t, server, { url: server.url, tls: { ca, cert, key } });
+		await assertRejects(
+			() => open(t, { url: server.url, tls: { ca } }).storage.ping(),
+			["TLS", "UNAVAILABLE"],
+			/ertificate/,
+		);
+	});
+
+	test("that the server refuses after the handshake is a TLS error", async (t) => {
+		const server = await startFor(t, { tls: { clients: true } });
+		const ca = pem(server.certificates.ca);
+		await assertRejects(() => open(t, { url: server.url, tls: { ca } }).storage.ping(), "TLS");
+	});
+
+	test("with a certificate that is none is a TLS error", async (t) => {
+		const server = await startFor(t, { tls: true });
+		const ca = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+		await assertRejects(() => open(t, { url: server.url, tls: { ca } }).storage.ping(), "TLS");
+	});
+
+	test("with a server that has none ends in time", async (t) => {
+		const [plain, secure] = [await startFor(t), await startFor(t, { tls: true })];
+		const toPlain = { url: `rediss://127.0.0.1:${plain.port}`, commandTimeout: 500 };
+		const toSecure = { url: `redis://127.0.0.1:${secure.port}`, commandTimeout: 500 };
+		await assertRejects(() => open(t, toPlain).storage.ping(), ["TLS", "TIMEOUT", "UNAVAILABLE"]);
+		await assertRejects(() => open(t, toSecure).storage.ping(), ["PROTOCOL", "TIMEOUT", "UNAVAILABLE"]);
+	});
+});
+
+describe("a server that goes away", () => {
+	test("is UNAVAILABLE at once, and in use again when it is back, with what it kept", async (t) => {
+		const server = await startFor(t, { config: ["appendonly yes"] });
+		const { storage, store } = open(t, server.url);
+		const mine = session();
+		await store.createSession(mine);
+		for (let round = 0; round < rounds(3, 20); round++) {
+			await server.kill("SIGTERM");
+			const start = performance.now();
+			for (const operation of Object.values(operations))
+				await assertRejects(() => operation({ storage, store }), "UNAVAILABLE");
+			const tookMs = performance.now() - start;
+			assert.ok(tookMs < 2000, `${Object.keys(operations).length} refusals took ${tookMs} ms`);
+			await server.restart();
+			assert.deepEqual(await store.getSession(mine.token), mine); // the first call after it is back
+			assert.equal(await storage.increment("counter", 600), round + 1);
+		}
+	});
+
+	test("while idle is noticed: even what may be sent only once works at once after the restart", async (t) => {
+		const server = await startFor(t, { config: ["appendonly yes"] });
+		const { storage } = open(t, server.url);
+		for (let round = 0; round < rounds(5, 100); round++) {
+			assert.equal(await storage.increment("counter", 600), 2 * round + 1);
+			await storage.set("key", "value", 60);
+			await server.restart();
+			await until("the old socket closed by us", () => socketsTo(server.port) === 0);
+			if (round % 2) assert.equal(await storage.getAndDelete("key"), "value");
+			assert.equal(await storage.increment("counter", 600), 2 * round + 2);
+		}
+	});
+
+	test("is found again over a Unix socket", async (t) => {
+		const server = await startFor(t, { unixSocket: true, config: ["appendonly yes"] });
+		const { storage } = open(t, `unix://${server.socket}`);
+		for (let round = 0; round < 2; round++) {
+			assert.equal(await storage.increment("counter", 600), round + 1);
+			await server.restart();
+			// Whether the loss was noticed cannot be seen in /proc: a read, which may be sent twice, makes it so.
+			await storage.get("key");
+		}
+	});
+
+	test("takes with it what was under way, as UNAVAILABLE", async (t) => {
+		const server = await startFor(t);
+		const { storage } = open(t, { url: server.url, commandTimeout: 20_000 });
+		await storage.ping();
+		await server.pause();
+		const calls = Array.from({ length: 100 }, (_, at) =>
+			at % 2 ? storage.increment(`counter ${at}`, 60) : storage.get("key"),
+		);
+		const outcomes = Promise.allSettled(calls);
+		await new Promise(setImmediate); // the calls of this tick have been handed over
+		await server.kill("SIGKILL");
+		for (const { reason } of await outcomes) assert.equal(reason?.code, "UNAVAILABLE");
+	});
+
+	test("is asked by one connection attempt for all who wait", async (t) => {
+		let attempts = 0;
+		const listener = net.createServer((socket) => {
+			attempts++;
+			socket.on("error", () => {});
+			socket.once("data", () => socket.destroy());
+		});
+		listener.listen(0, "127.0.0.1");
+		await once(listener, "listening");
+		t.after(() => listener.close());
+		const { storage } = open(t, `redis://127.0.0.1:${listener.address().port}`);
+		const outcomes = await Promise.allSettled(Array.from({ length: 1000 }, () => storage.get("key")));
+		for (const { reason } of outcomes) assert.equal(reason.code, "UNAVAILABLE");
+		assert.ok(attempts <= 3, `${attempts} connections for 1,000 calls made at once`);
+	});
+
+	test("and comes back with another password is an AUTH error until that is undone", async (t) => {
+		const server = await startFor(t, { password: "first" });
+		const { storage } = open(t, server.url);
+		await storage.ping();
+		server.password = "second";
+		await server.restart();
+		await assertRejects(() => storage.ping(), "AUTH");
+		await assertRejects(() => storage.ping(), "AUTH");
+		await server.cli("CONFIG", "SET", "requirepass", "first");
+		server.password = "first";
+		await storage.ping();
+	});
+});
+
+describe("a server that stands still", () => {
+	const commandTimeout = 400;
+	const TOLERANCE_MS = 1000;
+
+	test("makes every operation a TIMEOUT within commandTimeout, and is in use again when it goes on", async (t) => {
+		const server = await startFor(t);
+		const connected = open(t, { url: server.url, commandTimeout });
+		const mine = session();
+		await connected.store.createSession(mine);
+		for (const doors of [connected, open(t, { url: server.url, commandTimeout, connectionName: "second" })]) {
+			await server.pause(); // the second connects to it as it is
+			await Promise.all(
+				Object.entries(operations).map(async ([name, operation]) => {
+					const start = performance.now();
+					await assertRejects(() => operation(doors), "TIMEOUT", /within 400 ms \(option commandTimeout\)/);
+					const tookMs = performance.now() - start;
+					assert.ok(tookMs >= commandTimeout - 5, `${name}: ended after ${tookMs} ms`);
+					assert.ok(tookMs < commandTimeout + TOLERANCE_MS, `${name}: ended after ${tookMs} ms`);
+				}),
+			);
+			server.resume();
+			await doors.storage.ping();
+			await doors.storage.set("key", "value", 60);
+			assert.equal(await doors.storage.get("key"), "value");
+		}
+	});
+
+	test("may carry out what timed out, once at most", async (t) => {
+		const server = await startFor(t);
+		const { storage } = open(t, { url: server.url, commandTimeout: 100 });
+		let [calls, acknowledged] = [0, 0];
+		for (let round = 0; round < 5; round++) {
+			await storage.ping();
+			await server.pause();
+			const counts = Array.from({ length: 20 }, () => storage.increment("counter", 60));
+			const outcomes = await Promise.allSettled(counts);
+			calls += 20;
+			acknowledged += outcomes.filter(({ status }) => status === "fulfilled").length;
+			for (const { reason } of outcomes) if (reason) assert.equal(reason.code, "TIMEOUT");
+			server.resume();
+			await storage.ping(); // comes after them on the same connection
+			const total = Number(await storage.get("counter"));
+			assert.ok(total >= acknowledged && total <= calls, `${acknowledged} <= ${total} <= ${calls}`);
+		}
+	});
+});
+
+describe("under load", () => {
+	/** Runs the load while `disturb` is called `times` times, one after the other. */
+	async function disturbed(t, doors, times, disturb) {
+		let over = false;
+		t.after(() => {
+			over = true;
+		});
+		const working = load(doors, () => over);
+		const disturbing = (async () => {
+			for (let n = 0; n < times; n++) await disturb(n);
+		})();
+		await Promise.race([disturbing, working]); // a failed check need not wait for the rest
+		await disturbing;
+		over = true;
+		const { done, failed } = await working;
+		t.diagnostic(`${times} disturbances, ${done} operations done, ${failed} UNAVAILABLE`);
+		assert.ok(done > times, "hardly anything was done");
+		return { done, failed };
+	}
+
+	test("a killed connection costs at most UNAVAILABLE: nothing is wrong, lost or done twice", async (t) => {
+		const server = await startFor(t);
+		const doors = open(t, { url: server.url, connectionName: "load", commandTimeout: 20_000 });
+		const kill = () => server.cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+		await disturbed(t, doors, rounds(150, 5000), () => until("a connection to kill", async () => (await kill()) > 0));
+	});
+
+	test("a restarted server costs at most UNAVAILABLE: nothing is wrong, lost or done twice", async (t) => {
+		const server = await startFor(t, { config: ["appendonly yes"] });
+		const doors = open(t, { url: server.url, commandTimeout: 20_000 });
+		const { failed } = await disturbed(t, doors, rounds(5, 100), async (n) => {
+			await server.restart();
+			await until("an answer", () =>
+				doors.storage.set(`round ${n}`, "", 60).then(
+					() => true,
+					() => false,
+				),
+			);
+		});
+		assert.ok(failed > 0, "the restarts were not noticed");
+	});
+});

@@ -1,0 +1,103 @@
+// A load whose every answer can be checked while connections break: each task works on keys of its own, so it knows what
+// may lie there. An operation may fail, but only as UNAVAILABLE, and what was acknowledged must hold.
+
+import assert from "node:assert/strict";
+import { fresh, session } from "./records.js";
+
+/**
+ * Runs tasks until it is told to stop.
+ * @param {ReturnType<typeof import("./engines.js").open>} doors
+ * @param {() => boolean} isOver
+ * @returns {Promise<{ done: number, failed: number }>} how many operations were acknowledged, and how many failed
+ */
+export async function load({ storage, store }, isOver) {
+	const counts = { done: 0, failed: 0 };
+
+	/** Resolves to `{ value }`, or to undefined when the operation failed in the one way that is allowed. */
+	const attempt = async (operation) => {
+		try {
+			const value = await operation;
+			counts.done++;
+			return { value };
+		} catch (error) {
+			assert.equal(error.code, "UNAVAILABLE", error.stack);
+			counts.failed++;
+		}
+	};
+
+	/** One writer and three readers of a number that only rises. */
+	async function versions() {
+		const key = fresh("version");
+		let [acknowledged, attempted] = [0, 0];
+		const write = async () => {
+			while (!isOver()) {
+				attempted++;
+				if (await attempt(storage.set(key, String(attempted), 60))) acknowledged = attempted;
+			}
+		};
+		const read = async () => {
+			let seen = 0;
+			while (!isOver()) {
+				const least = Math.max(acknowledged, seen);
+				const found = await attempt(storage.get(key));
+				if (!found) continue;
+				const version = Number(found.value);
+				assert.ok(version >= least && version <= attempted, `${least} <= ${version} <= ${attempted}`);
+				seen = version;
+			}
+		};
+		await Promise.all([write(), read(), read(), read()]);
+	}
+
+	/** Several callers of one counter: each number is given out once. */
+	async function counter() {
+		const key = fresh("counter");
+		const given = new Set();
+		let [calls, acknowledged] = [0, 0];
+		const increment = async () => {
+			while (!isOver()) {
+				calls++;
+				const found = await attempt(storage.increment(key, 60));
+				if (!found) continue;
+				acknowledged++;
+				assert.ok(!given.has(found.value), "a number was given out twice");
+				given.add(found.value);
+			}
+		};
+		await Promise.all([increment(), increment(), increment()]);
+		const total = Number(await storage.get(key));
+		assert.ok(total <= calls, `${calls} calls counted ${total}: one was carried out twice`);
+		assert.ok(total >= acknowledged, `${acknowledged} were acknowledged, ${total} counted: one was lost`);
+	}
+
+	/** Two takers of each value: at most one gets it. */
+	async function takes() {
+		while (!isOver()) {
+			const key = fresh("taken");
+			if (!(await attempt(storage.set(key, key, 60)))) continue;
+			const found = await Promise.all([1, 2].map(() => attempt(storage.getAndDelete(key))));
+			const taken = found.filter((one) => one?.value === key);
+			assert.ok(taken.length <= 1, "a value was taken twice");
+			if (found.every(Boolean)) assert.equal(taken.length, 1, "a value was taken by nobody");
+		}
+	}
+
+	/** The life of one session after another. */
+	async function sessions() {
+		while (!isOver()) {
+			const mine = session();
+			if (!(await attempt(store.createSession(mine)))) continue;
+			const found = await attempt(store.getSession(mine.token));
+			if (found) assert.deepEqual(found.value, mine);
+			const updated = await attempt(store.updateSession(mine.token, { note: 1 }));
+			const listed = await attempt(store.getUserSessions(mine.userId));
+			if (updated && listed) assert.deepEqual(listed.value, [{ ...mine, note: 1 }]);
+			if (!(await attempt(store.deleteSession(mine.token)))) continue;
+			const after = await attempt(store.getSession(mine.token));
+			if (after) assert.equal(after.value, null, "an ended session came back");
+		}
+	}
+
+	await Promise.all([versions, counter, takes, sessions].flatMap((task) => [task(), task(), task()]));
+	return counts;
+}
