@@ -1,6 +1,6 @@
 /** Sessions by their own names, beside Better Auth or without it, on the same data as `redisStorage`. */
 
-import { checkDate, checkJson, checkOptions, checkText } from "./arguments.js";
+import { checkDate, checkJson, checkKey, checkOptions, checkText } from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import { invalid } from "./error.js";
 import type { StoreOptions } from "./options.js";
@@ -74,8 +74,8 @@ export class RedisSessionStore<S extends Session = Session> {
 
 	/** The live session of a token with the user that Better Auth stored beside it, else `null`. */
 	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
-		const json = await this.#connection.call(Op.Get, checkText("token", token));
-		return typeof json === "string" ? readRecord<S, U>(token, json) : null;
+		const json = await this.#connection.read(checkKey("token", token));
+		return json === null ? null : readRecord<S, U>(token, json);
 	}
 
 	/**

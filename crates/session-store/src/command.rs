@@ -2,17 +2,12 @@
 
 use crate::engine::Stored;
 
-/// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
+/// One operation, but for reading a value: that is [`crate::Sessions::read`], of several keys at once. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
-    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`].
-    Get {
-        /// A session token or any other key of Better Auth's.
-        key: String,
-    },
     /// Writes a value. A session record is merged with what lies there; one that was ended stays ended.
     Set {
-        /// As in [`Command::Get`].
+        /// A session token or any other key of Better Auth's.
         key: String,
         /// The value; its text is kept as it is.
         value: String,
@@ -21,17 +16,17 @@ pub enum Command {
     },
     /// Deletes a key; ends it if it is a session.
     Delete {
-        /// As in [`Command::Get`].
+        /// As in [`Command::Set`].
         key: String,
     },
     /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`]. At most once.
     Take {
-        /// As in [`Command::Get`].
+        /// As in [`Command::Set`].
         key: String,
     },
     /// Adds 1 to a counter and answers it: [`Reply::Count`]. At most once.
     Increment {
-        /// As in [`Command::Get`].
+        /// As in [`Command::Set`].
         key: String,
         /// Life in s of a counter that starts now.
         ttl: f64,
@@ -103,9 +98,15 @@ impl Text {
     }
 }
 
+impl From<Stored> for Text {
+    fn from(stored: Stored) -> Self {
+        Text(Source::Stored(stored))
+    }
+}
+
 impl From<Option<Stored>> for Reply {
     fn from(value: Option<Stored>) -> Self {
-        value.map_or(Reply::Nothing, |stored| Reply::Text(Text(Source::Stored(stored))))
+        value.map_or(Reply::Nothing, |stored| Reply::Text(stored.into()))
     }
 }
 

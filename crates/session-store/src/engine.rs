@@ -17,6 +17,8 @@ pub(crate) use memory::MemoryEngine;
 pub(crate) use redis::RedisEngine;
 pub(crate) use stored::{Slot, Stored};
 
+use stored::TOMBSTONE;
+
 use std::future::Future;
 
 use crate::error::Result;
@@ -129,8 +131,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// What lies under a key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// What lies under each of the keys, in their order.
-    fn get_many(&self, keys: &[String]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
+    /// What lies under each of the keys, in their order. A key of another type is absent here.
+    fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
 
     /// Writes a value that is no session record, over anything, also a tombstone.
     fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> impl Future<Output = Result<()>> + Send;
@@ -155,6 +157,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Ends every session in a user's index but `except`, and answers how many were live.
     fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<u64>> + Send;
+
+    /// The ids in a user's index and their expiries in ms since the epoch, soonest first.
+    fn entries(&self, user: &str) -> impl Future<Output = Result<Vec<(String, i64)>>> + Send;
 
     /// The ids in a user's index whose record is there, with their records.
     fn list(&self, user: &str) -> impl Future<Output = Result<Vec<(String, Stored)>>> + Send;

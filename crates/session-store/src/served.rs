@@ -4,6 +4,8 @@
 //! bytes; a version that fell out makes its writer one "whose reading is unknown" (see `session/merge.rs`).
 
 use quick_cache::Weighter;
+use std::sync::Arc;
+
 use quick_cache::sync::Cache;
 
 use crate::engine::Stored;
@@ -14,7 +16,7 @@ const CAPACITY_BYTES: u64 = 16 * 1024 * 1024;
 /// How many versions of a session are remembered.
 const VERSIONS: usize = 4;
 
-type Versions = Vec<Stored>;
+type Versions = Arc<Vec<Stored>>;
 
 /// The versions served, by session token.
 pub(crate) struct Served(Cache<String, Versions, Bytes>);
@@ -31,16 +33,17 @@ impl Served {
 
     /// Remembers a version as the latest.
     pub(crate) fn remember(&self, token: &str, version: &Stored) {
-        let mut versions = self.versions(token);
+        let versions = self.versions(token);
         if versions.last() == Some(version) {
             return;
         }
+        let mut versions = Vec::clone(&versions);
         versions.retain(|known| known != version);
         if versions.len() == VERSIONS {
             versions.remove(0);
         }
         versions.push(version.clone());
-        self.0.insert(token.to_owned(), versions);
+        self.0.insert(token.to_owned(), Arc::new(versions));
     }
 
     pub(crate) fn forget(&self, token: &str) {

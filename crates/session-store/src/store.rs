@@ -8,6 +8,7 @@
 //! 5. `increment` and `take` run at most once.
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -81,7 +82,6 @@ impl<E: Engine> Store<E> {
 
     async fn run_one(&self, command: Command) -> Result<Reply> {
         match command {
-            Command::Get { key } => self.get(&key).await.map(Reply::from),
             Command::Set { key, value, ttl } => self.set(&key, &value, ttl).await.map(|()| Reply::Nothing),
             Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
             Command::Take { key } => self.take(&key).await,
@@ -109,12 +109,36 @@ impl<E: Engine> Store<E> {
 
     // ---- Better Auth's view ----
 
+    /// The values of several keys, read together: one step of the engine for all that lie under their own key.
+    pub(crate) async fn read(&self, keys: &[&str]) -> Result<Vec<Option<Stored>>> {
+        for key in keys {
+            check_key("key", key)?;
+        }
+        self.in_time(async {
+            if keys.iter().any(|key| key.starts_with(LEGACY_INDEX)) {
+                return try_join_all(keys.iter().map(|key| self.get(key))).await;
+            }
+            let slots = self.engine.get_many(keys).await?;
+            let mut values = Vec::with_capacity(keys.len());
+            for (key, slot) in keys.iter().zip(slots) {
+                values.push(self.serve(key, slot).await);
+            }
+            Ok(values)
+        })
+        .await
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Stored>> {
-        check_key("key", key)?;
         if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
             return Ok(self.index_view(user).await?.map(|view| Stored::plain(&view)));
         }
-        let Some(stored) = self.engine.get(key).await?.value() else { return Ok(None) };
+        let slot = self.engine.get(key).await?;
+        Ok(self.serve(key, slot).await)
+    }
+
+    /// What a reader of `key` is given, remembered as the base of what it may write back.
+    async fn serve(&self, key: &str, slot: Slot) -> Option<Stored> {
+        let stored = slot.value()?;
         if stored.is_indexed() {
             self.served.remember(key, &stored);
         } else if let Some(record) = Record::parse(key, stored.text()) {
@@ -122,7 +146,7 @@ impl<E: Engine> Store<E> {
             // Left by another store. What fails now is done at the next read.
             let _ = self.engine.adopt(key, &record.user_id, &stored).await;
         }
-        Ok(Some(stored))
+        Some(stored)
     }
 
     async fn set(&self, key: &str, value: &str, ttl: Option<f64>) -> Result<()> {
@@ -178,22 +202,16 @@ impl<E: Engine> Store<E> {
 
     /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
     async fn index_view(&self, user: &str) -> Result<Option<String>> {
-        let mut entries = Vec::new();
-        self.each_session(user, |id, record| {
-            if let Some(expires_at) = record.expires_at() {
-                entries.push((expires_at, id.to_owned()));
-            }
-        })
-        .await?;
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        entries.sort();
-        let entries: Vec<_> = entries
+        let now = now_ms();
+        let entries: Vec<_> = self
+            .engine
+            .entries(user)
+            .await?
             .into_iter()
-            .map(|(expires_at, token)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
+            .filter(|(_, expires_at)| *expires_at > now)
+            .map(|(token, expires_at)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
             .collect();
-        Ok(Some(serde_json::Value::from(entries).to_string()))
+        Ok((!entries.is_empty()).then(|| serde_json::Value::from(entries).to_string()))
     }
 
     async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
@@ -252,9 +270,13 @@ impl<E: Engine> Store<E> {
                     let served: Vec<_> = served.iter().filter_map(|s| Record::parse(token, s.text())).collect();
                     merge(&served, stored, write)
                 }
-                None => write.json.to_owned(),
+                None => Cow::Borrowed(write.json),
             };
-            let Some(life) = life_ms(token, &json, ttl_ms)? else {
+            let expires_at = match &json {
+                Cow::Borrowed(_) => write.expires_at(),
+                Cow::Owned(merged) => Record::parse(token, merged).and_then(|record| record.expires_at()),
+            };
+            let Some(life) = life_ms(expires_at, ttl_ms)? else {
                 self.end(token).await?;
                 return Ok(Written::Ended);
             };
@@ -299,7 +321,9 @@ impl<E: Engine> Store<E> {
 
     /// Remembers what the writer wrote, which is what it knows, and last what lies there.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        self.served.remember(token, &Stored::record(write.json));
+        if json != write.json {
+            self.served.remember(token, &Stored::record(write.json));
+        }
         self.served.remember(token, &Stored::record(json));
     }
 
@@ -309,7 +333,8 @@ impl<E: Engine> Store<E> {
         if others.len() < max {
             return Ok(());
         }
-        let slots = self.engine.get_many(&others).await?;
+        let ids: Vec<_> = others.iter().map(String::as_str).collect();
+        let slots = self.engine.get_many(&ids).await?;
         let mut live: Vec<_> = others
             .iter()
             .zip(slots)
@@ -348,7 +373,8 @@ impl<E: Engine> Store<E> {
             }
             let json = patch(&record, &changes);
             self.check_value(&json)?;
-            let life = life_ms(token, &json, None)?.ok_or_else(|| {
+            let expires_at = Record::parse(token, &json).and_then(|record| record.expires_at());
+            let life = life_ms(expires_at, None)?.ok_or_else(|| {
                 Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
             })?;
             let put = Put {
@@ -462,11 +488,11 @@ impl<E: Engine> Store<E> {
     async fn live_keys(&self) -> Result<Vec<String>> {
         let mut live = Vec::new();
         let keys = self.scan(Namespace::Keys).await?;
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         for part in keys.chunks(500) {
             let slots = self.in_time(self.engine.get_many(part)).await?;
-            live.extend(
-                part.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Value(_))).map(|(key, _)| key.clone()),
-            );
+            let found = part.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Value(_)));
+            live.extend(found.map(|(key, _)| (*key).to_owned()));
         }
         Ok(live)
     }
@@ -522,8 +548,7 @@ fn ttl_ms(ttl: f64) -> Result<u64> {
 }
 
 /// How long a session record is to live from now: until its own `expiresAt`, else for `ttl_ms`. `None`: it is over.
-fn life_ms(token: &str, json: &str, ttl_ms: Option<u64>) -> Result<Option<u64>> {
-    let expires_at = Record::parse(token, json).and_then(|record| record.expires_at());
+fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>) -> Result<Option<u64>> {
     match (expires_at, ttl_ms) {
         (Some(expires_at), _) => {
             let left = u64::try_from(expires_at - now_ms()).unwrap_or(0).min(MAX_TTL_MS);

@@ -137,7 +137,7 @@ impl Engine for MemoryEngine {
         Ok(self.now().0.slot(key))
     }
 
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Slot>> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
         let (tables, _) = self.now();
         Ok(keys.iter().map(|key| tables.slot(key)).collect())
     }
@@ -233,6 +233,11 @@ impl Engine for MemoryEngine {
         }
         tables.unindex(user, &gone);
         Ok(live)
+    }
+
+    async fn entries(&self, user: &str) -> Result<Vec<(String, i64)>> {
+        let (tables, _) = self.now();
+        Ok(tables.ids(user).into_iter().map(|id| (id.clone(), tables.indexes[user][&id])).collect())
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {

@@ -7,11 +7,12 @@ use std::future::Future;
 use std::sync::LazyLock;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, FromRedisValue, RedisResult, Script, ScriptInvocation, Value, cmd};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation, Value, cmd, pipe};
 use fail::fail_point;
 
 use super::{
-    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, TOMBSTONE,
+    YOUNG_MS,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
@@ -22,8 +23,7 @@ const SCAN_COUNT: usize = 500;
 
 macro_rules! script {
     ($name:ident, $file:literal) => {
-        static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("redis/scripts/shared.lua"), include_str!($file))));
+        static $name: LazyLock<Script> = LazyLock::new(|| script(include_str!($file)));
     };
 }
 
@@ -35,6 +35,13 @@ script!(PRUNE, "redis/scripts/prune.lua");
 script!(ADOPT, "redis/scripts/adopt.lua");
 script!(RAISE, "redis/scripts/raise.lua");
 script!(INCREMENT, "redis/scripts/increment.lua");
+
+fn script(body: &str) -> Script {
+    let tombstone: String = TOMBSTONE.iter().map(|byte| format!("\\{byte:03}")).collect();
+    let constants =
+        format!("local TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
+    Script::new(&[&constants, include_str!("redis/scripts/shared.lua"), body].concat())
+}
 
 /// Whether a step may be sent again when the connection was lost before its answer came.
 #[derive(Clone, Copy, PartialEq)]
@@ -87,6 +94,10 @@ impl RedisEngine {
         self.run(repeat, |mut connection| async move { command.query_async(&mut connection).await }).await
     }
 
+    async fn pipeline<T: FromRedisValue + Send>(&self, pipeline: &Pipeline) -> Result<T> {
+        self.run(Repeat::Safe, |mut connection| async move { pipeline.query_async(&mut connection).await }).await
+    }
+
     async fn script<T: FromRedisValue + Send>(&self, repeat: Repeat, call: &ScriptInvocation<'_>) -> Result<T> {
         self.run(repeat, |mut connection| async move { call.invoke_async(&mut connection).await }).await
     }
@@ -112,7 +123,7 @@ impl Engine for RedisEngine {
         Slot::from_bytes(found)
     }
 
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Slot>> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -156,8 +167,7 @@ impl Engine for RedisEngine {
         call.key(self.keyspace.key(put.id));
         call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
         call.arg(u8::from(put.expected.is_some())).arg(put.expected.map(Stored::raw).unwrap_or_default());
-        call.arg(create).arg(YOUNG_MS).arg(INDEX_MARGIN_MS).arg(&self.keyspace.key_prefix);
-        call.arg(u8::from(put.list_others));
+        call.arg(create).arg(&self.keyspace.key_prefix).arg(u8::from(put.list_others));
         put_outcome(put.id, self.script(Repeat::Safe, &call).await?)
     }
 
@@ -165,7 +175,7 @@ impl Engine for RedisEngine {
         let mut call = self.on_index(&ADOPT, user);
         call.key(self.keyspace.key(id));
         call.arg(id).arg(found.raw()).arg(Stored::record(found.text()).raw());
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        call.arg(&self.keyspace.key_prefix);
         self.script::<Value>(Repeat::Safe, &call).await.map(drop)
     }
 
@@ -180,20 +190,38 @@ impl Engine for RedisEngine {
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
         let mut call = self.on_index(&END_ALL, user);
         call.arg(user).arg(except.unwrap_or_default()).arg(self.keyspace.tombstone_ms);
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        call.arg(&self.keyspace.key_prefix);
         self.script(Repeat::Safe, &call).await
+    }
+
+    async fn entries(&self, user: &str) -> Result<Vec<(String, i64)>> {
+        let mut zrange = cmd("ZRANGE");
+        zrange.arg(self.keyspace.index(user)).arg(0).arg(-1).arg("WITHSCORES");
+        let mut both = pipe();
+        both.cmd("EXISTS").arg(self.keyspace.legacy_index(user)).add_command(zrange.clone());
+        let found: Result<(bool, Vec<(String, f64)>)> = self.pipeline(&both).await;
+        let entries = match found {
+            Ok((false, entries)) => entries,
+            Err(error) if error.code != Code::Protocol => return Err(error),
+            // What another store left is folded by the script.
+            Ok((true, _)) | Err(_) => {
+                self.list(user).await?;
+                self.command(Repeat::Safe, &zrange).await?
+            }
+        };
+        Ok(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect())
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
         let mut call = self.on_index(&LIST, user);
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        call.arg(&self.keyspace.key_prefix);
         let found: Vec<(String, Vec<u8>)> = self.script(Repeat::Safe, &call).await?;
         found.into_iter().map(|(id, bytes)| Ok((id, Stored::from_bytes(bytes)?))).collect()
     }
 
     async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
         let mut call = self.on_index(&PRUNE, user);
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS).arg(self.keyspace.tombstone_ms).arg(claim);
+        call.arg(&self.keyspace.key_prefix).arg(self.keyspace.tombstone_ms).arg(claim);
         let (removed, absent) = self.script(Repeat::Safe, &call).await?;
         Ok(Pruned { removed, absent })
     }

@@ -28,12 +28,13 @@ impl Half {
 }
 
 /// The record to store when `write` arrives over `stored` from a writer that read one of `served` (oldest first).
-pub(crate) fn merge(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'_>) -> String {
+/// Borrowed when it is `write` as it came.
+pub(crate) fn merge<'w>(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
     let sessions = served.iter().map(|r| r.session().clone()).collect::<Vec<_>>();
     match (&stored.shape, &write.shape) {
         (Shape::Flat(stored), Shape::Flat(written)) => {
             let merged = merge_half(Half::Session, &sessions, stored, written);
-            if merged == *written { write.json.to_owned() } else { merged.to_json() }
+            if merged == *written { Cow::Borrowed(write.json) } else { Cow::Owned(merged.to_json()) }
         }
         (Shape::Nested { outer: stored_outer, session: stored }, Shape::Nested { outer, session: written }) => {
             let session = merge_half(Half::Session, &sessions, stored, written);
@@ -43,7 +44,7 @@ pub(crate) fn merge(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'
                 (stored, written) => written.or(stored),
             };
             if session == *written && user == user_in(outer) {
-                return write.json.to_owned();
+                return Cow::Borrowed(write.json);
             }
             let session = session.to_json();
             let user = user.map(|user| user.to_json());
@@ -52,16 +53,16 @@ pub(crate) fn merge(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'
             if let Some(user) = &user {
                 whole.set(Cow::Borrowed(field::USER), user);
             }
-            whole.to_json()
+            Cow::Owned(whole.to_json())
         }
         // A bare session over Better Auth's shape is its session half.
         (Shape::Nested { outer, session: stored }, Shape::Flat(written)) => {
             let session = merge_half(Half::Session, &sessions, stored, written).to_json();
             let mut whole = outer.clone();
             whole.set(Cow::Borrowed(field::SESSION), &session);
-            whole.to_json()
+            Cow::Owned(whole.to_json())
         }
-        (Shape::Flat(_), Shape::Nested { .. }) => write.json.to_owned(),
+        (Shape::Flat(_), Shape::Nested { .. }) => Cow::Borrowed(write.json),
     }
 }
 
@@ -155,7 +156,7 @@ mod tests {
 
     fn merged(served: &[&str], stored: &str, write: &str) -> String {
         let parse = |json| Record::parse("t", json).unwrap();
-        merge(&served.iter().map(|json| parse(json)).collect::<Vec<_>>(), &parse(stored), &parse(write))
+        merge(&served.iter().map(|json| parse(json)).collect::<Vec<_>>(), &parse(stored), &parse(write)).into_owned()
     }
 
     const OLD: &str = r#""updatedAt":"2026-01-01T00:00:00.000Z""#;

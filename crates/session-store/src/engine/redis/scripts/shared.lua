@@ -1,13 +1,12 @@
--- Put before every script: the clock, the tombstone, and what touches an index.
-
-local TOMBSTONE = '\255ended'
+-- Put before every script, after the constants TOMBSTONE, YOUNG_MS and INDEX_MARGIN_MS: the clock, and what touches an index.
+-- A script costs what it calls, so each of these calls as little as it can.
 
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- ARGV numbers that reach a command as text must not become 1e+15.
+-- Numbers that reach a command as text must not become 1e+15.
 local function digits(number)
   return string.format('%.0f', number)
 end
@@ -25,28 +24,35 @@ local function owner_of(id, value)
   return nil
 end
 
--- Calls `command` with `key` and all of `arguments`, in parts that Lua's stack can take.
-local function in_parts(command, key, arguments)
-  for first = 1, #arguments, 1000 do
-    redis.call(command, key, unpack(arguments, first, math.min(first + 999, #arguments)))
+-- Lets the index live for another `ttl` and the margin; never shortens its life.
+local function keep_index(index, ttl)
+  ttl = ttl + INDEX_MARGIN_MS
+  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, digits(ttl)) end
+end
+
+-- Calls a sorted-set command on an index. One that the guide's own code left is a plain set: it is converted first.
+local function index_call(key_prefix, command, index, ...)
+  local reply = redis.pcall(command, index, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if redis.call('TYPE', index).ok == 'set' then
+    local ids, now, furthest = redis.call('SMEMBERS', index), now_ms(), 0
+    redis.call('DEL', index)
+    for _, id in ipairs(ids) do
+      local ttl = redis.call('PTTL', key_prefix .. id)
+      if ttl > 0 then
+        redis.call('ZADD', index, digits(now + ttl), id)
+        furthest = math.max(furthest, ttl)
+      end
+    end
+    if furthest > 0 then keep_index(index, furthest) end
   end
+  return redis.call(command, index, ...)
 end
 
--- An index that the guide's own code left is a plain set.
-local function is_plain_set(index)
-  return redis.call('TYPE', index).ok == 'set'
-end
-
-local function unindex(index, ids)
-  in_parts(is_plain_set(index) and 'SREM' or 'ZREM', index, ids)
-end
-
--- Lets the index live until its furthest entry has expired; never shortens its life.
-local function keep_index(index, now, margin)
-  local furthest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
-  if not furthest[2] then return end
-  local ttl = tonumber(furthest[2]) + margin - now
-  if ttl > redis.call('PTTL', index) then redis.call('PEXPIRE', index, digits(ttl)) end
+local function unindex(key_prefix, index, ids)
+  for first = 1, #ids, 1000 do
+    index_call(key_prefix, 'ZREM', index, unpack(ids, first, math.min(first + 999, #ids)))
+  end
 end
 
 -- The entries of the JSON list that other stores keep for a user; nil when there is none.
@@ -64,25 +70,15 @@ local function legacy_entries(legacy)
   return found
 end
 
--- Folds what other stores left as a user's index into the sorted set.
-local function fold(index, legacy, key_prefix, now, margin)
-  local changed = false
-  if is_plain_set(index) then
-    local ids = redis.call('SMEMBERS', index)
-    redis.call('DEL', index)
-    for _, id in ipairs(ids) do
-      local ttl = redis.call('PTTL', key_prefix .. id)
-      if ttl > 0 then redis.call('ZADD', index, digits(now + ttl), id) end
-    end
-    changed = true
-  end
+-- Folds that list into the index.
+local function fold(key_prefix, index, legacy)
   local entries = legacy_entries(legacy)
-  if entries then
-    for _, entry in ipairs(entries) do
-      redis.call('ZADD', index, 'GT', digits(entry.expiresAt), entry.token)
-    end
-    redis.call('DEL', legacy)
-    changed = true
+  if not entries then return end
+  local furthest = 0
+  for _, entry in ipairs(entries) do
+    index_call(key_prefix, 'ZADD', index, 'GT', digits(entry.expiresAt), entry.token)
+    furthest = math.max(furthest, entry.expiresAt)
   end
-  if changed then keep_index(index, now, margin) end
+  if furthest > 0 then keep_index(index, furthest - now_ms()) end
+  redis.call('DEL', legacy)
 end
