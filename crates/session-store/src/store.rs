@@ -14,7 +14,6 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fail::fail_point;
 use futures_util::future::try_join_all;
 
 use crate::command::{Command, Reply};
@@ -289,9 +288,7 @@ impl<E: Engine> Store<E> {
                 create,
                 list_others: self.max_sessions.is_some(),
             };
-            fail_point!("put-before");
             let outcome = self.engine.put(&put).await?;
-            fail_point!("put-after");
             match outcome {
                 PutOutcome::Differs(current) => {
                     known = Some(current);
@@ -350,7 +347,6 @@ impl<E: Engine> Store<E> {
         live.sort();
         let excess = (live.len() + 1).saturating_sub(max);
         for (_, id) in live.into_iter().take(excess) {
-            fail_point!("limit-before-end");
             self.end(id).await?;
         }
         Ok(())
@@ -406,18 +402,13 @@ impl<E: Engine> Store<E> {
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<Reply> {
         check_key("userId", user)?;
-        fail_point!("end-all-before");
         let ended = self.engine.end_all(user, except).await?;
-        fail_point!("end-all-after");
         Ok(Reply::Count(i64::try_from(ended).unwrap_or(i64::MAX)))
     }
 
     async fn end(&self, key: &str) -> Result<()> {
         self.served.forget(key);
-        fail_point!("end-before");
-        self.engine.end(key).await?;
-        fail_point!("end-after");
-        Ok(())
+        self.engine.end(key).await
     }
 
     /// Calls `visit` with the id and the record of each live session of a user.
