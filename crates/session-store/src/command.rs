@@ -2,12 +2,17 @@
 
 use crate::engine::Stored;
 
-/// One operation, but for reading a value: that is [`crate::Sessions::read`], of several keys at once. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
+/// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
+    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`]. [`crate::Sessions::read`] reads several keys together.
+    Get {
+        /// A session token or any other key of Better Auth's.
+        key: String,
+    },
     /// Writes a value. A session record is merged with what lies there; one that was ended stays ended.
     Set {
-        /// A session token or any other key of Better Auth's.
+        /// As in [`Command::Get`].
         key: String,
         /// The value; its text is kept as it is.
         value: String,
@@ -16,17 +21,17 @@ pub enum Command {
     },
     /// Deletes a key; ends it if it is a session.
     Delete {
-        /// As in [`Command::Set`].
+        /// As in [`Command::Get`].
         key: String,
     },
     /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`]. At most once.
     Take {
-        /// As in [`Command::Set`].
+        /// As in [`Command::Get`].
         key: String,
     },
     /// Adds 1 to a counter and answers it: [`Reply::Count`]. At most once.
     Increment {
-        /// As in [`Command::Set`].
+        /// As in [`Command::Get`].
         key: String,
         /// Life in s of a counter that starts now.
         ttl: f64,

@@ -158,8 +158,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Ends every session in a user's index but `except`, and answers how many were live.
     fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<u64>> + Send;
 
-    /// The ids in a user's index and their expiries in ms since the epoch, soonest first.
-    fn entries(&self, user: &str) -> impl Future<Output = Result<Vec<(String, i64)>>> + Send;
+    /// The ids in the users' indexes with their expiries in ms since the epoch, the soonest first.
+    fn entries(&self, users: &[&str]) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;
 
     /// The ids in a user's index whose record is there, with their records.
     fn list(&self, user: &str) -> impl Future<Output = Result<Vec<(String, Stored)>>> + Send;

@@ -9,7 +9,7 @@
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -81,6 +81,7 @@ impl<E: Engine> Store<E> {
 
     async fn run_one(&self, command: Command) -> Result<Reply> {
         match command {
+            Command::Get { key } => Ok(self.read(&[&key]).await?.pop().flatten().into()),
             Command::Set { key, value, ttl } => self.set(&key, &value, ttl).await.map(|()| Reply::Nothing),
             Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
             Command::Take { key } => self.take(&key).await,
@@ -113,26 +114,27 @@ impl<E: Engine> Store<E> {
         for key in keys {
             check_key("key", key)?;
         }
+        let (views, keys): (Vec<_>, Vec<_>) =
+            keys.iter().enumerate().partition(|(_, key)| key.starts_with(LEGACY_INDEX));
+        let mut values = vec![None; views.len() + keys.len()];
         self.in_time(async {
-            if keys.iter().any(|key| key.starts_with(LEGACY_INDEX)) {
-                return try_join_all(keys.iter().map(|key| self.get(key))).await;
+            if !keys.is_empty() {
+                let texts: Vec<_> = keys.iter().map(|(_, key)| **key).collect();
+                let slots = self.engine.get_many(&texts).await?;
+                for ((at, key), slot) in keys.into_iter().zip(slots) {
+                    values[at] = self.serve(key, slot).await;
+                }
             }
-            let slots = self.engine.get_many(keys).await?;
-            let mut values = Vec::with_capacity(keys.len());
-            for (key, slot) in keys.iter().zip(slots) {
-                values.push(self.serve(key, slot).await);
+            if !views.is_empty() {
+                let users: Vec<_> = views.iter().map(|(_, key)| &key[LEGACY_INDEX.len()..]).collect();
+                let made = self.index_views(&users).await?;
+                for ((at, _), view) in views.into_iter().zip(made) {
+                    values[at] = view.map(|view| Stored::plain(&view));
+                }
             }
             Ok(values)
         })
         .await
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Stored>> {
-        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
-            return Ok(self.index_view(user).await?.map(|view| Stored::plain(&view)));
-        }
-        let slot = self.engine.get(key).await?;
-        Ok(self.serve(key, slot).await)
     }
 
     /// What a reader of `key` is given, remembered as the base of what it may write back.
@@ -182,10 +184,10 @@ impl<E: Engine> Store<E> {
 
     async fn take(&self, key: &str) -> Result<Reply> {
         check_key("key", key)?;
-        if key.starts_with(LEGACY_INDEX) {
-            let view = self.get(key).await?;
-            self.delete(key).await?;
-            return Ok(view.into());
+        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
+            let view = self.index_views(&[user]).await?.pop().flatten();
+            self.prune(user).await?;
+            return Ok(view.map_or(Reply::Nothing, Reply::from));
         }
         self.served.forget(key);
         Ok(self.engine.take(key).await?.value().into())
@@ -200,17 +202,16 @@ impl<E: Engine> Store<E> {
     }
 
     /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
-    async fn index_view(&self, user: &str) -> Result<Option<String>> {
+    async fn index_views(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
         let now = now_ms();
-        let entries: Vec<_> = self
-            .engine
-            .entries(user)
-            .await?
-            .into_iter()
-            .filter(|(_, expires_at)| *expires_at > now)
-            .map(|(token, expires_at)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
-            .collect();
-        Ok((!entries.is_empty()).then(|| serde_json::Value::from(entries).to_string()))
+        let view = |entries: Vec<(String, i64)>| {
+            let live = entries.into_iter().filter(|(_, expires_at)| *expires_at > now);
+            let view: Vec<_> = live
+                .map(|(token, expires_at)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
+                .collect();
+            (!view.is_empty()).then(|| serde_json::Value::from(view).to_string())
+        };
+        Ok(self.engine.entries(users).await?.into_iter().map(view).collect())
     }
 
     async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
@@ -457,13 +458,15 @@ impl<E: Engine> Store<E> {
     }
 
     async fn list_keys(&self) -> Result<Reply> {
-        let mut keys = self.live_keys().await?;
-        for user in self.scan(Namespace::Users).await? {
-            let view = [LEGACY_INDEX, &user].concat();
-            if !keys.contains(&view) && self.in_time(self.index_view(&user)).await?.is_some() {
-                keys.push(view);
-            }
+        let mut keys: BTreeSet<_> = self.live_keys().await?.into_iter().collect();
+        let users = self.scan(Namespace::Users).await?;
+        let users: Vec<_> = users.iter().map(String::as_str).collect();
+        for part in users.chunks(500) {
+            let views = self.in_time(self.index_views(part)).await?;
+            let listed = part.iter().zip(views).filter(|(_, view)| view.is_some());
+            keys.extend(listed.map(|(user, _)| [LEGACY_INDEX, user].concat()));
         }
+        let keys: Vec<_> = keys.into_iter().collect();
         Ok(Reply::from(serde_json::Value::from(keys).to_string()))
     }
 

@@ -102,11 +102,16 @@ impl Tables {
         }
     }
 
-    /// The ids of a user, the soonest to expire first.
+    /// A user's index, the soonest to expire first.
+    fn entries(&self, user: &str) -> Vec<(String, i64)> {
+        let mut entries: Vec<_> =
+            self.indexes.get(user).into_iter().flatten().map(|(id, at)| (id.clone(), *at)).collect();
+        entries.sort_by(|(a, a_at), (b, b_at)| (a_at, a).cmp(&(b_at, b)));
+        entries
+    }
+
     fn ids(&self, user: &str) -> Vec<String> {
-        let mut ids: Vec<_> = self.indexes.get(user).into_iter().flatten().map(|(id, at)| (*at, id.clone())).collect();
-        ids.sort();
-        ids.into_iter().map(|(_, id)| id).collect()
+        self.entries(user).into_iter().map(|(id, _)| id).collect()
     }
 
     fn end(&mut self, key: &str, now: i64) -> Slot {
@@ -235,9 +240,9 @@ impl Engine for MemoryEngine {
         Ok(live)
     }
 
-    async fn entries(&self, user: &str) -> Result<Vec<(String, i64)>> {
+    async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
         let (tables, _) = self.now();
-        Ok(tables.ids(user).into_iter().map(|id| (id.clone(), tables.indexes[user][&id])).collect())
+        Ok(users.iter().map(|user| tables.entries(user)).collect())
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {

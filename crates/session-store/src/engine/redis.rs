@@ -18,29 +18,36 @@ use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use connection::Connection;
 
+/// An index is given this much more life than it needs, in ms, so that not every sign-in must lengthen it: a day.
+const INDEX_SPARE_MS: i64 = 86_400_000;
+
 /// How many keys a scan asks the server to look at in one step.
 const SCAN_COUNT: usize = 500;
 
+/// A script out of its parts: the constants and the clock, then the named files. What a script does not use costs it time.
 macro_rules! script {
-    ($name:ident, $file:literal) => {
-        static $name: LazyLock<Script> = LazyLock::new(|| script(include_str!($file)));
+    ($name:ident: $($file:literal)+) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| {
+            script(&[include_str!("redis/scripts/clock.lua"), $(include_str!(concat!("redis/scripts/", $file, ".lua"))),+])
+        });
     };
 }
 
-script!(PUT, "redis/scripts/put.lua");
-script!(END, "redis/scripts/end.lua");
-script!(END_ALL, "redis/scripts/end_all.lua");
-script!(LIST, "redis/scripts/list.lua");
-script!(PRUNE, "redis/scripts/prune.lua");
-script!(ADOPT, "redis/scripts/adopt.lua");
-script!(RAISE, "redis/scripts/raise.lua");
-script!(INCREMENT, "redis/scripts/increment.lua");
+script!(PUT: "index" "put" "put_only");
+script!(PUT_LISTING: "index" "legacy" "put" "put_listing");
+script!(END: "owner" "index" "end");
+script!(END_ALL: "owner" "index" "legacy" "end_all");
+script!(LIST: "index" "legacy" "list");
+script!(PRUNE: "index" "legacy" "prune");
+script!(ADOPT: "index" "legacy" "adopt");
+script!(RAISE: "raise");
+script!(INCREMENT: "increment");
 
-fn script(body: &str) -> Script {
+fn script(parts: &[&str]) -> Script {
     let tombstone: String = TOMBSTONE.iter().map(|byte| format!("\\{byte:03}")).collect();
-    let constants =
-        format!("local TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
-    Script::new(&[&constants, include_str!("redis/scripts/shared.lua"), body].concat())
+    let names = "TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS, INDEX_SPARE_MS";
+    let constants = format!("local {names} = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}, {INDEX_SPARE_MS}\n");
+    Script::new(&[&constants, &*parts.concat()].concat())
 }
 
 /// Whether a step may be sent again when the connection was lost before its answer came.
@@ -163,11 +170,15 @@ impl Engine for RedisEngine {
             Create::Always => "always".to_owned(),
             Create::Never => "never".to_owned(),
         };
-        let mut call = self.on_index(&PUT, put.user);
+        let script = if put.list_others { &PUT_LISTING } else { &PUT };
+        let mut call = script.key(self.keyspace.index(put.user));
         call.key(self.keyspace.key(put.id));
+        if put.list_others {
+            call.key(self.keyspace.legacy_index(put.user));
+        }
         call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
         call.arg(u8::from(put.expected.is_some())).arg(put.expected.map(Stored::raw).unwrap_or_default());
-        call.arg(create).arg(&self.keyspace.key_prefix).arg(u8::from(put.list_others));
+        call.arg(create).arg(&self.keyspace.key_prefix);
         put_outcome(put.id, self.script(Repeat::Safe, &call).await?)
     }
 
@@ -194,22 +205,33 @@ impl Engine for RedisEngine {
         self.script(Repeat::Safe, &call).await
     }
 
-    async fn entries(&self, user: &str) -> Result<Vec<(String, i64)>> {
-        let mut zrange = cmd("ZRANGE");
-        zrange.arg(self.keyspace.index(user)).arg(0).arg(-1).arg("WITHSCORES");
-        let mut both = pipe();
-        both.cmd("EXISTS").arg(self.keyspace.legacy_index(user)).add_command(zrange.clone());
-        let found: Result<(bool, Vec<(String, f64)>)> = self.pipeline(&both).await;
-        let entries = match found {
-            Ok((false, entries)) => entries,
-            Err(error) if error.code != Code::Protocol => return Err(error),
-            // What another store left is folded by the script.
-            Ok((true, _)) | Err(_) => {
-                self.list(user).await?;
-                self.command(Repeat::Safe, &zrange).await?
-            }
+    async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
+        type Entries = Vec<(String, f64)>;
+        let zrange = |user: &str| {
+            let mut zrange = cmd("ZRANGE");
+            zrange.arg(self.keyspace.index(user)).arg(0).arg(-1).arg("WITHSCORES");
+            zrange
         };
-        Ok(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect())
+        let mut pipeline = pipe();
+        for user in users {
+            pipeline.cmd("EXISTS").arg(self.keyspace.legacy_index(user)).add_command(zrange(user));
+        }
+        let found: Result<Vec<Value>> = self.pipeline(pipeline.ignore_errors()).await;
+        let mut indexes = Vec::with_capacity(users.len());
+        for (user, answers) in users.iter().zip(found?.chunks_exact(2)) {
+            let plain = answers[0] == Value::Int(0);
+            let entries = Entries::from_redis_value_ref(&answers[1]);
+            let entries = match entries {
+                Ok(entries) if plain => entries,
+                _ => {
+                    // What another store left is folded by the script.
+                    self.list(user).await?;
+                    self.command(Repeat::Safe, &zrange(user)).await?
+                }
+            };
+            indexes.push(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect());
+        }
+        Ok(indexes)
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
@@ -267,8 +289,8 @@ fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {
     let rest = answer.next().unwrap_or(Value::Nil);
     match word.as_str() {
         "CREATED" => {
-            let mut others: Vec<String> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
-            others.retain(|other| other != id);
+            let others: Option<Vec<String>> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            let others = others.unwrap_or_default().into_iter().filter(|other| other != id).collect();
             Ok(PutOutcome::Created { others })
         }
         "REPLACED" => Ok(PutOutcome::Replaced),

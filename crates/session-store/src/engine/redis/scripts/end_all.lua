@@ -27,7 +27,7 @@ for _, id in ipairs(ids) do
 end
 unindex(key_prefix, index, gone)
 if spared_expiry then
-  redis.call('ZADD', index, 'GT', digits(spared_expiry), spared)
+  redis.call('ZADD', index, 'GT', spared_expiry, spared)
   keep_index(index, spared_expiry - now_ms())
 end
 if entries then redis.call('DEL', legacy) end
