@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Array, Env, Function, Null};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error, JsString, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Command, Config, Reply, Sessions};
+use session_store::{Command, Config, Reply, Seen, Sessions};
 
 use crate::completions::{Completions, Outcome};
 use crate::packed::Packed;
@@ -25,6 +25,9 @@ struct Border {
     batch: RefCell<Vec<Task>>,
     /// Calls that JavaScript waits for. While there are any, the process is kept alive.
     pending: Cell<usize>,
+    /// What the last wake-up handed out: Better Auth writes a session back in the very run of microtasks that its reading
+    /// started.
+    seen: Cell<Seen>,
 }
 
 impl Border {
@@ -95,7 +98,8 @@ pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
         HANDLES.take();
         BORDERS.take();
     })?;
-    let border = Border { completions, waker: raw, batch: RefCell::default(), pending: Cell::new(0) };
+    let border =
+        Border { completions, waker: raw, batch: RefCell::default(), pending: Cell::new(0), seen: Cell::default() };
     BORDERS.with_borrow_mut(|borders| {
         borders.push(Rc::new(border));
         Ok(borders.len() as u32 - 1)
@@ -124,8 +128,9 @@ pub fn submit(env: Env, handle: u32, id: u32, op: Op, a: String, b: String, n: f
     with_handle(handle, |Handle { store, border }| {
         border.begin(env)?;
         let (store, completions) = (store.clone(), border.completions.clone());
+        let command = command(op, a, b, n, border.seen.get());
         border.batch.borrow_mut().push(Box::pin(async move {
-            let outcome = runtime::caught(store.run(command(op, a, b, n))).await;
+            let outcome = runtime::caught(store.run(command)).await;
             completions.push((id, Outcome::Call(outcome)));
         }));
         Ok(())
@@ -140,7 +145,7 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
         let (store, completions) = (store.clone(), border.completions.clone());
         border.batch.borrow_mut().push(Box::pin(async move {
             let values = runtime::caught(store.read(keys)).await;
-            completions.push((id, Outcome::Reads(values.map(|values| Packed::new(&values)))));
+            completions.push((id, Outcome::Reads(values.map(|v| (Packed::new(&v.values), v.serving)))));
         }));
         Ok(())
     })
@@ -158,6 +163,12 @@ pub fn flush(border: u32) -> Result<()> {
 pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
     let completions = border.completions.drain();
+    let served = completions.iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Reads(Ok((_, serving))) => Some(*serving),
+        _ => None,
+    });
+    let seen = border.seen.get();
+    border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, u64::max) });
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.iter().enumerate() {
         let at = i as u32 * 3;
@@ -166,8 +177,8 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
             Outcome::Call(Ok(Reply::Nothing)) => flat.set(at + 2, Null)?,
             Outcome::Call(Ok(Reply::Count(count))) => flat.set(at + 2, *count)?,
             Outcome::Call(Ok(Reply::Text(text))) => flat.set(at + 2, js_text(env, text.as_str())?)?,
-            Outcome::Reads(Ok(Packed::Latin1(packed))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
-            Outcome::Reads(Ok(Packed::Utf16(packed))) => flat.set(at + 2, env.create_string_utf16(packed)?)?,
+            Outcome::Reads(Ok((Packed::Latin1(packed), _))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
+            Outcome::Reads(Ok((Packed::Utf16(packed), _))) => flat.set(at + 2, env.create_string_utf16(packed)?)?,
             Outcome::Call(Err(error)) | Outcome::Reads(Err(error)) => {
                 flat.set(at + 1, error.code.as_str())?;
                 flat.set(at + 2, error.to_string())?;
@@ -211,9 +222,9 @@ fn unknown() -> Error {
     Error::new(Status::InvalidArg, "no such handle on this thread")
 }
 
-fn command(op: Op, a: String, b: String, n: f64) -> Command {
+fn command(op: Op, a: String, b: String, n: f64, seen: Seen) -> Command {
     match op {
-        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n) },
+        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), seen: Some(seen) },
         Op::Delete => Command::Delete { key: a },
         Op::Take => Command::Take { key: a },
         Op::Increment => Command::Increment { key: a, ttl: n },

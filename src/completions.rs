@@ -11,8 +11,8 @@ use crate::packed::Packed;
 pub(crate) enum Outcome {
     /// One call.
     Call(Result<Reply>),
-    /// A tick's reads.
-    Reads(Result<Packed>),
+    /// A tick's reads, and the number of their last serving.
+    Reads(Result<(Packed, u64)>),
 }
 
 /// Something that has ended, and the number that JavaScript gave it.

@@ -1,6 +1,7 @@
 //! What a store can be asked to do, and what it answers: the whole interface of the core, as values.
 
 use crate::engine::Stored;
+use crate::served::Seen;
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub enum Command {
         value: String,
         /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session record lives until its own `expiresAt`.
         ttl: Option<f64>,
+        /// What the writer has been handed. Unknown: the latest that was served.
+        seen: Option<Seen>,
     },
     /// Deletes a key; ends it if it is a session.
     Delete {
@@ -70,6 +73,15 @@ pub enum Command {
     Cleanup,
     /// Answers when the engine does.
     Ping,
+}
+
+/// What several keys hold.
+#[derive(Debug)]
+pub struct Values {
+    /// In the order of the keys; `None` where there is nothing.
+    pub values: Vec<Option<Text>>,
+    /// The number of the last serving among them.
+    pub serving: u64,
 }
 
 /// What a command answers.

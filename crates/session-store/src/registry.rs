@@ -6,10 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-use crate::command::{Command, Reply, Text};
+use crate::command::{Command, Reply, Text, Values};
 use crate::config::{Config, Target};
 use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
+use crate::served::last_serving;
 use crate::store::Store;
 
 /// Something under way, on the tokio runtime that polls it.
@@ -20,8 +21,8 @@ pub trait Sessions: Send + Sync {
     /// Carries out a command.
     fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
 
-    /// The values of several keys, in their order; `None` where there is none. `keys` are separated by NUL.
-    fn read(self: Arc<Self>, keys: String) -> Running<Vec<Option<Text>>>;
+    /// What several keys hold. `keys` are separated by NUL.
+    fn read(self: Arc<Self>, keys: String) -> Running<Values>;
 }
 
 impl<E: Engine> Sessions for Store<E> {
@@ -29,11 +30,12 @@ impl<E: Engine> Sessions for Store<E> {
         Box::pin(async move { Store::run(&self, command).await })
     }
 
-    fn read(self: Arc<Self>, keys: String) -> Running<Vec<Option<Text>>> {
+    fn read(self: Arc<Self>, keys: String) -> Running<Values> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
             let values = Store::read(&self, &keys).await?;
-            Ok(values.into_iter().map(|value| value.map(Text::from)).collect())
+            let values = values.into_iter().map(|value| value.map(Text::from)).collect();
+            Ok(Values { values, serving: last_serving() })
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
-use crate::served::Served;
+use crate::served::{Seen, Served};
 use crate::session::{Object, Record, merge, patch};
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch.
@@ -82,7 +82,7 @@ impl<E: Engine> Store<E> {
     async fn run_one(&self, command: Command) -> Result<Reply> {
         match command {
             Command::Get { key } => Ok(self.read(&[&key]).await?.pop().flatten().into()),
-            Command::Set { key, value, ttl } => self.set(&key, &value, ttl).await.map(|()| Reply::Nothing),
+            Command::Set { key, value, ttl, seen } => self.set(&key, &value, ttl, seen).await.map(|()| Reply::Nothing),
             Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
             Command::Take { key } => self.take(&key).await,
             Command::Increment { key, ttl } => self.increment(&key, ttl).await.map(Reply::Count),
@@ -150,7 +150,7 @@ impl<E: Engine> Store<E> {
         Some(stored)
     }
 
-    async fn set(&self, key: &str, value: &str, ttl: Option<f64>) -> Result<()> {
+    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, seen: Option<Seen>) -> Result<()> {
         check_key("key", key)?;
         self.check_value(value)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
@@ -171,7 +171,7 @@ impl<E: Engine> Store<E> {
         };
         let create = record.created_at().map_or(Create::Never, Create::Young);
         // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
-        self.put(key, &record, ttl_ms, create).await.map(drop)
+        self.put(key, &record, ttl_ms, create, seen).await.map(drop)
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -237,7 +237,7 @@ impl<E: Engine> Store<E> {
         if record.expires_at().is_none_or(|expires_at| expires_at <= now_ms()) {
             return Err(Error::invalid("session.expiresAt: must be a date in the future"));
         }
-        match self.put(token, &record, None, Create::Always).await? {
+        match self.put(token, &record, None, Create::Always, None).await? {
             Written::Done => Ok(()),
             Written::Ended => {
                 Err(Error::new(Code::Revoked, "the session of this token was ended: make one with a new token"))
@@ -246,16 +246,23 @@ impl<E: Engine> Store<E> {
     }
 
     /// Writes a session record, merged with what lies there.
-    async fn put(&self, token: &str, write: &Record<'_>, ttl_ms: Option<u64>, create: Create) -> Result<Written> {
-        let served = self.served.versions(token);
+    async fn put(
+        &self,
+        token: &str,
+        write: &Record<'_>,
+        ttl_ms: Option<u64>,
+        create: Create,
+        seen: Option<Seen>,
+    ) -> Result<Written> {
+        let served = self.served.read_by(token, seen);
         // What is taken to lie there; the engine says if it does not.
-        let mut known = served.last().cloned();
-        let mut seen = false;
+        let mut known = self.served.latest(token);
+        let mut known_for_sure = false;
         loop {
             let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
             let json = match &stored {
                 Some(stored) if stored.user_id != write.user_id => {
-                    if seen {
+                    if known_for_sure {
                         return Err(Error::new(
                             Code::Conflict,
                             "the session belongs to another user: a session never changes its user",
@@ -293,7 +300,7 @@ impl<E: Engine> Store<E> {
             match outcome {
                 PutOutcome::Differs(current) => {
                     known = Some(current);
-                    seen = true;
+                    known_for_sure = true;
                 }
                 PutOutcome::Refused => {
                     self.served.forget(token);
@@ -317,12 +324,12 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Remembers what the writer wrote, which is what it knows, and last what lies there.
+    /// Remembers what lies there, and last what the writer wrote, which is what it will change next.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
+        self.served.remember(token, &Stored::record(json));
         if json != write.json {
             self.served.remember(token, &Stored::record(write.json));
         }
-        self.served.remember(token, &Stored::record(json));
     }
 
     /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`.

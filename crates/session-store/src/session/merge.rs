@@ -1,12 +1,13 @@
 //! How a write is put together with what lies in the store.
 //!
-//! Better Auth reads a session, changes it and writes the whole back. So a field that equals what this process served
-//! for that token was not changed by the writer and keeps the stored value; a field that differs was changed and is
-//! written. `updatedAt` and `expiresAt` never go back. The user half comes from the database whole, so one that is older
-//! than the stored one changes nothing. A writer whose reading is unknown wins or loses by whole halves (`session`,
-//! `user`): the newer `updatedAt` wins, a tie keeps the stored one.
+//! Better Auth reads a session, changes it and writes the whole back. So a field that equals what the writer was served
+//! was not changed by it and keeps the stored value; a field that differs was changed and is written. `updatedAt` and
+//! `expiresAt` never go back. The user half comes from the database whole, so of two with different `updatedAt` the newer
+//! stands whole. A writer whose reading is unknown wins or loses by whole halves (`session`, `user`): the newer `updatedAt`
+//! wins, a tie keeps the stored one.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::{Object, Record, Shape, field, instant};
 
@@ -27,7 +28,8 @@ impl Half {
     }
 }
 
-/// The record to store when `write` arrives over `stored` from a writer that read one of `served` (oldest first).
+/// The record to store when `write` arrives over `stored` from a writer that read one of `served` (oldest first): as a rule
+/// there is one.
 /// Borrowed when it is `write` as it came.
 pub(crate) fn merge<'w>(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
     let sessions = served.iter().map(|r| r.session().clone()).collect::<Vec<_>>();
@@ -97,14 +99,17 @@ fn user_in<'a>(outer: &Object<'a>) -> Option<Object<'a>> {
 }
 
 fn merge_half<'a>(half: Half, served: &[Object<'a>], stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
-    if half == Half::User && at(stored, field::UPDATED_AT) > at(written, field::UPDATED_AT) {
-        return stored.clone();
+    let newer = at(written, field::UPDATED_AT).cmp(&at(stored, field::UPDATED_AT));
+    match newer {
+        Ordering::Greater if half == Half::User => return written.clone(),
+        Ordering::Less if half == Half::User => return stored.clone(),
+        _ => {}
     }
-    // The writer's reading is the served version that its text resembles most; of equals, the latest.
+    // Of several that may have been read, the one that the text resembles most; of equals, the latest.
     let base = served.iter().rev().min_by_key(|base| differences(base, written));
     let mut merged = match base {
         Some(base) => three_way(base, stored, written),
-        None if at(written, field::UPDATED_AT) > at(stored, field::UPDATED_AT) => written.clone(),
+        None if newer == Ordering::Greater => written.clone(),
         None => stored.clone(),
     };
     for name in half.rising() {
@@ -176,9 +181,17 @@ mod tests {
         let write = record(&format!(r#"{OLD},"org":"o""#), &format!(r#"{OLD},"name":"a""#));
         let expected = record(&format!(r#"{OLD},"org":"o""#), &format!(r#"{NEW},"name":"b""#));
         assert_eq!(merged(&[&base], &stored, &write), expected);
-        // The same the other way round, and when the later version was served to somebody else meanwhile.
+        // The same the other way round.
         assert_eq!(merged(&[&base], &write, &stored), expected);
-        assert_eq!(merged(&[&base, &stored], &stored, &write), expected);
+    }
+
+    #[test]
+    fn a_change_back_to_a_former_value_is_a_change() {
+        let (a, b) = (record(&format!(r#"{OLD},"org":"a""#), OLD), record(&format!(r#"{OLD},"org":"b""#), OLD));
+        assert_eq!(merged(&[&b], &b, &a), a);
+        let (user, admin) =
+            (record(OLD, &format!(r#"{NEW},"role":"user""#)), record(OLD, &format!(r#"{OLD},"role":"admin""#)));
+        assert_eq!(merged(&[&admin], &admin, &user), user);
     }
 
     #[test]
