@@ -46,9 +46,9 @@ function flushLater(): void {
 
 function flush(): void {
 	flushing = false;
+	for (const reads of readings) reads.send();
+	readings = [];
 	try {
-		for (const reads of readings) reads.send();
-		readings = [];
 		native.flush(border as number);
 	} catch (error) {
 		// The system refuses a thread: nothing that was ever asked is under way.
@@ -85,6 +85,7 @@ class Reads implements Waiter {
 	}
 
 	send(): void {
+		if (this.sent) return;
 		this.sent = true;
 		native.read(this.#handle, expect(this), this.#keys.join("\0"));
 	}
@@ -168,6 +169,7 @@ export class Connection {
 
 	close(): void {
 		this.#closed = true;
+		this.#reads?.send();
 		if (this.#handle !== undefined) native.close(this.#handle);
 		this.#handle = undefined;
 	}

@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Array, Env, Function, Null};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error, JsString, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Command, Config, Reply, Seen, Sessions};
+use session_store::{Command, Config, Reply, Seen, Serving, Sessions};
 
 use crate::completions::{Completions, Outcome};
 use crate::packed::Packed;
@@ -168,7 +168,7 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
         _ => None,
     });
     let seen = border.seen.get();
-    border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, u64::max) });
+    border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.iter().enumerate() {
         let at = i as u32 * 3;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use session_store::{Reply, Result};
+use session_store::{Reply, Result, Serving};
 
 use crate::packed::Packed;
 
@@ -11,8 +11,8 @@ use crate::packed::Packed;
 pub(crate) enum Outcome {
     /// One call.
     Call(Result<Reply>),
-    /// A tick's reads, and the number of their last serving.
-    Reads(Result<(Packed, u64)>),
+    /// A tick's reads, and the number of their serving.
+    Reads(Result<(Packed, Serving)>),
 }
 
 /// Something that has ended, and the number that JavaScript gave it.

@@ -1,7 +1,7 @@
 //! What a store can be asked to do, and what it answers: the whole interface of the core, as values.
 
 use crate::engine::Stored;
-use crate::served::Seen;
+use crate::served::{Seen, Serving};
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ pub enum Command {
 pub struct Values {
     /// In the order of the keys; `None` where there is nothing.
     pub values: Vec<Option<Text>>,
-    /// The number of the last serving among them.
-    pub serving: u64,
+    /// The number of this serving.
+    pub serving: Serving,
 }
 
 /// What a command answers.
@@ -121,6 +121,12 @@ impl From<Stored> for Text {
     }
 }
 
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Text(Source::Made(text))
+    }
+}
+
 impl From<Option<Stored>> for Reply {
     fn from(value: Option<Stored>) -> Self {
         value.map_or(Reply::Nothing, |stored| Reply::Text(stored.into()))
@@ -129,6 +135,6 @@ impl From<Option<Stored>> for Reply {
 
 impl From<String> for Reply {
     fn from(text: String) -> Self {
-        Reply::Text(Text(Source::Made(text)))
+        Reply::Text(text.into())
     }
 }

@@ -21,7 +21,7 @@ use stored::TOMBSTONE;
 
 use std::future::Future;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// A session may be created by a write that is at most this far from its `createdAt`, by the engine's clock, in ms.
 /// Shorter than a tombstone's life: that is what keeps an ended session dead after its tombstone is gone.
@@ -126,12 +126,17 @@ pub(crate) enum Namespace {
     Users,
 }
 
+/// Of an increment of something else, or of the greatest number.
+fn not_a_counter() -> Error {
+    Error::new(Code::Conflict, "the key holds a value that is no counter, or one that cannot grow")
+}
+
 /// The atomic steps.
 pub(crate) trait Engine: Send + Sync + 'static {
     /// What lies under a key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// What lies under each of the keys, in their order. A key of another type is absent here.
+    /// What lies under each of the keys, in their order. Among several, a key of another type is absent.
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
 
     /// Writes a value that is no session record, over anything, also a tombstone.

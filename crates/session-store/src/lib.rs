@@ -22,4 +22,4 @@ pub use command::{Command, Reply, Text, Values};
 pub use config::{Address, Config, Server, Target, Tls};
 pub use error::{Code, Error, Result};
 pub use registry::{Running, Sessions, open};
-pub use served::Seen;
+pub use served::{Seen, Serving};

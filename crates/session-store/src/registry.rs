@@ -6,11 +6,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-use crate::command::{Command, Reply, Text, Values};
+use crate::command::{Command, Reply, Values};
 use crate::config::{Config, Target};
 use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
-use crate::served::last_serving;
 use crate::store::Store;
 
 /// Something under way, on the tokio runtime that polls it.
@@ -33,9 +32,7 @@ impl<E: Engine> Sessions for Store<E> {
     fn read(self: Arc<Self>, keys: String) -> Running<Values> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
-            let values = Store::read(&self, &keys).await?;
-            let values = values.into_iter().map(|value| value.map(Text::from)).collect();
-            Ok(Values { values, serving: last_serving() })
+            Store::read(&self, &keys).await
         })
     }
 }

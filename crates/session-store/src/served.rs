@@ -5,8 +5,9 @@
 //! requests overlap. Bounded in bytes; a version that fell out makes its writer one "whose reading is unknown" (see
 //! `session/merge.rs`).
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -17,26 +18,59 @@ use crate::engine::Stored;
 const CAPACITY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How many versions of a session are remembered.
-const VERSIONS: usize = 4;
+const VERSIONS: usize = 64;
 
-/// The number of the last serving in this process.
-static SERVINGS: AtomicU64 = AtomicU64::new(0);
+/// How many servings of a version are remembered.
+const SERVINGS_KEPT: usize = 32;
+
+/// The number of something that this process served: the later, the higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Serving(u64);
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+impl Serving {
+    pub(crate) fn next() -> Self {
+        Serving(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn last() -> Self {
+        Serving(LAST.load(Ordering::Relaxed))
+    }
+}
 
 /// What a caller has been handed when it writes: numbers of servings, as [`crate::Values::serving`] tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seen {
     /// What it is working on now was served after this one …
-    pub after: u64,
+    pub after: Serving,
     /// … up to this one. Later ones it has not seen.
-    pub up_to: u64,
+    pub up_to: Serving,
 }
 
-/// A version of a record, and the numbers of its first and last serving.
+/// What a writer may have read.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// The latest last.
+    pub(crate) versions: Vec<Stored>,
+    /// Whether it was handed one of these just now; else these are all that it has ever been handed.
+    pub(crate) is_certain: bool,
+}
+
+/// A version of a record.
 #[derive(Debug)]
 struct Version {
     stored: Stored,
-    first: u64,
-    last: AtomicU64,
+    /// The serving at or before which it came to be known.
+    first: Serving,
+    /// Its last servings, as far as a writer may be at work on them.
+    servings: Mutex<VecDeque<Serving>>,
+}
+
+impl Version {
+    fn servings(&self) -> MutexGuard<'_, VecDeque<Serving>> {
+        self.servings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 type Versions = Arc<Vec<Arc<Version>>>;
@@ -50,22 +84,36 @@ impl Served {
     }
 
     /// Remembers that a version is served now.
-    pub(crate) fn remember(&self, token: &str, stored: &Stored) {
-        let now = SERVINGS.fetch_add(1, Ordering::Relaxed) + 1;
+    pub(crate) fn serve(&self, token: &str, stored: &Stored, now: Serving) {
+        let version = self.latest_version(token, stored, now);
+        let mut servings = version.servings();
+        if servings.len() == SERVINGS_KEPT {
+            servings.pop_front();
+        }
+        servings.push_back(now);
+    }
+
+    /// Remembers a version that was written: its writer knows it, and the next one may be handed it.
+    pub(crate) fn wrote(&self, token: &str, stored: &Stored) {
+        self.latest_version(token, stored, Serving::last());
+    }
+
+    fn latest_version(&self, token: &str, stored: &Stored, now: Serving) -> Arc<Version> {
         let known = self.0.get(token);
         if let Some(latest) = known.as_ref().and_then(|versions| versions.last())
             && latest.stored == *stored
         {
-            latest.last.store(now, Ordering::Relaxed);
-            return;
+            return latest.clone();
         }
         let mut versions = known.map_or_else(Vec::new, |versions| Vec::clone(&versions));
         versions.retain(|version| version.stored != *stored);
         if versions.len() == VERSIONS {
             versions.remove(0);
         }
-        versions.push(Arc::new(Version { stored: stored.clone(), first: now, last: AtomicU64::new(now) }));
+        let version = Arc::new(Version { stored: stored.clone(), first: now, servings: Mutex::default() });
+        versions.push(version.clone());
         self.0.insert(token.to_owned(), Arc::new(versions));
+        version
     }
 
     /// The latest version.
@@ -73,27 +121,23 @@ impl Served {
         Some(self.0.get(token)?.last()?.stored.clone())
     }
 
-    /// The versions that a writer may have read: those that it is working on now; else the latest that it has seen.
-    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Vec<Stored> {
-        let Some(versions) = self.0.get(token) else { return Vec::new() };
-        let seen = seen.unwrap_or(Seen { after: u64::MAX, up_to: u64::MAX });
-        let mut known = versions.iter().filter(|version| version.first <= seen.up_to);
-        let at_work = known.clone().filter(|version| version.last.load(Ordering::Relaxed) > seen.after);
-        let at_work: Vec<_> = at_work.map(|version| version.stored.clone()).collect();
-        if !at_work.is_empty() {
-            return at_work;
-        }
-        known.next_back().or(versions.last()).map(|version| version.stored.clone()).into_iter().collect()
+    /// The versions that a writer may have read, the latest last: those that it is working on now; else those that it has seen.
+    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Reading {
+        let Some(versions) = self.0.get(token) else { return Reading::default() };
+        let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
+        let known = versions.iter().filter(|version| version.first <= seen.up_to);
+        let just_served =
+            |version: &&Arc<Version>| version.servings().iter().any(|n| *n > seen.after && *n <= seen.up_to);
+        let at_work: Vec<_> = known.clone().filter(just_served).collect();
+        let is_certain = !at_work.is_empty();
+        let read = if is_certain { at_work } else { known.collect() };
+        let read = if read.is_empty() { versions.iter().collect() } else { read };
+        Reading { versions: read.into_iter().map(|version| version.stored.clone()).collect(), is_certain }
     }
 
     pub(crate) fn forget(&self, token: &str) {
         self.0.remove(token);
     }
-}
-
-/// The number of the last serving.
-pub(crate) fn last_serving() -> u64 {
-    SERVINGS.load(Ordering::Relaxed)
 }
 
 #[derive(Clone)]
@@ -116,30 +160,42 @@ mod tests {
 
     /// Serves version `n` and tells what a caller has seen who is handed just that.
     fn serve(served: &Served, n: u32) -> Seen {
-        let after = last_serving();
-        served.remember("t", &version(n));
-        Seen { after, up_to: last_serving() }
+        let after = Serving::last();
+        let up_to = Serving::next();
+        served.serve("t", &version(n), up_to);
+        Seen { after, up_to }
     }
 
     #[test]
     fn a_writer_is_known_by_what_it_was_handed() {
         let served = Served::new();
         let (first, second) = (serve(&served, 1), serve(&served, 2));
-        assert_eq!(served.read_by("t", Some(first)), [version(1)]);
-        assert_eq!(served.read_by("t", Some(second)), [version(2)]);
-        assert_eq!(served.read_by("t", None), [version(2)]);
-        // Handed something else meanwhile, before version 2 was served: it has seen version 1 last.
-        assert_eq!(served.read_by("t", Some(Seen { after: first.up_to, up_to: first.up_to })), [version(1)]);
+        assert_eq!(served.read_by("t", Some(first)).versions, [version(1)]);
+        assert_eq!(served.read_by("t", Some(second)).versions, [version(2)]);
+        assert_eq!(served.read_by("t", None).versions, [version(1), version(2)]);
+        // Handed something else meanwhile, before version 2 was served: it has seen version 1 only.
+        assert_eq!(served.read_by("t", Some(Seen { after: first.up_to, up_to: first.up_to })).versions, [version(1)]);
+    }
+
+    #[test]
+    fn what_was_written_is_handed_to_nobody() {
+        let served = Served::new();
+        let mut seen = serve(&served, 1);
+        served.wrote("t", &version(2));
+        seen.up_to = Serving::next();
+        served.serve("another", &version(1), seen.up_to);
+        assert_eq!(served.read_by("t", Some(seen)).versions, [version(1)]);
     }
 
     #[test]
     fn only_the_last_few_versions_are_kept() {
         let served = Served::new();
-        for n in [1, 2, 3, 2, 4, 5] {
+        for n in [1, 2, 3, 2].into_iter().chain(4..66) {
             serve(&served, n);
         }
-        assert_eq!(served.read_by("t", Some(Seen { after: 0, up_to: u64::MAX })), [3, 2, 4, 5].map(version));
-        assert_eq!(served.latest("t"), Some(version(5)));
+        let kept: Vec<_> = [3, 2].into_iter().chain(4..66).map(version).collect();
+        assert_eq!(served.read_by("t", None).versions, kept);
+        assert_eq!(served.latest("t"), Some(version(65)));
         served.forget("t");
         assert_eq!(served.latest("t"), None);
     }
@@ -149,7 +205,7 @@ mod tests {
         let served = Served::new();
         let version = Stored::record(&"x".repeat(10_000));
         for n in 0..5_000 {
-            served.remember(&n.to_string(), &version);
+            served.serve(&n.to_string(), &version, Serving::next());
         }
         assert!(served.0.weight() <= CAPACITY_BYTES);
     }

@@ -14,14 +14,14 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
-use crate::command::{Command, Reply};
+use crate::command::{Command, Reply, Text, Values};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
-use crate::served::{Seen, Served};
-use crate::session::{Object, Record, merge, patch};
+use crate::served::{Seen, Served, Serving};
+use crate::session::{Bases, Object, Record, merge, patch, replace};
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch.
 const REVOKED_BEFORE: &str = "revoked-sessions-before-";
@@ -81,7 +81,10 @@ impl<E: Engine> Store<E> {
 
     async fn run_one(&self, command: Command) -> Result<Reply> {
         match command {
-            Command::Get { key } => Ok(self.read(&[&key]).await?.pop().flatten().into()),
+            Command::Get { key } => {
+                let value = self.read(&[&key]).await?.values.pop().flatten();
+                Ok(value.map_or(Reply::Nothing, Reply::Text))
+            }
             Command::Set { key, value, ttl, seen } => self.set(&key, &value, ttl, seen).await.map(|()| Reply::Nothing),
             Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
             Command::Take { key } => self.take(&key).await,
@@ -110,44 +113,48 @@ impl<E: Engine> Store<E> {
     // ---- Better Auth's view ----
 
     /// The values of several keys, read together: one step of the engine for all that lie under their own key.
-    pub(crate) async fn read(&self, keys: &[&str]) -> Result<Vec<Option<Stored>>> {
+    pub(crate) async fn read(&self, keys: &[&str]) -> Result<Values> {
         for key in keys {
             check_key("key", key)?;
         }
         let (views, keys): (Vec<_>, Vec<_>) =
             keys.iter().enumerate().partition(|(_, key)| key.starts_with(LEGACY_INDEX));
-        let mut values = vec![None; views.len() + keys.len()];
-        self.in_time(async {
-            if !keys.is_empty() {
-                let texts: Vec<_> = keys.iter().map(|(_, key)| **key).collect();
-                let slots = self.engine.get_many(&texts).await?;
-                for ((at, key), slot) in keys.into_iter().zip(slots) {
-                    values[at] = self.serve(key, slot).await;
+        let users: Vec<_> = views.iter().map(|(_, key)| &key[LEGACY_INDEX.len()..]).collect();
+        let texts: Vec<_> = keys.iter().map(|(_, key)| **key).collect();
+        let both = try_join(self.read_slots(&texts), self.index_views(&users));
+        let (slots, made) = self.in_time(both).await?;
+
+        // From here to the answer without a pause, so that answers leave in the order of their numbers.
+        let serving = Serving::next();
+        let mut values: Vec<Option<Text>> = keys.iter().chain(&views).map(|_| None).collect();
+        for ((at, key), slot) in keys.into_iter().zip(slots) {
+            values[at] = slot.value().map(|stored| {
+                if stored.is_indexed() {
+                    self.served.serve(key, &stored, serving);
                 }
-            }
-            if !views.is_empty() {
-                let users: Vec<_> = views.iter().map(|(_, key)| &key[LEGACY_INDEX.len()..]).collect();
-                let made = self.index_views(&users).await?;
-                for ((at, _), view) in views.into_iter().zip(made) {
-                    values[at] = view.map(|view| Stored::plain(&view));
-                }
-            }
-            Ok(values)
-        })
-        .await
+                stored.into()
+            });
+        }
+        for ((at, _), view) in views.into_iter().zip(made) {
+            values[at] = view.map(Text::from);
+        }
+        Ok(Values { values, serving })
     }
 
-    /// What a reader of `key` is given, remembered as the base of what it may write back.
-    async fn serve(&self, key: &str, slot: Slot) -> Option<Stored> {
-        let stored = slot.value()?;
-        if stored.is_indexed() {
-            self.served.remember(key, &stored);
-        } else if let Some(record) = Record::parse(key, stored.text()) {
-            self.served.remember(key, &stored);
-            // Left by another store. What fails now is done at the next read.
-            let _ = self.engine.adopt(key, &record.user_id, &stored).await;
+    /// What lies under the keys; records that another store left are indexed.
+    async fn read_slots(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+        let mut slots = self.engine.get_many(keys).await?;
+        for (key, slot) in keys.iter().zip(&mut slots) {
+            if let Slot::Value(stored) = slot
+                && !stored.is_indexed()
+                && let Some(record) = Record::parse(key, stored.text())
+            {
+                // What fails now is done at the next read.
+                let _ = self.engine.adopt(key, &record.user_id, stored).await;
+                *slot = Slot::Value(Stored::record(stored.text()));
+            }
         }
-        Some(stored)
+        Ok(slots)
     }
 
     async fn set(&self, key: &str, value: &str, ttl: Option<f64>, seen: Option<Seen>) -> Result<()> {
@@ -203,6 +210,9 @@ impl<E: Engine> Store<E> {
 
     /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
     async fn index_views(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
         let now = now_ms();
         let view = |entries: Vec<(String, i64)>| {
             let live = entries.into_iter().filter(|(_, expires_at)| *expires_at > now);
@@ -271,11 +281,11 @@ impl<E: Engine> Store<E> {
                     known = None;
                     continue;
                 }
-                // A new session says all of its fields: nothing of what lay there stays.
-                Some(stored) if create == Create::Always => merge(std::slice::from_ref(stored), stored, write),
+                Some(stored) if create == Create::Always => replace(stored, write),
                 Some(stored) => {
-                    let served: Vec<_> = served.iter().filter_map(|s| Record::parse(token, s.text())).collect();
-                    merge(&served, stored, write)
+                    let records = served.versions.iter().filter_map(|s| Record::parse(token, s.text())).collect();
+                    let bases = if served.is_certain { Bases::HandedNow(records) } else { Bases::HandedOnce(records) };
+                    merge(&bases, stored, write)
                 }
                 None => Cow::Borrowed(write.json),
             };
@@ -284,6 +294,12 @@ impl<E: Engine> Store<E> {
                 Cow::Owned(merged) => Record::parse(token, merged).and_then(|record| record.expires_at()),
             };
             let Some(life) = life_ms(expires_at, ttl_ms)? else {
+                // Over, unless what really lies there lives on.
+                if !known_for_sure && let Slot::Value(current) = self.engine.get(token).await? {
+                    known = Some(current);
+                    known_for_sure = true;
+                    continue;
+                }
                 self.end(token).await?;
                 return Ok(Written::Ended);
             };
@@ -326,9 +342,9 @@ impl<E: Engine> Store<E> {
 
     /// Remembers what lies there, and last what the writer wrote, which is what it will change next.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        self.served.remember(token, &Stored::record(json));
+        self.served.wrote(token, &Stored::record(json));
         if json != write.json {
-            self.served.remember(token, &Stored::record(write.json));
+            self.served.wrote(token, &Stored::record(write.json));
         }
     }
 
@@ -393,7 +409,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.served.remember(token, &Stored::record(&json));
+                    self.served.wrote(token, &Stored::record(&json));
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),
@@ -403,8 +419,10 @@ impl<E: Engine> Store<E> {
 
     async fn list(&self, user: &str) -> Result<String> {
         check_key("userId", user)?;
-        let mut records: Vec<String> = Vec::new();
-        self.each_session(user, |_, record| records.push(record.json.to_owned())).await?;
+        let mut records = Vec::new();
+        self.each_session(user, |_, record| records.push((record.expires_at(), record.json.to_owned()))).await?;
+        records.sort();
+        let records: Vec<_> = records.into_iter().map(|(_, json)| json).collect();
         Ok(["[", &records.join(","), "]"].concat())
     }
 

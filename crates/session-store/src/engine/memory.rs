@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
     Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+    not_a_counter,
 };
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::session::Record;
 
 /// Records in memory.
@@ -168,15 +169,14 @@ impl Engine for MemoryEngine {
         let (count, expires_at) = match tables.slot(key) {
             Slot::Absent | Slot::Ended => (0, None),
             Slot::Value(stored) => {
-                let count = stored.text().parse::<i64>();
-                let count =
-                    count.map_err(|_| Error::new(Code::Conflict, "the key holds a value that is no counter"))?;
+                let count = stored.text().parse::<i64>().map_err(|_| not_a_counter())?;
                 (count, tables.entries[key].expires_at)
             }
         };
+        let count = count.checked_add(1).ok_or_else(not_a_counter)?;
         let expires_at = expires_at.unwrap_or_else(|| later(now, ttl_ms));
-        tables.write(key, Some(Stored::plain(&(count + 1).to_string())), Some(expires_at));
-        Ok(count + 1)
+        tables.write(key, Some(Stored::plain(&count.to_string())), Some(expires_at));
+        Ok(count)
     }
 
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {

@@ -18,9 +18,6 @@ use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use connection::Connection;
 
-/// An index is given this much more life than it needs, in ms, so that not every sign-in must lengthen it: a day.
-const INDEX_SPARE_MS: i64 = 86_400_000;
-
 /// How many keys a scan asks the server to look at in one step.
 const SCAN_COUNT: usize = 500;
 
@@ -45,8 +42,8 @@ script!(INCREMENT: "increment");
 
 fn script(parts: &[&str]) -> Script {
     let tombstone: String = TOMBSTONE.iter().map(|byte| format!("\\{byte:03}")).collect();
-    let names = "TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS, INDEX_SPARE_MS";
-    let constants = format!("local {names} = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}, {INDEX_SPARE_MS}\n");
+    let names = "TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS";
+    let constants = format!("local {names} = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
     Script::new(&[&constants, &*parts.concat()].concat())
 }
 
@@ -131,8 +128,10 @@ impl Engine for RedisEngine {
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
+        match keys {
+            [] => return Ok(Vec::new()),
+            [key] => return Ok(vec![self.get(key).await?]),
+            _ => {}
         }
         let mut mget = cmd("MGET");
         for key in keys {

@@ -28,21 +28,29 @@ impl Half {
     }
 }
 
-/// The record to store when `write` arrives over `stored` from a writer that read one of `served` (oldest first): as a rule
-/// there is one.
-/// Borrowed when it is `write` as it came.
-pub(crate) fn merge<'w>(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
-    let sessions = served.iter().map(|r| r.session().clone()).collect::<Vec<_>>();
+/// What the writer of a record may have read, the latest last.
+pub(crate) enum Bases<'r> {
+    /// It was handed one of these just now; as a rule there is one.
+    HandedNow(Vec<Record<'r>>),
+    /// It was handed these at some time.
+    HandedOnce(Vec<Record<'r>>),
+}
+
+/// The record to store when `write` arrives over `stored` from a writer that read one of `bases`. Borrowed when it is `write`
+/// as it came.
+pub(crate) fn merge<'w>(bases: &Bases<'_>, stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
+    let base = base_of(bases, write);
+    let base_session = base.map(Record::session);
     match (&stored.shape, &write.shape) {
         (Shape::Flat(stored), Shape::Flat(written)) => {
-            let merged = merge_half(Half::Session, &sessions, stored, written);
+            let merged = merge_half(Half::Session, base_session, stored, written);
             if merged == *written { Cow::Borrowed(write.json) } else { Cow::Owned(merged.to_json()) }
         }
         (Shape::Nested { outer: stored_outer, session: stored }, Shape::Nested { outer, session: written }) => {
-            let session = merge_half(Half::Session, &sessions, stored, written);
-            let users = served.iter().filter_map(Record::user).collect::<Vec<_>>();
+            let session = merge_half(Half::Session, base_session, stored, written);
+            let base_user = base.and_then(Record::user);
             let user = match (user_in(stored_outer), user_in(outer)) {
-                (Some(stored), Some(written)) => Some(merge_half(Half::User, &users, &stored, &written)),
+                (Some(stored), Some(written)) => Some(merge_half(Half::User, base_user.as_ref(), &stored, &written)),
                 (stored, written) => written.or(stored),
             };
             if session == *written && user == user_in(outer) {
@@ -59,12 +67,25 @@ pub(crate) fn merge<'w>(served: &[Record<'_>], stored: &Record<'_>, write: &Reco
         }
         // A bare session over Better Auth's shape is its session half.
         (Shape::Nested { outer, session: stored }, Shape::Flat(written)) => {
-            let session = merge_half(Half::Session, &sessions, stored, written).to_json();
+            let session = merge_half(Half::Session, base_session, stored, written).to_json();
             let mut whole = outer.clone();
             whole.set(Cow::Borrowed(field::SESSION), &session);
             Cow::Owned(whole.to_json())
         }
         (Shape::Flat(_), Shape::Nested { .. }) => Cow::Borrowed(write.json),
+    }
+}
+
+/// The record to store when a new session takes the place of `stored`: nothing of the old session stays, but the user that
+/// Better Auth stored beside it does.
+pub(crate) fn replace<'w>(stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
+    match (&stored.shape, &write.shape) {
+        (Shape::Nested { outer, .. }, Shape::Flat(_)) => {
+            let mut whole = outer.clone();
+            whole.set(Cow::Borrowed(field::SESSION), write.json);
+            Cow::Owned(whole.to_json())
+        }
+        _ => Cow::Borrowed(write.json),
     }
 }
 
@@ -98,15 +119,13 @@ fn user_in<'a>(outer: &Object<'a>) -> Option<Object<'a>> {
     outer.get(field::USER).and_then(Object::parse)
 }
 
-fn merge_half<'a>(half: Half, served: &[Object<'a>], stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
+fn merge_half<'a>(half: Half, base: Option<&Object<'a>>, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
     let newer = at(written, field::UPDATED_AT).cmp(&at(stored, field::UPDATED_AT));
     match newer {
         Ordering::Greater if half == Half::User => return written.clone(),
         Ordering::Less if half == Half::User => return stored.clone(),
         _ => {}
     }
-    // Of several that may have been read, the one that the text resembles most; of equals, the latest.
-    let base = served.iter().rev().min_by_key(|base| differences(base, written));
     let mut merged = match base {
         Some(base) => three_way(base, stored, written),
         None if newer == Ordering::Greater => written.clone(),
@@ -140,10 +159,38 @@ fn three_way<'a>(base: &Object<'a>, stored: &Object<'a>, written: &Object<'a>) -
     merged
 }
 
-/// How many fields a writer that had read `base` would have changed to write `written`.
-fn differences(base: &Object<'_>, written: &Object<'_>) -> usize {
-    let changed = written.iter().filter(|(name, raw)| base.get(name) != Some(raw)).count();
-    let removed = base.iter().filter(|(name, _)| written.get(name).is_none()).count();
+/// The one that the writer most likely read: the latest, unless an older one explains the write by no more changes.
+///
+/// Of those handed once, an older one that leaves nothing to explain does not count: nobody writes back later just what was
+/// read, but people do change things back to what they were. Times do not count as changes, for two writers may well choose
+/// the same.
+fn base_of<'b, 'r>(bases: &'b Bases<'r>, write: &Record<'_>) -> Option<&'b Record<'r>> {
+    let (records, may_be_unchanged) = match bases {
+        Bases::HandedNow(records) => (records, true),
+        Bases::HandedOnce(records) => (records, false),
+    };
+    let (latest, older) = records.split_last()?;
+    let mut best = (latest, changes(latest, write));
+    for record in older.iter().rev() {
+        let changes = changes(record, write);
+        let explains = may_be_unchanged || changes > 0 || record.expires_at() != write.expires_at();
+        if changes <= best.1 && explains {
+            best = (record, changes);
+        }
+    }
+    Some(best.0)
+}
+
+/// How many fields, times apart, a writer that had read `base` changed or removed to write `written`.
+fn changes(base: &Record<'_>, written: &Record<'_>) -> usize {
+    let user = base.user().zip(written.user()).map_or(0, |(base, written)| changed(Half::User, &base, &written));
+    changed(Half::Session, base.session(), written.session()) + user
+}
+
+fn changed(half: Half, base: &Object<'_>, written: &Object<'_>) -> usize {
+    let counts = |name: &str| !half.rising().contains(&name);
+    let changed = written.iter().filter(|(name, raw)| counts(name) && base.get(name) != Some(raw)).count();
+    let removed = base.iter().filter(|(name, _)| counts(name) && written.get(name).is_none()).count();
     changed + removed
 }
 
@@ -161,7 +208,8 @@ mod tests {
 
     fn merged(served: &[&str], stored: &str, write: &str) -> String {
         let parse = |json| Record::parse("t", json).unwrap();
-        merge(&served.iter().map(|json| parse(json)).collect::<Vec<_>>(), &parse(stored), &parse(write)).into_owned()
+        let bases = Bases::HandedOnce(served.iter().map(|json| parse(json)).collect());
+        merge(&bases, &parse(stored), &parse(write)).into_owned()
     }
 
     const OLD: &str = r#""updatedAt":"2026-01-01T00:00:00.000Z""#;
@@ -192,6 +240,23 @@ mod tests {
         let (user, admin) =
             (record(OLD, &format!(r#"{NEW},"role":"user""#)), record(OLD, &format!(r#"{OLD},"role":"admin""#)));
         assert_eq!(merged(&[&admin], &admin, &user), user);
+    }
+
+    #[test]
+    fn of_several_readings_the_likeliest_is_taken() {
+        let read = record(&format!(r#"{OLD},"a":1,"b":1"#), OLD);
+        let stored = record(&format!(r#"{OLD},"a":2,"b":1"#), OLD);
+        let other = record(&format!(r#"{OLD},"a":1,"b":2"#), OLD);
+        assert_eq!(merged(&[&read, &stored], &stored, &other), record(&format!(r#"{OLD},"a":2,"b":2"#), OLD));
+        // A change back to what was read before, not a reading that was written back.
+        assert_eq!(merged(&[&read, &stored], &stored, &read), read);
+        let again = record(&format!(r#"{NEW},"a":1,"b":1"#), OLD);
+        assert_eq!(merged(&[&read, &stored], &stored, &again), again);
+        // A refresh of what was read before, to the very time that another refresh chose.
+        let times = r#""updatedAt":"2026-01-02T00:00:00.000Z","expiresAt":"2026-02-02T00:00:00.000Z""#;
+        let refreshed = record(&format!(r#"{times},"a":2,"b":1"#), OLD);
+        let slow = record(&format!(r#"{times},"a":1,"b":1"#), OLD);
+        assert_eq!(merged(&[&read, &stored, &refreshed], &refreshed, &slow), refreshed);
     }
 
     #[test]

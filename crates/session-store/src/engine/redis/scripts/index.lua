@@ -1,11 +1,9 @@
 -- What touches a user's index.
 
--- Lets the index outlive an entry that lives for `ttl`; never shortens its life. It is given more than it needs, so that
--- most entries that are added find it long enough.
+-- Lets the index outlive an entry that lives for `ttl` by the margin; never shortens its life.
 local function keep_index(index, ttl)
-  if redis.call('PTTL', index) < ttl + INDEX_MARGIN_MS then
-    redis.call('PEXPIRE', index, ttl + INDEX_MARGIN_MS + INDEX_SPARE_MS)
-  end
+  ttl = ttl + INDEX_MARGIN_MS
+  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
 end
 
 -- Calls a sorted-set command on an index. One that the guide's own code left is a plain set: it is converted first.

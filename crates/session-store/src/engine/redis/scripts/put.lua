@@ -19,5 +19,4 @@ keep_index(index, ttl)
 redis.call('SET', record, ARGV[2], 'PX', ARGV[3])
 
 if current then return { 'REPLACED' } end
--- What is long dead leaves the index now and then: one sign-in in eight bounds it as well as each would.
-if now % 8 == 0 then redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS)) end
+redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS))
