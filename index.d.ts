@@ -26,36 +26,37 @@ export declare function flush(border: number): void
 
 /** What a call does. `a`, `b` and `n` are its arguments. */
 export declare enum Op {
-  /** `a`: key. */
-  Get = 0,
   /** `a`: key, `b`: value, `n`: ttl in s (NaN: none). */
-  Set = 1,
+  Set = 0,
   /** `a`: key. */
-  Delete = 2,
+  Delete = 1,
   /** `a`: key. */
-  Take = 3,
+  Take = 2,
   /** `a`: key, `n`: ttl in s. */
-  Increment = 4,
+  Increment = 3,
   /** No arguments. */
-  ListKeys = 5,
+  ListKeys = 4,
   /** No arguments. */
-  Clear = 6,
+  Clear = 5,
   /** `a`: token, `b`: session as JSON. */
-  Create = 7,
+  Create = 6,
   /** `a`: token, `b`: changes as JSON. */
-  Update = 8,
+  Update = 7,
   /** `a`: user id. */
-  List = 9,
+  List = 8,
   /** `a`: user id, `b`: token of the session that stays (empty: none). */
-  EndAll = 10,
+  EndAll = 9,
   /** No arguments. */
-  Cleanup = 11,
+  Cleanup = 10,
   /** No arguments. */
-  Ping = 12,
+  Ping = 11,
 }
 
 /** Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does. */
 export declare function open(border: number, options: string): number
 
-/** Adds a call to this tick's batch. Answers whether it is the first, so that the caller sees to a [`flush`]. */
-export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number): boolean
+/** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. */
+export declare function read(handle: number, id: number, keys: string): void
+
+/** Adds a call to this tick's batch. */
+export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number): void

@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { attach, check, close, drain, flush, Op, open, submit } = nativeBinding
+const { attach, check, close, drain, flush, Op, open, read, submit } = nativeBinding
 export { attach }
 export { check }
 export { close }
@@ -781,5 +781,6 @@ export { drain }
 export { flush }
 export { Op }
 export { open }
+export { read }
 export { submit }
 export const __napiBindingTarget = __napiLoadedBindingTarget

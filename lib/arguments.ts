@@ -17,6 +17,20 @@ export function checkText(name: string, text: unknown): string {
 	return text;
 }
 
+/** The longest key, in bytes of UTF-8. */
+const MAX_KEY_BYTES = 4096;
+
+/** A key to read. Checked here in full, because reads cross the border together and one wrong key must not fail the others. */
+export function checkKey(name: string, key: unknown): string {
+	const text = checkText(name, key);
+	if (text === "") throw invalid(`${name}: must not be empty`);
+	if (text.includes("\0")) throw invalid(`${name}: must not hold a NUL character`);
+	if (text.length > MAX_KEY_BYTES / 3 && Buffer.byteLength(text) > MAX_KEY_BYTES) {
+		throw invalid(`${name}: has ${Buffer.byteLength(text)} bytes; at most ${MAX_KEY_BYTES} are allowed`);
+	}
+	return text;
+}
+
 /** A life in s. */
 export function checkTtl(ttl: unknown): number {
 	if (typeof ttl === "number" && Number.isFinite(ttl)) return ttl;

@@ -1,5 +1,5 @@
 /**
- * The JavaScript half of the border to the native addon: calls go out in one batch per tick, and what has
+ * The JavaScript half of the border to the native addon: what is asked in one tick goes out as one batch, and what has
  * completed comes back in one wake-up.
  */
 import * as native from "#native";
@@ -11,30 +11,117 @@ export const Op = native.Op;
 /** What a call resolves to. */
 type Reply = string | number | null;
 
+/** Somebody who waits for a completion: of a call, or of a tick's reads. */
 interface Waiter {
-	resolve(reply: Reply): void;
-	reject(error: SessionStoreError): void;
+	complete(answer: Reply): void;
+	fail(error: SessionStoreError): void;
 }
 
 /** Number of this module instance at the native side; registered by the first store that is opened. */
 let border: number | undefined;
-let lastCall = 0;
+let lastNumber = 0;
 const waiters = new Map<number, Waiter>();
+let flushing = false;
+/** This tick's reads, each of another store. */
+let readings: Reads[] = [];
 
 function settle(): void {
 	const done = native.drain(border as number) as unknown[];
 	for (let i = 0; i < done.length; i += 3) {
-		const id = done[i] as number;
+		const number = done[i] as number;
 		const code = done[i + 1] as SessionStoreErrorCode | undefined;
-		const waiter = waiters.get(id) as Waiter;
-		waiters.delete(id);
-		if (code === undefined) waiter.resolve(done[i + 2] as Reply);
-		else waiter.reject(new SessionStoreError(code, done[i + 2] as string));
+		const waiter = waiters.get(number) as Waiter;
+		waiters.delete(number);
+		if (code === undefined) waiter.complete(done[i + 2] as Reply);
+		else waiter.fail(new SessionStoreError(code, done[i + 2] as string));
 	}
 }
 
+/** After the tick's microtasks, so that everything that they ask leaves together. */
+function flushLater(): void {
+	if (flushing) return;
+	flushing = true;
+	process.nextTick(flush);
+}
+
 function flush(): void {
-	native.flush(border as number);
+	flushing = false;
+	for (const reads of readings) reads.send();
+	readings = [];
+	try {
+		native.flush(border as number);
+	} catch (error) {
+		// The system refuses a thread: nothing that was ever asked is under way.
+		for (const waiter of waiters.values()) waiter.fail(new SessionStoreError("UNAVAILABLE", (error as Error).message));
+		waiters.clear();
+	}
+}
+
+function expect(waiter: Waiter): number {
+	lastNumber = (lastNumber + 1) >>> 0;
+	waiters.set(lastNumber, waiter);
+	return lastNumber;
+}
+
+type Resolve = (value: string | null) => void;
+type Reject = (error: SessionStoreError) => void;
+
+/** The promises of one tick's reads of one store. */
+class Reads implements Waiter {
+	readonly #handle: number;
+	readonly #keys: string[] = [];
+	readonly resolves: Resolve[] = [];
+	readonly rejects: Reject[] = [];
+	sent = false;
+
+	constructor(handle: number) {
+		this.#handle = handle;
+	}
+
+	add(key: string): Promise<string | null> {
+		this.#keys.push(key);
+		entered = this;
+		return new Promise(enter);
+	}
+
+	send(): void {
+		if (this.sent) return;
+		this.sent = true;
+		native.read(this.#handle, expect(this), this.#keys.join("\0"));
+	}
+
+	/** `packed`: the lengths, four base-256 digits each, then the values (src/packed.rs). */
+	complete(packed: string): void {
+		let at = this.resolves.length * 4;
+		for (let i = 0; i < this.resolves.length; i++) {
+			const length = lengthAt(packed, i * 4);
+			const resolve = this.resolves[i] as Resolve;
+			if (length === ABSENT) resolve(null);
+			else {
+				resolve(packed.slice(at, at + length));
+				at += length;
+			}
+		}
+	}
+
+	fail(error: SessionStoreError): void {
+		for (const reject of this.rejects) reject(error);
+	}
+}
+
+/** The reads that [`enter`] adds to: one executor for all promises costs less than a closure for each. */
+let entered: Reads;
+
+function enter(resolve: Resolve, reject: Reject): void {
+	entered.resolves.push(resolve);
+	entered.rejects.push(reject);
+}
+
+const ABSENT = 0xffffffff;
+
+function lengthAt(packed: string, at: number): number {
+	const low = packed.charCodeAt(at) | (packed.charCodeAt(at + 1) << 8) | (packed.charCodeAt(at + 2) << 16);
+	return low + packed.charCodeAt(at + 3) * 0x1000000;
 }
 
 /** Runs a native function that throws what is wrong with options. */
@@ -50,6 +137,7 @@ function checked<T>(use: () => T): T {
 export class Connection {
 	readonly #options: StoreOptions;
 	#handle: number | undefined;
+	#reads: Reads | undefined;
 	#closed = false;
 
 	/** @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong. */
@@ -62,16 +150,26 @@ export class Connection {
 
 	/** Makes a call. `n` is NaN when it has no number. */
 	call(op: native.Op, a = "", b = "", n = Number.NaN): Promise<Reply> {
-		return new Promise((resolve, reject) => {
-			const handle = this.#open();
-			lastCall = (lastCall + 1) >>> 0;
-			waiters.set(lastCall, { resolve, reject });
-			if (native.submit(handle, lastCall, op, a, b, n)) queueMicrotask(flush);
+		return new Promise((complete, fail) => {
+			native.submit(this.#open(), expect({ complete, fail }), op, a, b, n);
+			flushLater();
 		});
+	}
+
+	/** The value of a key, `null` when there is none. */
+	read(key: string): Promise<string | null> {
+		let reads = this.#reads;
+		if (reads === undefined || reads.sent) {
+			reads = this.#reads = new Reads(this.#open());
+			readings.push(reads);
+			flushLater();
+		}
+		return reads.add(key);
 	}
 
 	close(): void {
 		this.#closed = true;
+		this.#reads?.send();
 		if (this.#handle !== undefined) native.close(this.#handle);
 		this.#handle = undefined;
 	}

@@ -52,13 +52,10 @@ export interface StoreOptions {
 	maxSessionsPerUser?: number | undefined;
 }
 
-/** The options as the native part reads them. Functions and bigints are kept as texts, so that they are refused by name. */
+/** The options as the native part reads them. What JSON cannot say becomes what no option is, so that it is refused by name. */
 export function toJson(options: StoreOptions): string {
-	return JSON.stringify(options, (_, value) =>
-		typeof value === "function" || typeof value === "bigint" || typeof value === "symbol"
-			? String(typeof value)
-			: value,
-	);
+	const unsayable = ["function", "bigint", "symbol"];
+	return JSON.stringify(options, (_, value) => (unsayable.includes(typeof value) ? [] : value));
 }
 
 /** Whether the options say where the sessions are. */

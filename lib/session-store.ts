@@ -1,6 +1,6 @@
 /** Sessions by their own names, beside Better Auth or without it, on the same data as `redisStorage`. */
 
-import { checkDate, checkJson, checkOptions, checkText } from "./arguments.js";
+import { checkDate, checkJson, checkKey, checkOptions } from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import { invalid } from "./error.js";
 import type { StoreOptions } from "./options.js";
@@ -59,11 +59,10 @@ export class RedisSessionStore<S extends Session = Session> {
 	 */
 	async createSession(session: S): Promise<void> {
 		const json = checkJson("session", session);
-		checkText("session.token", session.token);
-		checkText("session.userId", session.userId);
-		if (checkDate("session.expiresAt", session.expiresAt) <= Date.now()) {
-			throw invalid("session.expiresAt: must be a date in the future");
-		}
+		checkKey("session.token", session.token);
+		checkKey("session.userId", session.userId);
+		if (session.expiresAt === undefined) throw invalid("session.expiresAt: must be a date in the future");
+		checkDates("session", session, "must be a date in the future");
 		await this.#connection.call(Op.Create, session.token, json);
 	}
 
@@ -74,8 +73,8 @@ export class RedisSessionStore<S extends Session = Session> {
 
 	/** The live session of a token with the user that Better Auth stored beside it, else `null`. */
 	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
-		const json = await this.#connection.call(Op.Get, checkText("token", token));
-		return typeof json === "string" ? readRecord<S, U>(token, json) : null;
+		const json = await this.#connection.read(checkKey("token", token));
+		return json === null ? null : readRecord<S, U>(token, json);
 	}
 
 	/**
@@ -86,18 +85,16 @@ export class RedisSessionStore<S extends Session = Session> {
 	 * @throws {SessionStoreError} `NOT_FOUND` when there is no live session of this token.
 	 */
 	async updateSession(token: string, updates: Partial<S>): Promise<S> {
-		checkText("token", token);
+		checkKey("token", token);
 		const json = checkJson("updates", updates);
-		if (updates.expiresAt !== undefined && checkDate("updates.expiresAt", updates.expiresAt) <= Date.now()) {
-			throw invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session");
-		}
+		checkDates("updates", updates, "must be a date in the future; deleteSession ends a session");
 		const updated = (await this.#connection.call(Op.Update, token, json)) as string;
 		return (readRecord<S>(token, updated) as SessionWithUser<S>).session;
 	}
 
 	/** Ends a session. It stays ended, whoever is writing it at the time. */
 	async deleteSession(token: string): Promise<void> {
-		await this.#connection.call(Op.Delete, checkText("token", token));
+		await this.#connection.call(Op.Delete, checkKey("token", token));
 	}
 
 	/**
@@ -107,14 +104,17 @@ export class RedisSessionStore<S extends Session = Session> {
 	 * @returns How many live sessions were ended.
 	 */
 	async deleteUserSessions(userId: string, options: { except?: string | undefined } = {}): Promise<number> {
-		const except = options.except === undefined ? "" : checkText("options.except", options.except);
-		return (await this.#connection.call(Op.EndAll, checkText("userId", userId), except)) as number;
+		if (typeof options !== "object" || options === null) throw invalid("options: must be an object");
+		const except = options.except === undefined ? "" : checkKey("options.except", options.except);
+		return (await this.#connection.call(Op.EndAll, checkKey("userId", userId), except)) as number;
 	}
 
 	/** The user's live sessions, read in one round trip, the soonest to expire first. */
 	async getUserSessions(userId: string): Promise<S[]> {
-		const json = (await this.#connection.call(Op.List, checkText("userId", userId))) as string;
-		return (JSON.parse(json) as StoredRecord<S>[]).map((record) => revive(record.session ?? (record as S)));
+		const json = (await this.#connection.call(Op.List, checkKey("userId", userId))) as string;
+		return (JSON.parse(json) as StoredRecord<S>[]).map((record) =>
+			revive(isBetterAuths(record) ? record.session : record),
+		);
 	}
 
 	/**
@@ -141,24 +141,39 @@ export class RedisSessionStore<S extends Session = Session> {
 /** A store of the server that `REDIS_URL` names, ready to use. Opened by its first call. */
 export const redisSessionStore = new RedisSessionStore();
 
-/** Better Auth's shape, or the session itself. */
-interface StoredRecord<S, U = unknown> {
-	session?: S;
-	user?: U;
+/** `{ session, user }`, as Better Auth writes it, or the session itself. */
+type StoredRecord<S, U = unknown> = S | { session: S; user?: U };
+
+/** A session may have a field called `session`: what counts is where the token is. */
+function isBetterAuths<S extends Session, U>(record: StoredRecord<S, U>): record is { session: S; user?: U } {
+	return (record as Partial<S>).token === undefined;
 }
 
 /** What a key holds, if it is the record of `token`: under the same prefix lie Better Auth's other values, too. */
 function readRecord<S extends Session, U = unknown>(token: string, json: string): SessionWithUser<S, U> | null {
-	let record: (StoredRecord<S, U> & Partial<S>) | null;
+	let record: StoredRecord<S, U> | null;
 	try {
 		record = JSON.parse(json);
 	} catch {
 		return null;
 	}
 	if (typeof record !== "object" || record === null) return null;
-	const session = record.session ?? (record as S);
-	if (session.token !== token || session.userId === undefined) return null;
-	return { session: revive(session), user: record.user ?? null };
+	const [session, user] = isBetterAuths(record) ? [record.session, record.user] : [record, undefined];
+	if (session?.token !== token || !isId(session.userId)) return null;
+	return { session: revive(session), user: user ?? null };
+}
+
+/** A text, or the number that a database with serial ids gives. */
+function isId(id: unknown): boolean {
+	return typeof id === "string" ? id !== "" : Number.isInteger(id);
+}
+
+function checkDates(argument: string, fields: Partial<Session>, future: string): void {
+	for (const name of DATES) {
+		if (fields[name] === undefined) continue;
+		const ms = checkDate(`${argument}.${name}`, fields[name]);
+		if (name === "expiresAt" && ms <= Date.now()) throw invalid(`${argument}.${name}: ${future}`);
+	}
 }
 
 function revive<S extends Session>(session: S): S {

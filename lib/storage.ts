@@ -1,6 +1,6 @@
 /** The store as Better Auth takes it: `betterAuth({ secondaryStorage: redisStorage() })`. */
 
-import { checkOptions, checkText, checkTtl } from "./arguments.js";
+import { checkKey, checkOptions, checkText, checkTtl } from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import type { StoreOptions } from "./options.js";
 
@@ -51,11 +51,13 @@ export interface RedisStorage {
 export function redisStorage(options?: string | StoreOptions): RedisStorage {
 	const connection = new Connection(checkOptions(options));
 	return {
-		get: async (key) => (await connection.call(Op.Get, checkText("key", key))) as string | null,
+		get: (key) => read(connection, "key", key),
 		set: async (key, value, ttl) => {
 			checkText("key", key);
 			checkText("value", value);
-			await connection.call(Op.Set, key, value, ttl === undefined || ttl === null ? undefined : checkTtl(ttl));
+			const life = ttl === undefined || ttl === null ? undefined : checkTtl(ttl);
+			// Better Auth rewrites its list of a user's sessions at every sign-in; ours is composed from the index.
+			if (!key.startsWith("active-sessions-")) await connection.call(Op.Set, key, value, life);
 		},
 		delete: async (key) => {
 			await connection.call(Op.Delete, checkText("key", key));
@@ -72,4 +74,13 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		},
 		close: async () => connection.close(),
 	};
+}
+
+/** Reads without an `async` function's second promise: this is the path of every session check. */
+function read(connection: Connection, name: string, key: string): Promise<string | null> {
+	try {
+		return connection.read(checkKey(name, key));
+	} catch (error) {
+		return Promise.reject(error);
+	}
 }

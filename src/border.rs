@@ -8,10 +8,11 @@ use napi::bindgen_prelude::{Array, Env, Function, Null};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error, JsString, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Command, Config, Reply, Sessions};
+use session_store::{Command, Config, Reply, Seen, Serving, Sessions};
 
-use crate::completions::Completions;
-use crate::runtime::{self, Call};
+use crate::completions::{Completions, Outcome};
+use crate::packed::Packed;
+use crate::runtime::{self, Task};
 
 /// Calls `onCompletions` on its own thread, from any thread. Weak: alone it keeps no process alive.
 type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
@@ -21,9 +22,24 @@ struct Border {
     completions: Arc<Completions<Box<dyn Fn() + Send + Sync>>>,
     waker: sys::napi_threadsafe_function,
     /// Calls made in this tick, not yet handed to the store thread.
-    batch: RefCell<Vec<Call>>,
+    batch: RefCell<Vec<Task>>,
     /// Calls that JavaScript waits for. While there are any, the process is kept alive.
     pending: Cell<usize>,
+    /// What the last wake-up handed out: Better Auth writes a session back in the very run of microtasks that its reading
+    /// started.
+    seen: Cell<Seen>,
+}
+
+impl Border {
+    /// Counts one more thing that JavaScript waits for.
+    fn begin(&self, env: Env) -> Result<()> {
+        if self.pending.get() == 0 {
+            // SAFETY: on the thread of `env`, whose cleanup hook empties HANDLES before the threadsafe function ends.
+            check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.waker) })?;
+        }
+        self.pending.set(self.pending.get() + 1);
+        Ok(())
+    }
 }
 
 struct Handle {
@@ -40,8 +56,6 @@ thread_local! {
 #[napi]
 #[derive(Debug)]
 pub enum Op {
-    /// `a`: key.
-    Get,
     /// `a`: key, `b`: value, `n`: ttl in s (NaN: none).
     Set,
     /// `a`: key.
@@ -84,7 +98,8 @@ pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
         HANDLES.take();
         BORDERS.take();
     })?;
-    let border = Border { completions, waker: raw, batch: RefCell::default(), pending: Cell::new(0) };
+    let border =
+        Border { completions, waker: raw, batch: RefCell::default(), pending: Cell::new(0), seen: Cell::default() };
     BORDERS.with_borrow_mut(|borders| {
         borders.push(Rc::new(border));
         Ok(borders.len() as u32 - 1)
@@ -107,33 +122,40 @@ pub fn open(border: u32, options: String) -> Result<u32> {
     })
 }
 
-/// Adds a call to this tick's batch. Answers whether it is the first, so that the caller sees to a [`flush`].
+/// Adds a call to this tick's batch.
 #[napi]
-pub fn submit(env: Env, handle: u32, id: u32, op: Op, a: String, b: String, n: f64) -> Result<bool> {
-    HANDLES.with_borrow(|handles| {
-        let handle = handles.get(handle as usize).and_then(Option::as_ref).ok_or_else(unknown)?;
-        let border = &handle.border;
-        if border.pending.get() == 0 {
-            // SAFETY: on the thread of `env`, whose cleanup hook empties HANDLES before the threadsafe function ends.
-            check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), border.waker) })?;
-        }
-        border.pending.set(border.pending.get() + 1);
-        let completions = border.completions.clone();
-        let mut batch = border.batch.borrow_mut();
-        batch.push(Call {
-            store: handle.store.clone(),
-            command: command(op, a, b, n),
-            done: Box::new(move |outcome| completions.push((id, outcome))),
-        });
-        Ok(batch.len() == 1)
+pub fn submit(env: Env, handle: u32, id: u32, op: Op, a: String, b: String, n: f64) -> Result<()> {
+    with_handle(handle, |Handle { store, border }| {
+        border.begin(env)?;
+        let (store, completions) = (store.clone(), border.completions.clone());
+        let command = command(op, a, b, n, border.seen.get());
+        border.batch.borrow_mut().push(Box::pin(async move {
+            let outcome = runtime::caught(store.run(command)).await;
+            completions.push((id, Outcome::Call(outcome)));
+        }));
+        Ok(())
+    })
+}
+
+/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL.
+#[napi]
+pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
+    with_handle(handle, |Handle { store, border }| {
+        border.begin(env)?;
+        let (store, completions) = (store.clone(), border.completions.clone());
+        border.batch.borrow_mut().push(Box::pin(async move {
+            let values = runtime::caught(store.read(keys)).await;
+            completions.push((id, Outcome::Reads(values.map(|v| (Packed::new(&v.values), v.serving)))));
+        }));
+        Ok(())
     })
 }
 
 /// Hands this tick's batch to the store thread.
 #[napi]
 pub fn flush(border: u32) -> Result<()> {
-    runtime::submit(border_of(border)?.batch.take());
-    Ok(())
+    let batch = border_of(border)?.batch.take();
+    runtime::submit(batch).map_err(|error| Error::from_reason(format!("no thread can be started: {error}")))
 }
 
 /// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message.
@@ -141,15 +163,23 @@ pub fn flush(border: u32) -> Result<()> {
 pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
     let completions = border.completions.drain();
+    let served = completions.iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Reads(Ok((_, serving))) => Some(*serving),
+        _ => None,
+    });
+    let seen = border.seen.get();
+    border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.iter().enumerate() {
         let at = i as u32 * 3;
         flat.set(at, *id)?;
         match outcome {
-            Ok(Reply::Nothing) => flat.set(at + 2, Null)?,
-            Ok(Reply::Count(count)) => flat.set(at + 2, *count)?,
-            Ok(Reply::Text(text)) => flat.set(at + 2, js_text(env, text.as_str())?)?,
-            Err(error) => {
+            Outcome::Call(Ok(Reply::Nothing)) => flat.set(at + 2, Null)?,
+            Outcome::Call(Ok(Reply::Count(count))) => flat.set(at + 2, *count)?,
+            Outcome::Call(Ok(Reply::Text(text))) => flat.set(at + 2, js_text(env, text.as_str())?)?,
+            Outcome::Reads(Ok((Packed::Latin1(packed), _))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
+            Outcome::Reads(Ok((Packed::Utf16(packed), _))) => flat.set(at + 2, env.create_string_utf16(packed)?)?,
+            Outcome::Call(Err(error)) | Outcome::Reads(Err(error)) => {
                 flat.set(at + 1, error.code.as_str())?;
                 flat.set(at + 2, error.to_string())?;
             }
@@ -158,7 +188,7 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let pending = border.pending.get() - completions.len();
     border.pending.set(pending);
     if pending == 0 && !completions.is_empty() {
-        // SAFETY: as in `submit`.
+        // SAFETY: as in `Border::begin`.
         check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), border.waker) })?;
     }
     Ok(flat)
@@ -180,6 +210,10 @@ fn config(options: &str) -> Result<Config> {
     Config::from_json(options).map_err(|problems| Error::new(Status::InvalidArg, problems.join("\n")))
 }
 
+fn with_handle<T>(number: u32, use_it: impl FnOnce(&Handle) -> Result<T>) -> Result<T> {
+    HANDLES.with_borrow(|handles| use_it(handles.get(number as usize).and_then(Option::as_ref).ok_or_else(unknown)?))
+}
+
 fn border_of(number: u32) -> Result<Rc<Border>> {
     BORDERS.with_borrow(|borders| borders.get(number as usize).cloned()).ok_or_else(unknown)
 }
@@ -188,10 +222,9 @@ fn unknown() -> Error {
     Error::new(Status::InvalidArg, "no such handle on this thread")
 }
 
-fn command(op: Op, a: String, b: String, n: f64) -> Command {
+fn command(op: Op, a: String, b: String, n: f64, seen: Seen) -> Command {
     match op {
-        Op::Get => Command::Get { key: a },
-        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n) },
+        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), seen: Some(seen) },
         Op::Delete => Command::Delete { key: a },
         Op::Take => Command::Take { key: a },
         Op::Increment => Command::Increment { key: a, ttl: n },

@@ -3,15 +3,25 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use session_store::{Reply, Result};
+use session_store::{Reply, Result, Serving};
 
-/// A call that has ended: its number, and what it came to.
-pub(crate) type Completion = (u32, Result<Reply>);
+use crate::packed::Packed;
+
+/// What has ended.
+pub(crate) enum Outcome {
+    /// One call.
+    Call(Result<Reply>),
+    /// A tick's reads, and the number of their serving.
+    Reads(Result<(Packed, Serving)>),
+}
+
+/// Something that has ended, and the number that JavaScript gave it.
+pub(crate) type Completion = (u32, Outcome);
 
 /// Completions on their way to JavaScript. `W` wakes its thread.
 ///
 /// No wake-up is lost: the flag falls before the queue is taken, so that a completion pushed after the taking wakes again.
-/// After [`Completions::close`] nothing is woken and nothing kept: the environment is gone.
+/// After [`Completions::close`] nothing is woken: the environment is gone.
 pub(crate) struct Completions<W> {
     queue: Mutex<Vec<Completion>>,
     waking: AtomicBool,

@@ -5,4 +5,5 @@
 
 pub mod border;
 mod completions;
+mod packed;
 mod runtime;

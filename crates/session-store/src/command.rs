@@ -1,11 +1,12 @@
 //! What a store can be asked to do, and what it answers: the whole interface of the core, as values.
 
 use crate::engine::Stored;
+use crate::served::{Seen, Serving};
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
-    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`].
+    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`]. [`crate::Sessions::read`] reads several keys together.
     Get {
         /// A session token or any other key of Better Auth's.
         key: String,
@@ -18,6 +19,8 @@ pub enum Command {
         value: String,
         /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session record lives until its own `expiresAt`.
         ttl: Option<f64>,
+        /// What the writer has been handed. Unknown: the latest that was served.
+        seen: Option<Seen>,
     },
     /// Deletes a key; ends it if it is a session.
     Delete {
@@ -72,6 +75,15 @@ pub enum Command {
     Ping,
 }
 
+/// What several keys hold.
+#[derive(Debug)]
+pub struct Values {
+    /// In the order of the keys; `None` where there is nothing.
+    pub values: Vec<Option<Text>>,
+    /// The number of this serving.
+    pub serving: Serving,
+}
+
 /// What a command answers.
 #[derive(Debug)]
 pub enum Reply {
@@ -103,14 +115,26 @@ impl Text {
     }
 }
 
+impl From<Stored> for Text {
+    fn from(stored: Stored) -> Self {
+        Text(Source::Stored(stored))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Text(Source::Made(text))
+    }
+}
+
 impl From<Option<Stored>> for Reply {
     fn from(value: Option<Stored>) -> Self {
-        value.map_or(Reply::Nothing, |stored| Reply::Text(Text(Source::Stored(stored))))
+        value.map_or(Reply::Nothing, |stored| Reply::Text(stored.into()))
     }
 }
 
 impl From<String> for Reply {
     fn from(text: String) -> Self {
-        Reply::Text(Text(Source::Made(text)))
+        Reply::Text(text.into())
     }
 }

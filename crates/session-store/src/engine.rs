@@ -17,9 +17,11 @@ pub(crate) use memory::MemoryEngine;
 pub(crate) use redis::RedisEngine;
 pub(crate) use stored::{Slot, Stored};
 
+use stored::TOMBSTONE;
+
 use std::future::Future;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// A session may be created by a write that is at most this far from its `createdAt`, by the engine's clock, in ms.
 /// Shorter than a tombstone's life: that is what keeps an ended session dead after its tombstone is gone.
@@ -124,13 +126,18 @@ pub(crate) enum Namespace {
     Users,
 }
 
+/// Of an increment of something else, or of the greatest number.
+fn not_a_counter() -> Error {
+    Error::new(Code::Conflict, "the key holds a value that is no counter, or one that cannot grow")
+}
+
 /// The atomic steps.
 pub(crate) trait Engine: Send + Sync + 'static {
     /// What lies under a key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// What lies under each of the keys, in their order.
-    fn get_many(&self, keys: &[String]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
+    /// What lies under each of the keys, in their order. Among several, a key of another type is absent.
+    fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
 
     /// Writes a value that is no session record, over anything, also a tombstone.
     fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> impl Future<Output = Result<()>> + Send;
@@ -155,6 +162,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Ends every session in a user's index but `except`, and answers how many were live.
     fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<u64>> + Send;
+
+    /// The ids in the users' indexes with their expiries in ms since the epoch, the soonest first.
+    fn entries(&self, users: &[&str]) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;
 
     /// The ids in a user's index whose record is there, with their records.
     fn list(&self, user: &str) -> impl Future<Output = Result<Vec<(String, Stored)>>> + Send;

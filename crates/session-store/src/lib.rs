@@ -18,7 +18,8 @@ mod served;
 mod session;
 mod store;
 
-pub use command::{Command, Reply, Text};
+pub use command::{Command, Reply, Text, Values};
 pub use config::{Address, Config, Server, Target, Tls};
 pub use error::{Code, Error, Result};
 pub use registry::{Running, Sessions, open};
+pub use served::{Seen, Serving};

@@ -6,24 +6,34 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-use crate::command::{Command, Reply};
+use crate::command::{Command, Reply, Values};
 use crate::config::{Config, Target};
 use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
 use crate::store::Store;
 
-/// A command under way.
-pub type Running = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+/// Something under way, on the tokio runtime that polls it.
+pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// A store, whatever its engine. Its connection ends with the last handle.
 pub trait Sessions: Send + Sync {
-    /// Carries out a command, on the tokio runtime it is polled on.
-    fn run(self: Arc<Self>, command: Command) -> Running;
+    /// Carries out a command.
+    fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
+
+    /// What several keys hold. `keys` are separated by NUL.
+    fn read(self: Arc<Self>, keys: String) -> Running<Values>;
 }
 
 impl<E: Engine> Sessions for Store<E> {
-    fn run(self: Arc<Self>, command: Command) -> Running {
+    fn run(self: Arc<Self>, command: Command) -> Running<Reply> {
         Box::pin(async move { Store::run(&self, command).await })
+    }
+
+    fn read(self: Arc<Self>, keys: String) -> Running<Values> {
+        Box::pin(async move {
+            let keys: Vec<_> = keys.split('\0').collect();
+            Store::read(&self, &keys).await
+        })
     }
 }
 

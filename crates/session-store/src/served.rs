@@ -1,7 +1,13 @@
 //! What this process last served for each session: what a writer has read before it writes back.
 //!
-//! A few versions per session, because requests overlap: one may write what it read before another one's read. Bounded in
-//! bytes; a version that fell out makes its writer one "whose reading is unknown" (see `session/merge.rs`).
+//! A write is compared with the very version that its writer was handed, so each serving has a number, and a write says
+//! between which numbers its writer was last handed something ([`Seen`]). Of a session the last few versions are kept, because
+//! requests overlap. Bounded in bytes; a version that fell out makes its writer one "whose reading is unknown" (see
+//! `session/merge.rs`).
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -12,11 +18,64 @@ use crate::engine::Stored;
 const CAPACITY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How many versions of a session are remembered.
-const VERSIONS: usize = 4;
+const VERSIONS: usize = 64;
 
-type Versions = Vec<Stored>;
+/// How many servings of a version are remembered.
+const SERVINGS_KEPT: usize = 32;
 
-/// The versions served, by session token.
+/// The number of something that this process served: the later, the higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Serving(u64);
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+impl Serving {
+    pub(crate) fn next() -> Self {
+        Serving(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn last() -> Self {
+        Serving(LAST.load(Ordering::Relaxed))
+    }
+}
+
+/// What a caller has been handed when it writes: numbers of servings, as [`crate::Values::serving`] tells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// What it is working on now was served after this one …
+    pub after: Serving,
+    /// … up to this one. Later ones it has not seen.
+    pub up_to: Serving,
+}
+
+/// What a writer may have read.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// The latest last.
+    pub(crate) versions: Vec<Stored>,
+    /// Whether it was handed one of these just now; else these are all that it has ever been handed.
+    pub(crate) is_certain: bool,
+}
+
+/// A version of a record.
+#[derive(Debug)]
+struct Version {
+    stored: Stored,
+    /// The serving at or before which it came to be known.
+    first: Serving,
+    /// Its last servings, as far as a writer may be at work on them.
+    servings: Mutex<VecDeque<Serving>>,
+}
+
+impl Version {
+    fn servings(&self) -> MutexGuard<'_, VecDeque<Serving>> {
+        self.servings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Versions = Arc<Vec<Arc<Version>>>;
+
+/// The versions served, by session token; the latest last.
 pub(crate) struct Served(Cache<String, Versions, Bytes>);
 
 impl Served {
@@ -24,23 +83,56 @@ impl Served {
         Served(Cache::with_weighter(16_384, CAPACITY_BYTES, Bytes))
     }
 
-    /// The versions of a session, the latest last.
-    pub(crate) fn versions(&self, token: &str) -> Versions {
-        self.0.get(token).unwrap_or_default()
+    /// Remembers that a version is served now.
+    pub(crate) fn serve(&self, token: &str, stored: &Stored, now: Serving) {
+        let version = self.latest_version(token, stored, now);
+        let mut servings = version.servings();
+        if servings.len() == SERVINGS_KEPT {
+            servings.pop_front();
+        }
+        servings.push_back(now);
     }
 
-    /// Remembers a version as the latest.
-    pub(crate) fn remember(&self, token: &str, version: &Stored) {
-        let mut versions = self.versions(token);
-        if versions.last() == Some(version) {
-            return;
+    /// Remembers a version that was written: its writer knows it, and the next one may be handed it.
+    pub(crate) fn wrote(&self, token: &str, stored: &Stored) {
+        self.latest_version(token, stored, Serving::last());
+    }
+
+    fn latest_version(&self, token: &str, stored: &Stored, now: Serving) -> Arc<Version> {
+        let known = self.0.get(token);
+        if let Some(latest) = known.as_ref().and_then(|versions| versions.last())
+            && latest.stored == *stored
+        {
+            return latest.clone();
         }
-        versions.retain(|known| known != version);
+        let mut versions = known.map_or_else(Vec::new, |versions| Vec::clone(&versions));
+        versions.retain(|version| version.stored != *stored);
         if versions.len() == VERSIONS {
             versions.remove(0);
         }
+        let version = Arc::new(Version { stored: stored.clone(), first: now, servings: Mutex::default() });
         versions.push(version.clone());
-        self.0.insert(token.to_owned(), versions);
+        self.0.insert(token.to_owned(), Arc::new(versions));
+        version
+    }
+
+    /// The latest version.
+    pub(crate) fn latest(&self, token: &str) -> Option<Stored> {
+        Some(self.0.get(token)?.last()?.stored.clone())
+    }
+
+    /// The versions that a writer may have read, the latest last: those that it is working on now; else those that it has seen.
+    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Reading {
+        let Some(versions) = self.0.get(token) else { return Reading::default() };
+        let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
+        let known = versions.iter().filter(|version| version.first <= seen.up_to);
+        let just_served =
+            |version: &&Arc<Version>| version.servings().iter().any(|n| *n > seen.after && *n <= seen.up_to);
+        let at_work: Vec<_> = known.clone().filter(just_served).collect();
+        let is_certain = !at_work.is_empty();
+        let read = if is_certain { at_work } else { known.collect() };
+        let read = if read.is_empty() { versions.iter().collect() } else { read };
+        Reading { versions: read.into_iter().map(|version| version.stored.clone()).collect(), is_certain }
     }
 
     pub(crate) fn forget(&self, token: &str) {
@@ -53,7 +145,7 @@ struct Bytes;
 
 impl Weighter<String, Versions> for Bytes {
     fn weight(&self, token: &String, versions: &Versions) -> u64 {
-        let texts: usize = versions.iter().map(|version| version.raw().len() + 64).sum();
+        let texts: usize = versions.iter().map(|version| version.stored.raw().len() + 96).sum();
         (token.len() + 128 + texts) as u64
     }
 }
@@ -62,16 +154,50 @@ impl Weighter<String, Versions> for Bytes {
 mod tests {
     use super::*;
 
+    fn version(n: u32) -> Stored {
+        Stored::record(&n.to_string())
+    }
+
+    /// Serves version `n` and tells what a caller has seen who is handed just that.
+    fn serve(served: &Served, n: u32) -> Seen {
+        let after = Serving::last();
+        let up_to = Serving::next();
+        served.serve("t", &version(n), up_to);
+        Seen { after, up_to }
+    }
+
     #[test]
-    fn the_last_few_versions_are_kept_in_order() {
+    fn a_writer_is_known_by_what_it_was_handed() {
         let served = Served::new();
-        for n in [1, 2, 3, 2, 4, 5] {
-            served.remember("t", &Stored::record(&n.to_string()));
+        let (first, second) = (serve(&served, 1), serve(&served, 2));
+        assert_eq!(served.read_by("t", Some(first)).versions, [version(1)]);
+        assert_eq!(served.read_by("t", Some(second)).versions, [version(2)]);
+        assert_eq!(served.read_by("t", None).versions, [version(1), version(2)]);
+        // Handed something else meanwhile, before version 2 was served: it has seen version 1 only.
+        assert_eq!(served.read_by("t", Some(Seen { after: first.up_to, up_to: first.up_to })).versions, [version(1)]);
+    }
+
+    #[test]
+    fn what_was_written_is_handed_to_nobody() {
+        let served = Served::new();
+        let mut seen = serve(&served, 1);
+        served.wrote("t", &version(2));
+        seen.up_to = Serving::next();
+        served.serve("another", &version(1), seen.up_to);
+        assert_eq!(served.read_by("t", Some(seen)).versions, [version(1)]);
+    }
+
+    #[test]
+    fn only_the_last_few_versions_are_kept() {
+        let served = Served::new();
+        for n in [1, 2, 3, 2].into_iter().chain(4..66) {
+            serve(&served, n);
         }
-        let texts: Vec<_> = served.versions("t").iter().map(|version| version.text().to_owned()).collect();
-        assert_eq!(texts, ["3", "2", "4", "5"]);
+        let kept: Vec<_> = [3, 2].into_iter().chain(4..66).map(version).collect();
+        assert_eq!(served.read_by("t", None).versions, kept);
+        assert_eq!(served.latest("t"), Some(version(65)));
         served.forget("t");
-        assert!(served.versions("t").is_empty());
+        assert_eq!(served.latest("t"), None);
     }
 
     #[test]
@@ -79,7 +205,7 @@ mod tests {
         let served = Served::new();
         let version = Stored::record(&"x".repeat(10_000));
         for n in 0..5_000 {
-            served.remember(&n.to_string(), &version);
+            served.serve(&n.to_string(), &version, Serving::next());
         }
         assert!(served.0.weight() <= CAPACITY_BYTES);
     }

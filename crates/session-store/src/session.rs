@@ -7,7 +7,7 @@
 mod merge;
 mod object;
 
-pub(crate) use merge::{merge, patch};
+pub(crate) use merge::{Bases, merge, patch, replace};
 pub(crate) use object::Object;
 
 use time::OffsetDateTime;
@@ -50,16 +50,15 @@ impl<'a> Record<'a> {
             return None;
         }
         let outer = Object::parse(json)?;
-        let shape = match outer.get(field::SESSION).and_then(Object::parse) {
+        let is_own = |session: &Object<'_>| session.text(field::TOKEN).is_some_and(|own| own == token);
+        let shape = match outer.get(field::SESSION).and_then(Object::parse).filter(is_own) {
             Some(session) => Shape::Nested { outer, session },
-            None => Shape::Flat(outer),
+            None if is_own(&outer) => Shape::Flat(outer),
+            None => return None,
         };
-        let record = Record { json, user_id: String::new(), shape };
-        if record.session().text(field::TOKEN)? != token {
-            return None;
-        }
-        let user_id = record.session().id(field::USER_ID)?;
-        Some(Record { user_id, ..record })
+        let mut record = Record { json, user_id: String::new(), shape };
+        record.user_id = record.session().id(field::USER_ID)?;
+        Some(record)
     }
 
     /// The session's own fields.

@@ -8,19 +8,20 @@
 //! 5. `increment` and `take` run at most once.
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
-use crate::command::{Command, Reply};
+use crate::command::{Command, Reply, Text, Values};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
-use crate::served::Served;
-use crate::session::{Object, Record, merge, patch};
+use crate::served::{Seen, Served, Serving};
+use crate::session::{Bases, Object, Record, merge, patch, replace};
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch.
 const REVOKED_BEFORE: &str = "revoked-sessions-before-";
@@ -80,8 +81,11 @@ impl<E: Engine> Store<E> {
 
     async fn run_one(&self, command: Command) -> Result<Reply> {
         match command {
-            Command::Get { key } => self.get(&key).await.map(Reply::from),
-            Command::Set { key, value, ttl } => self.set(&key, &value, ttl).await.map(|()| Reply::Nothing),
+            Command::Get { key } => {
+                let value = self.read(&[&key]).await?.values.pop().flatten();
+                Ok(value.map_or(Reply::Nothing, Reply::Text))
+            }
+            Command::Set { key, value, ttl, seen } => self.set(&key, &value, ttl, seen).await.map(|()| Reply::Nothing),
             Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
             Command::Take { key } => self.take(&key).await,
             Command::Increment { key, ttl } => self.increment(&key, ttl).await.map(Reply::Count),
@@ -108,23 +112,52 @@ impl<E: Engine> Store<E> {
 
     // ---- Better Auth's view ----
 
-    async fn get(&self, key: &str) -> Result<Option<Stored>> {
-        check_key("key", key)?;
-        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
-            return Ok(self.index_view(user).await?.map(|view| Stored::plain(&view)));
+    /// The values of several keys, read together: one step of the engine for all that lie under their own key.
+    pub(crate) async fn read(&self, keys: &[&str]) -> Result<Values> {
+        for key in keys {
+            check_key("key", key)?;
         }
-        let Some(stored) = self.engine.get(key).await?.value() else { return Ok(None) };
-        if stored.is_indexed() {
-            self.served.remember(key, &stored);
-        } else if let Some(record) = Record::parse(key, stored.text()) {
-            self.served.remember(key, &stored);
-            // Left by another store. What fails now is done at the next read.
-            let _ = self.engine.adopt(key, &record.user_id, &stored).await;
+        let (views, keys): (Vec<_>, Vec<_>) =
+            keys.iter().enumerate().partition(|(_, key)| key.starts_with(LEGACY_INDEX));
+        let users: Vec<_> = views.iter().map(|(_, key)| &key[LEGACY_INDEX.len()..]).collect();
+        let texts: Vec<_> = keys.iter().map(|(_, key)| **key).collect();
+        let both = try_join(self.read_slots(&texts), self.index_views(&users));
+        let (slots, made) = self.in_time(both).await?;
+
+        // From here to the answer without a pause, so that answers leave in the order of their numbers.
+        let serving = Serving::next();
+        let mut values: Vec<Option<Text>> = keys.iter().chain(&views).map(|_| None).collect();
+        for ((at, key), slot) in keys.into_iter().zip(slots) {
+            values[at] = slot.value().map(|stored| {
+                if stored.is_indexed() {
+                    self.served.serve(key, &stored, serving);
+                }
+                stored.into()
+            });
         }
-        Ok(Some(stored))
+        for ((at, _), view) in views.into_iter().zip(made) {
+            values[at] = view.map(Text::from);
+        }
+        Ok(Values { values, serving })
     }
 
-    async fn set(&self, key: &str, value: &str, ttl: Option<f64>) -> Result<()> {
+    /// What lies under the keys; records that another store left are indexed.
+    async fn read_slots(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+        let mut slots = self.engine.get_many(keys).await?;
+        for (key, slot) in keys.iter().zip(&mut slots) {
+            if let Slot::Value(stored) = slot
+                && !stored.is_indexed()
+                && let Some(record) = Record::parse(key, stored.text())
+            {
+                // What fails now is done at the next read.
+                let _ = self.engine.adopt(key, &record.user_id, stored).await;
+                *slot = Slot::Value(Stored::record(stored.text()));
+            }
+        }
+        Ok(slots)
+    }
+
+    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, seen: Option<Seen>) -> Result<()> {
         check_key("key", key)?;
         self.check_value(value)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
@@ -145,7 +178,7 @@ impl<E: Engine> Store<E> {
         };
         let create = record.created_at().map_or(Create::Never, Create::Young);
         // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
-        self.put(key, &record, ttl_ms, create).await.map(drop)
+        self.put(key, &record, ttl_ms, create, seen).await.map(drop)
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -158,10 +191,10 @@ impl<E: Engine> Store<E> {
 
     async fn take(&self, key: &str) -> Result<Reply> {
         check_key("key", key)?;
-        if key.starts_with(LEGACY_INDEX) {
-            let view = self.get(key).await?;
-            self.delete(key).await?;
-            return Ok(view.into());
+        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
+            let view = self.index_views(&[user]).await?.pop().flatten();
+            self.prune(user).await?;
+            return Ok(view.map_or(Reply::Nothing, Reply::from));
         }
         self.served.forget(key);
         Ok(self.engine.take(key).await?.value().into())
@@ -176,23 +209,19 @@ impl<E: Engine> Store<E> {
     }
 
     /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
-    async fn index_view(&self, user: &str) -> Result<Option<String>> {
-        let mut entries = Vec::new();
-        self.each_session(user, |id, record| {
-            if let Some(expires_at) = record.expires_at() {
-                entries.push((expires_at, id.to_owned()));
-            }
-        })
-        .await?;
-        if entries.is_empty() {
-            return Ok(None);
+    async fn index_views(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
+        if users.is_empty() {
+            return Ok(Vec::new());
         }
-        entries.sort();
-        let entries: Vec<_> = entries
-            .into_iter()
-            .map(|(expires_at, token)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
-            .collect();
-        Ok(Some(serde_json::Value::from(entries).to_string()))
+        let now = now_ms();
+        let view = |entries: Vec<(String, i64)>| {
+            let live = entries.into_iter().filter(|(_, expires_at)| *expires_at > now);
+            let view: Vec<_> = live
+                .map(|(token, expires_at)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
+                .collect();
+            (!view.is_empty()).then(|| serde_json::Value::from(view).to_string())
+        };
+        Ok(self.engine.entries(users).await?.into_iter().map(view).collect())
     }
 
     async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
@@ -218,7 +247,7 @@ impl<E: Engine> Store<E> {
         if record.expires_at().is_none_or(|expires_at| expires_at <= now_ms()) {
             return Err(Error::invalid("session.expiresAt: must be a date in the future"));
         }
-        match self.put(token, &record, None, Create::Always).await? {
+        match self.put(token, &record, None, Create::Always, None).await? {
             Written::Done => Ok(()),
             Written::Ended => {
                 Err(Error::new(Code::Revoked, "the session of this token was ended: make one with a new token"))
@@ -227,16 +256,23 @@ impl<E: Engine> Store<E> {
     }
 
     /// Writes a session record, merged with what lies there.
-    async fn put(&self, token: &str, write: &Record<'_>, ttl_ms: Option<u64>, create: Create) -> Result<Written> {
-        let served = self.served.versions(token);
+    async fn put(
+        &self,
+        token: &str,
+        write: &Record<'_>,
+        ttl_ms: Option<u64>,
+        create: Create,
+        seen: Option<Seen>,
+    ) -> Result<Written> {
+        let served = self.served.read_by(token, seen);
         // What is taken to lie there; the engine says if it does not.
-        let mut known = served.last().cloned();
-        let mut seen = false;
+        let mut known = self.served.latest(token);
+        let mut known_for_sure = false;
         loop {
             let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
             let json = match &stored {
                 Some(stored) if stored.user_id != write.user_id => {
-                    if seen {
+                    if known_for_sure {
                         return Err(Error::new(
                             Code::Conflict,
                             "the session belongs to another user: a session never changes its user",
@@ -245,15 +281,25 @@ impl<E: Engine> Store<E> {
                     known = None;
                     continue;
                 }
-                // A new session says all of its fields: nothing of what lay there stays.
-                Some(stored) if create == Create::Always => merge(std::slice::from_ref(stored), stored, write),
+                Some(stored) if create == Create::Always => replace(stored, write),
                 Some(stored) => {
-                    let served: Vec<_> = served.iter().filter_map(|s| Record::parse(token, s.text())).collect();
-                    merge(&served, stored, write)
+                    let records = served.versions.iter().filter_map(|s| Record::parse(token, s.text())).collect();
+                    let bases = if served.is_certain { Bases::HandedNow(records) } else { Bases::HandedOnce(records) };
+                    merge(&bases, stored, write)
                 }
-                None => write.json.to_owned(),
+                None => Cow::Borrowed(write.json),
             };
-            let Some(life) = life_ms(token, &json, ttl_ms)? else {
+            let expires_at = match &json {
+                Cow::Borrowed(_) => write.expires_at(),
+                Cow::Owned(merged) => Record::parse(token, merged).and_then(|record| record.expires_at()),
+            };
+            let Some(life) = life_ms(expires_at, ttl_ms)? else {
+                // Over, unless what really lies there lives on.
+                if !known_for_sure && let Slot::Value(current) = self.engine.get(token).await? {
+                    known = Some(current);
+                    known_for_sure = true;
+                    continue;
+                }
                 self.end(token).await?;
                 return Ok(Written::Ended);
             };
@@ -270,7 +316,7 @@ impl<E: Engine> Store<E> {
             match outcome {
                 PutOutcome::Differs(current) => {
                     known = Some(current);
-                    seen = true;
+                    known_for_sure = true;
                 }
                 PutOutcome::Refused => {
                     self.served.forget(token);
@@ -294,10 +340,12 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Remembers what the writer wrote, which is what it knows, and last what lies there.
+    /// Remembers what lies there, and last what the writer wrote, which is what it will change next.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        self.served.remember(token, &Stored::record(write.json));
-        self.served.remember(token, &Stored::record(json));
+        self.served.wrote(token, &Stored::record(json));
+        if json != write.json {
+            self.served.wrote(token, &Stored::record(write.json));
+        }
     }
 
     /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`.
@@ -306,7 +354,8 @@ impl<E: Engine> Store<E> {
         if others.len() < max {
             return Ok(());
         }
-        let slots = self.engine.get_many(&others).await?;
+        let ids: Vec<_> = others.iter().map(String::as_str).collect();
+        let slots = self.engine.get_many(&ids).await?;
         let mut live: Vec<_> = others
             .iter()
             .zip(slots)
@@ -344,7 +393,8 @@ impl<E: Engine> Store<E> {
             }
             let json = patch(&record, &changes);
             self.check_value(&json)?;
-            let life = life_ms(token, &json, None)?.ok_or_else(|| {
+            let expires_at = Record::parse(token, &json).and_then(|record| record.expires_at());
+            let life = life_ms(expires_at, None)?.ok_or_else(|| {
                 Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
             })?;
             let put = Put {
@@ -359,7 +409,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.served.remember(token, &Stored::record(&json));
+                    self.served.wrote(token, &Stored::record(&json));
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),
@@ -369,8 +419,10 @@ impl<E: Engine> Store<E> {
 
     async fn list(&self, user: &str) -> Result<String> {
         check_key("userId", user)?;
-        let mut records: Vec<String> = Vec::new();
-        self.each_session(user, |_, record| records.push(record.json.to_owned())).await?;
+        let mut records = Vec::new();
+        self.each_session(user, |_, record| records.push((record.expires_at(), record.json.to_owned()))).await?;
+        records.sort();
+        let records: Vec<_> = records.into_iter().map(|(_, json)| json).collect();
         Ok(["[", &records.join(","), "]"].concat())
     }
 
@@ -431,13 +483,15 @@ impl<E: Engine> Store<E> {
     }
 
     async fn list_keys(&self) -> Result<Reply> {
-        let mut keys = self.live_keys().await?;
-        for user in self.scan(Namespace::Users).await? {
-            let view = [LEGACY_INDEX, &user].concat();
-            if !keys.contains(&view) && self.in_time(self.index_view(&user)).await?.is_some() {
-                keys.push(view);
-            }
+        let mut keys: BTreeSet<_> = self.live_keys().await?.into_iter().collect();
+        let users = self.scan(Namespace::Users).await?;
+        let users: Vec<_> = users.iter().map(String::as_str).collect();
+        for part in users.chunks(500) {
+            let views = self.in_time(self.index_views(part)).await?;
+            let listed = part.iter().zip(views).filter(|(_, view)| view.is_some());
+            keys.extend(listed.map(|(user, _)| [LEGACY_INDEX, user].concat()));
         }
+        let keys: Vec<_> = keys.into_iter().collect();
         Ok(Reply::from(serde_json::Value::from(keys).to_string()))
     }
 
@@ -453,11 +507,11 @@ impl<E: Engine> Store<E> {
     async fn live_keys(&self) -> Result<Vec<String>> {
         let mut live = Vec::new();
         let keys = self.scan(Namespace::Keys).await?;
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         for part in keys.chunks(500) {
             let slots = self.in_time(self.engine.get_many(part)).await?;
-            live.extend(
-                part.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Value(_))).map(|(key, _)| key.clone()),
-            );
+            let found = part.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Value(_)));
+            live.extend(found.map(|(key, _)| (*key).to_owned()));
         }
         Ok(live)
     }
@@ -513,8 +567,7 @@ fn ttl_ms(ttl: f64) -> Result<u64> {
 }
 
 /// How long a session record is to live from now: until its own `expiresAt`, else for `ttl_ms`. `None`: it is over.
-fn life_ms(token: &str, json: &str, ttl_ms: Option<u64>) -> Result<Option<u64>> {
-    let expires_at = Record::parse(token, json).and_then(|record| record.expires_at());
+fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>) -> Result<Option<u64>> {
     match (expires_at, ttl_ms) {
         (Some(expires_at), _) => {
             let left = u64::try_from(expires_at - now_ms()).unwrap_or(0).min(MAX_TTL_MS);

@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
     Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+    not_a_counter,
 };
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::session::Record;
 
 /// Records in memory.
@@ -102,11 +103,16 @@ impl Tables {
         }
     }
 
-    /// The ids of a user, the soonest to expire first.
+    /// A user's index, the soonest to expire first.
+    fn entries(&self, user: &str) -> Vec<(String, i64)> {
+        let mut entries: Vec<_> =
+            self.indexes.get(user).into_iter().flatten().map(|(id, at)| (id.clone(), *at)).collect();
+        entries.sort_by(|(a, a_at), (b, b_at)| (a_at, a).cmp(&(b_at, b)));
+        entries
+    }
+
     fn ids(&self, user: &str) -> Vec<String> {
-        let mut ids: Vec<_> = self.indexes.get(user).into_iter().flatten().map(|(id, at)| (*at, id.clone())).collect();
-        ids.sort();
-        ids.into_iter().map(|(_, id)| id).collect()
+        self.entries(user).into_iter().map(|(id, _)| id).collect()
     }
 
     fn end(&mut self, key: &str, now: i64) -> Slot {
@@ -137,7 +143,7 @@ impl Engine for MemoryEngine {
         Ok(self.now().0.slot(key))
     }
 
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Slot>> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
         let (tables, _) = self.now();
         Ok(keys.iter().map(|key| tables.slot(key)).collect())
     }
@@ -163,15 +169,14 @@ impl Engine for MemoryEngine {
         let (count, expires_at) = match tables.slot(key) {
             Slot::Absent | Slot::Ended => (0, None),
             Slot::Value(stored) => {
-                let count = stored.text().parse::<i64>();
-                let count =
-                    count.map_err(|_| Error::new(Code::Conflict, "the key holds a value that is no counter"))?;
+                let count = stored.text().parse::<i64>().map_err(|_| not_a_counter())?;
                 (count, tables.entries[key].expires_at)
             }
         };
+        let count = count.checked_add(1).ok_or_else(not_a_counter)?;
         let expires_at = expires_at.unwrap_or_else(|| later(now, ttl_ms));
-        tables.write(key, Some(Stored::plain(&(count + 1).to_string())), Some(expires_at));
-        Ok(count + 1)
+        tables.write(key, Some(Stored::plain(&count.to_string())), Some(expires_at));
+        Ok(count)
     }
 
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
@@ -233,6 +238,11 @@ impl Engine for MemoryEngine {
         }
         tables.unindex(user, &gone);
         Ok(live)
+    }
+
+    async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
+        let (tables, _) = self.now();
+        Ok(users.iter().map(|user| tables.entries(user)).collect())
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {

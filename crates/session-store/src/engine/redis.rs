@@ -7,11 +7,12 @@ use std::future::Future;
 use std::sync::LazyLock;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, FromRedisValue, RedisResult, Script, ScriptInvocation, Value, cmd};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation, Value, cmd, pipe};
 use fail::fail_point;
 
 use super::{
-    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, TOMBSTONE,
+    YOUNG_MS,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
@@ -20,21 +21,31 @@ use connection::Connection;
 /// How many keys a scan asks the server to look at in one step.
 const SCAN_COUNT: usize = 500;
 
+/// A script out of its parts: the constants and the clock, then the named files. What a script does not use costs it time.
 macro_rules! script {
-    ($name:ident, $file:literal) => {
-        static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("redis/scripts/shared.lua"), include_str!($file))));
+    ($name:ident: $($file:literal)+) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| {
+            script(&[include_str!("redis/scripts/clock.lua"), $(include_str!(concat!("redis/scripts/", $file, ".lua"))),+])
+        });
     };
 }
 
-script!(PUT, "redis/scripts/put.lua");
-script!(END, "redis/scripts/end.lua");
-script!(END_ALL, "redis/scripts/end_all.lua");
-script!(LIST, "redis/scripts/list.lua");
-script!(PRUNE, "redis/scripts/prune.lua");
-script!(ADOPT, "redis/scripts/adopt.lua");
-script!(RAISE, "redis/scripts/raise.lua");
-script!(INCREMENT, "redis/scripts/increment.lua");
+script!(PUT: "index" "put" "put_only");
+script!(PUT_LISTING: "index" "legacy" "put" "put_listing");
+script!(END: "owner" "index" "end");
+script!(END_ALL: "owner" "index" "legacy" "end_all");
+script!(LIST: "index" "legacy" "list");
+script!(PRUNE: "index" "legacy" "prune");
+script!(ADOPT: "index" "legacy" "adopt");
+script!(RAISE: "raise");
+script!(INCREMENT: "increment");
+
+fn script(parts: &[&str]) -> Script {
+    let tombstone: String = TOMBSTONE.iter().map(|byte| format!("\\{byte:03}")).collect();
+    let names = "TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS";
+    let constants = format!("local {names} = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
+    Script::new(&[&constants, &*parts.concat()].concat())
+}
 
 /// Whether a step may be sent again when the connection was lost before its answer came.
 #[derive(Clone, Copy, PartialEq)]
@@ -87,6 +98,10 @@ impl RedisEngine {
         self.run(repeat, |mut connection| async move { command.query_async(&mut connection).await }).await
     }
 
+    async fn pipeline<T: FromRedisValue + Send>(&self, pipeline: &Pipeline) -> Result<T> {
+        self.run(Repeat::Safe, |mut connection| async move { pipeline.query_async(&mut connection).await }).await
+    }
+
     async fn script<T: FromRedisValue + Send>(&self, repeat: Repeat, call: &ScriptInvocation<'_>) -> Result<T> {
         self.run(repeat, |mut connection| async move { call.invoke_async(&mut connection).await }).await
     }
@@ -112,9 +127,11 @@ impl Engine for RedisEngine {
         Slot::from_bytes(found)
     }
 
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Slot>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+        match keys {
+            [] => return Ok(Vec::new()),
+            [key] => return Ok(vec![self.get(key).await?]),
+            _ => {}
         }
         let mut mget = cmd("MGET");
         for key in keys {
@@ -152,12 +169,15 @@ impl Engine for RedisEngine {
             Create::Always => "always".to_owned(),
             Create::Never => "never".to_owned(),
         };
-        let mut call = self.on_index(&PUT, put.user);
+        let script = if put.list_others { &PUT_LISTING } else { &PUT };
+        let mut call = script.key(self.keyspace.index(put.user));
         call.key(self.keyspace.key(put.id));
+        if put.list_others {
+            call.key(self.keyspace.legacy_index(put.user));
+        }
         call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
         call.arg(u8::from(put.expected.is_some())).arg(put.expected.map(Stored::raw).unwrap_or_default());
-        call.arg(create).arg(YOUNG_MS).arg(INDEX_MARGIN_MS).arg(&self.keyspace.key_prefix);
-        call.arg(u8::from(put.list_others));
+        call.arg(create).arg(&self.keyspace.key_prefix);
         put_outcome(put.id, self.script(Repeat::Safe, &call).await?)
     }
 
@@ -165,7 +185,7 @@ impl Engine for RedisEngine {
         let mut call = self.on_index(&ADOPT, user);
         call.key(self.keyspace.key(id));
         call.arg(id).arg(found.raw()).arg(Stored::record(found.text()).raw());
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        call.arg(&self.keyspace.key_prefix);
         self.script::<Value>(Repeat::Safe, &call).await.map(drop)
     }
 
@@ -180,20 +200,49 @@ impl Engine for RedisEngine {
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
         let mut call = self.on_index(&END_ALL, user);
         call.arg(user).arg(except.unwrap_or_default()).arg(self.keyspace.tombstone_ms);
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        call.arg(&self.keyspace.key_prefix);
         self.script(Repeat::Safe, &call).await
+    }
+
+    async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
+        type Entries = Vec<(String, f64)>;
+        let zrange = |user: &str| {
+            let mut zrange = cmd("ZRANGE");
+            zrange.arg(self.keyspace.index(user)).arg(0).arg(-1).arg("WITHSCORES");
+            zrange
+        };
+        let mut pipeline = pipe();
+        for user in users {
+            pipeline.cmd("EXISTS").arg(self.keyspace.legacy_index(user)).add_command(zrange(user));
+        }
+        let found: Result<Vec<Value>> = self.pipeline(pipeline.ignore_errors()).await;
+        let mut indexes = Vec::with_capacity(users.len());
+        for (user, answers) in users.iter().zip(found?.chunks_exact(2)) {
+            let plain = answers[0] == Value::Int(0);
+            let entries = Entries::from_redis_value_ref(&answers[1]);
+            let entries = match entries {
+                Ok(entries) if plain => entries,
+                _ => {
+                    // What another store left is folded by the script.
+                    self.list(user).await?;
+                    self.command(Repeat::Safe, &zrange(user)).await?
+                }
+            };
+            indexes.push(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect());
+        }
+        Ok(indexes)
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
         let mut call = self.on_index(&LIST, user);
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS);
+        call.arg(&self.keyspace.key_prefix);
         let found: Vec<(String, Vec<u8>)> = self.script(Repeat::Safe, &call).await?;
         found.into_iter().map(|(id, bytes)| Ok((id, Stored::from_bytes(bytes)?))).collect()
     }
 
     async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
         let mut call = self.on_index(&PRUNE, user);
-        call.arg(&self.keyspace.key_prefix).arg(INDEX_MARGIN_MS).arg(self.keyspace.tombstone_ms).arg(claim);
+        call.arg(&self.keyspace.key_prefix).arg(self.keyspace.tombstone_ms).arg(claim);
         let (removed, absent) = self.script(Repeat::Safe, &call).await?;
         Ok(Pruned { removed, absent })
     }
@@ -239,8 +288,8 @@ fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {
     let rest = answer.next().unwrap_or(Value::Nil);
     match word.as_str() {
         "CREATED" => {
-            let mut others: Vec<String> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
-            others.retain(|other| other != id);
+            let others: Option<Vec<String>> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            let others = others.unwrap_or_default().into_iter().filter(|other| other != id).collect();
             Ok(PutOutcome::Created { others })
         }
         "REPLACED" => Ok(PutOutcome::Replaced),

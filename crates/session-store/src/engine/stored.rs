@@ -41,23 +41,23 @@ impl Slot {
 /// without it was left by another store and is indexed when it is met. So that any other value comes back as it
 /// was written, one that ends in a space is stored with one space more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stored(Arc<str>);
+pub(crate) struct Stored(Arc<String>);
 
 impl Stored {
     /// A session record, as it is stored once it is indexed.
     pub(crate) fn record(json: &str) -> Self {
-        Stored([json, " "].concat().into())
+        Stored(Arc::new([json, " "].concat()))
     }
 
     /// Any other value, as it is stored.
     pub(crate) fn plain(value: &str) -> Self {
-        if value.ends_with(' ') { Stored::record(value) } else { Stored(value.into()) }
+        if value.ends_with(' ') { Stored::record(value) } else { Stored(Arc::new(value.to_owned())) }
     }
 
     /// Reads what an engine holds.
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         match String::from_utf8(bytes) {
-            Ok(raw) => Ok(Stored(raw.into())),
+            Ok(raw) => Ok(Stored(Arc::new(raw))),
             Err(_) => Err(Error::new(
                 Code::Protocol,
                 "a value under this store's key prefix is not UTF-8 text: another program writes there; give it a prefix of its own",

@@ -1,12 +1,13 @@
 //! How a write is put together with what lies in the store.
 //!
-//! Better Auth reads a session, changes it and writes the whole back. So a field that equals what this process served
-//! for that token was not changed by the writer and keeps the stored value; a field that differs was changed and is
-//! written. `updatedAt` and `expiresAt` never go back. The user half comes from the database whole, so one that is older
-//! than the stored one changes nothing. A writer whose reading is unknown wins or loses by whole halves (`session`,
-//! `user`): the newer `updatedAt` wins, a tie keeps the stored one.
+//! Better Auth reads a session, changes it and writes the whole back. So a field that equals what the writer was served
+//! was not changed by it and keeps the stored value; a field that differs was changed and is written. `updatedAt` and
+//! `expiresAt` never go back. The user half comes from the database whole, so of two with different `updatedAt` the newer
+//! stands whole. A writer whose reading is unknown wins or loses by whole halves (`session`, `user`): the newer `updatedAt`
+//! wins, a tie keeps the stored one.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::{Object, Record, Shape, field, instant};
 
@@ -27,23 +28,33 @@ impl Half {
     }
 }
 
-/// The record to store when `write` arrives over `stored` from a writer that read one of `served` (oldest first).
-pub(crate) fn merge(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'_>) -> String {
-    let sessions = served.iter().map(|r| r.session().clone()).collect::<Vec<_>>();
+/// What the writer of a record may have read, the latest last.
+pub(crate) enum Bases<'r> {
+    /// It was handed one of these just now; as a rule there is one.
+    HandedNow(Vec<Record<'r>>),
+    /// It was handed these at some time.
+    HandedOnce(Vec<Record<'r>>),
+}
+
+/// The record to store when `write` arrives over `stored` from a writer that read one of `bases`. Borrowed when it is `write`
+/// as it came.
+pub(crate) fn merge<'w>(bases: &Bases<'_>, stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
+    let base = base_of(bases, write);
+    let base_session = base.map(Record::session);
     match (&stored.shape, &write.shape) {
         (Shape::Flat(stored), Shape::Flat(written)) => {
-            let merged = merge_half(Half::Session, &sessions, stored, written);
-            if merged == *written { write.json.to_owned() } else { merged.to_json() }
+            let merged = merge_half(Half::Session, base_session, stored, written);
+            if merged == *written { Cow::Borrowed(write.json) } else { Cow::Owned(merged.to_json()) }
         }
         (Shape::Nested { outer: stored_outer, session: stored }, Shape::Nested { outer, session: written }) => {
-            let session = merge_half(Half::Session, &sessions, stored, written);
-            let users = served.iter().filter_map(Record::user).collect::<Vec<_>>();
+            let session = merge_half(Half::Session, base_session, stored, written);
+            let base_user = base.and_then(Record::user);
             let user = match (user_in(stored_outer), user_in(outer)) {
-                (Some(stored), Some(written)) => Some(merge_half(Half::User, &users, &stored, &written)),
+                (Some(stored), Some(written)) => Some(merge_half(Half::User, base_user.as_ref(), &stored, &written)),
                 (stored, written) => written.or(stored),
             };
             if session == *written && user == user_in(outer) {
-                return write.json.to_owned();
+                return Cow::Borrowed(write.json);
             }
             let session = session.to_json();
             let user = user.map(|user| user.to_json());
@@ -52,16 +63,29 @@ pub(crate) fn merge(served: &[Record<'_>], stored: &Record<'_>, write: &Record<'
             if let Some(user) = &user {
                 whole.set(Cow::Borrowed(field::USER), user);
             }
-            whole.to_json()
+            Cow::Owned(whole.to_json())
         }
         // A bare session over Better Auth's shape is its session half.
         (Shape::Nested { outer, session: stored }, Shape::Flat(written)) => {
-            let session = merge_half(Half::Session, &sessions, stored, written).to_json();
+            let session = merge_half(Half::Session, base_session, stored, written).to_json();
             let mut whole = outer.clone();
             whole.set(Cow::Borrowed(field::SESSION), &session);
-            whole.to_json()
+            Cow::Owned(whole.to_json())
         }
-        (Shape::Flat(_), Shape::Nested { .. }) => write.json.to_owned(),
+        (Shape::Flat(_), Shape::Nested { .. }) => Cow::Borrowed(write.json),
+    }
+}
+
+/// The record to store when a new session takes the place of `stored`: nothing of the old session stays, but the user that
+/// Better Auth stored beside it does.
+pub(crate) fn replace<'w>(stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
+    match (&stored.shape, &write.shape) {
+        (Shape::Nested { outer, .. }, Shape::Flat(_)) => {
+            let mut whole = outer.clone();
+            whole.set(Cow::Borrowed(field::SESSION), write.json);
+            Cow::Owned(whole.to_json())
+        }
+        _ => Cow::Borrowed(write.json),
     }
 }
 
@@ -95,15 +119,16 @@ fn user_in<'a>(outer: &Object<'a>) -> Option<Object<'a>> {
     outer.get(field::USER).and_then(Object::parse)
 }
 
-fn merge_half<'a>(half: Half, served: &[Object<'a>], stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
-    if half == Half::User && at(stored, field::UPDATED_AT) > at(written, field::UPDATED_AT) {
-        return stored.clone();
+fn merge_half<'a>(half: Half, base: Option<&Object<'a>>, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
+    let newer = at(written, field::UPDATED_AT).cmp(&at(stored, field::UPDATED_AT));
+    match newer {
+        Ordering::Greater if half == Half::User => return written.clone(),
+        Ordering::Less if half == Half::User => return stored.clone(),
+        _ => {}
     }
-    // The writer's reading is the served version that its text resembles most; of equals, the latest.
-    let base = served.iter().rev().min_by_key(|base| differences(base, written));
     let mut merged = match base {
         Some(base) => three_way(base, stored, written),
-        None if at(written, field::UPDATED_AT) > at(stored, field::UPDATED_AT) => written.clone(),
+        None if newer == Ordering::Greater => written.clone(),
         None => stored.clone(),
     };
     for name in half.rising() {
@@ -134,10 +159,38 @@ fn three_way<'a>(base: &Object<'a>, stored: &Object<'a>, written: &Object<'a>) -
     merged
 }
 
-/// How many fields a writer that had read `base` would have changed to write `written`.
-fn differences(base: &Object<'_>, written: &Object<'_>) -> usize {
-    let changed = written.iter().filter(|(name, raw)| base.get(name) != Some(raw)).count();
-    let removed = base.iter().filter(|(name, _)| written.get(name).is_none()).count();
+/// The one that the writer most likely read: the latest, unless an older one explains the write by no more changes.
+///
+/// Of those handed once, an older one that leaves nothing to explain does not count: nobody writes back later just what was
+/// read, but people do change things back to what they were. Times do not count as changes, for two writers may well choose
+/// the same.
+fn base_of<'b, 'r>(bases: &'b Bases<'r>, write: &Record<'_>) -> Option<&'b Record<'r>> {
+    let (records, may_be_unchanged) = match bases {
+        Bases::HandedNow(records) => (records, true),
+        Bases::HandedOnce(records) => (records, false),
+    };
+    let (latest, older) = records.split_last()?;
+    let mut best = (latest, changes(latest, write));
+    for record in older.iter().rev() {
+        let changes = changes(record, write);
+        let explains = may_be_unchanged || changes > 0 || record.expires_at() != write.expires_at();
+        if changes <= best.1 && explains {
+            best = (record, changes);
+        }
+    }
+    Some(best.0)
+}
+
+/// How many fields, times apart, a writer that had read `base` changed or removed to write `written`.
+fn changes(base: &Record<'_>, written: &Record<'_>) -> usize {
+    let user = base.user().zip(written.user()).map_or(0, |(base, written)| changed(Half::User, &base, &written));
+    changed(Half::Session, base.session(), written.session()) + user
+}
+
+fn changed(half: Half, base: &Object<'_>, written: &Object<'_>) -> usize {
+    let counts = |name: &str| !half.rising().contains(&name);
+    let changed = written.iter().filter(|(name, raw)| counts(name) && base.get(name) != Some(raw)).count();
+    let removed = base.iter().filter(|(name, _)| counts(name) && written.get(name).is_none()).count();
     changed + removed
 }
 
@@ -155,7 +208,8 @@ mod tests {
 
     fn merged(served: &[&str], stored: &str, write: &str) -> String {
         let parse = |json| Record::parse("t", json).unwrap();
-        merge(&served.iter().map(|json| parse(json)).collect::<Vec<_>>(), &parse(stored), &parse(write))
+        let bases = Bases::HandedOnce(served.iter().map(|json| parse(json)).collect());
+        merge(&bases, &parse(stored), &parse(write)).into_owned()
     }
 
     const OLD: &str = r#""updatedAt":"2026-01-01T00:00:00.000Z""#;
@@ -175,9 +229,34 @@ mod tests {
         let write = record(&format!(r#"{OLD},"org":"o""#), &format!(r#"{OLD},"name":"a""#));
         let expected = record(&format!(r#"{OLD},"org":"o""#), &format!(r#"{NEW},"name":"b""#));
         assert_eq!(merged(&[&base], &stored, &write), expected);
-        // The same the other way round, and when the later version was served to somebody else meanwhile.
+        // The same the other way round.
         assert_eq!(merged(&[&base], &write, &stored), expected);
-        assert_eq!(merged(&[&base, &stored], &stored, &write), expected);
+    }
+
+    #[test]
+    fn a_change_back_to_a_former_value_is_a_change() {
+        let (a, b) = (record(&format!(r#"{OLD},"org":"a""#), OLD), record(&format!(r#"{OLD},"org":"b""#), OLD));
+        assert_eq!(merged(&[&b], &b, &a), a);
+        let (user, admin) =
+            (record(OLD, &format!(r#"{NEW},"role":"user""#)), record(OLD, &format!(r#"{OLD},"role":"admin""#)));
+        assert_eq!(merged(&[&admin], &admin, &user), user);
+    }
+
+    #[test]
+    fn of_several_readings_the_likeliest_is_taken() {
+        let read = record(&format!(r#"{OLD},"a":1,"b":1"#), OLD);
+        let stored = record(&format!(r#"{OLD},"a":2,"b":1"#), OLD);
+        let other = record(&format!(r#"{OLD},"a":1,"b":2"#), OLD);
+        assert_eq!(merged(&[&read, &stored], &stored, &other), record(&format!(r#"{OLD},"a":2,"b":2"#), OLD));
+        // A change back to what was read before, not a reading that was written back.
+        assert_eq!(merged(&[&read, &stored], &stored, &read), read);
+        let again = record(&format!(r#"{NEW},"a":1,"b":1"#), OLD);
+        assert_eq!(merged(&[&read, &stored], &stored, &again), again);
+        // A refresh of what was read before, to the very time that another refresh chose.
+        let times = r#""updatedAt":"2026-01-02T00:00:00.000Z","expiresAt":"2026-02-02T00:00:00.000Z""#;
+        let refreshed = record(&format!(r#"{times},"a":2,"b":1"#), OLD);
+        let slow = record(&format!(r#"{times},"a":1,"b":1"#), OLD);
+        assert_eq!(merged(&[&read, &stored, &refreshed], &refreshed, &slow), refreshed);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::{TcpSettings, socket2};
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    PushKind, RedisConnectionInfo, RedisResult, TlsCertificates,
 };
 use tokio::sync::watch;
 
@@ -104,7 +104,7 @@ impl Shared {
 
 async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>) {
     let outcome = match open(&shared, number, ProtocolVersion::RESP3).await {
-        Err(error) if is_resp3_refusal(&error) => open(&shared, number, ProtocolVersion::RESP2).await,
+        Err(error) if failure::is_resp3_refusal(&error) => open(&shared, number, ProtocolVersion::RESP2).await,
         outcome => outcome,
     };
     let outcome =
@@ -117,20 +117,16 @@ async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>)
     let _ = told.send(Some(outcome));
 }
 
-/// A server that lacks HELLO (or answers it with an error of its own) may still speak RESP2.
-fn is_resp3_refusal(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported
-}
-
 async fn open(shared: &Arc<Shared>, number: u64, protocol: ProtocolVersion) -> RedisResult<MultiplexedConnection> {
     let client = client(&shared.server, protocol)?;
-    let lost = Arc::downgrade(shared);
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(shared.connect_timeout))
         .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE_BUFFER)
-        .set_push_sender(move |push: PushInfo| {
-            // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a caller.
+        .set_pipeline_buffer_size(PIPELINE_BUFFER);
+    if protocol == ProtocolVersion::RESP3 {
+        // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a caller.
+        let lost = Arc::downgrade(shared);
+        config = config.set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection
                 && let Some(shared) = lost.upgrade()
             {
@@ -138,6 +134,7 @@ async fn open(shared: &Arc<Shared>, number: u64, protocol: ProtocolVersion) -> R
             }
             Ok::<(), ::redis::aio::SendError>(())
         });
+    }
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     if let Some(name) = &shared.server.connection_name {
         let () = ::redis::cmd("CLIENT").arg("SETNAME").arg(name).query_async(&mut connection).await?;

@@ -1,7 +1,10 @@
 //! What a failure of the Redis client means to a caller.
+//!
+//! A server's answer may quote what it was asked, so its text never gets into a message: only its code does.
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
 
 /// Whether the connection that this happened on is of no more use.
@@ -9,84 +12,84 @@ pub(super) fn is_lost_connection(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error()
 }
 
+/// Whether the server lacks HELLO, and so RESP3.
+pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || error.detail().is_some_and(|answer| answer.contains("unknown command") && answer.contains("HELLO"))
+}
+
 /// The error to hand to the caller. `address` names the server, without credentials.
 pub(super) fn error(error: &RedisError, address: &str) -> Error {
-    let (code, message) = match error.kind() {
-        ErrorKind::AuthenticationFailed => auth(address),
-        ErrorKind::Io if is_tls(error) => (
-            Code::Tls,
-            format!(
-                "the TLS handshake with Redis at {address} failed: check the certificate, its CA (option tls.ca) and the host name"
-            ),
-        ),
-        ErrorKind::Io => (
-            Code::Unavailable,
-            format!("Redis at {address} cannot be reached: check that it runs and that url is right"),
-        ),
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
-            (Code::ReadOnly, format!("Redis at {address} is a read-only replica: connect to its primary"))
+    let at = format!("Redis at {address}");
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::InvalidClientConfig if is_tls(error) => tls(&at).caused_by(error),
+        ErrorKind::Io => {
+            Error::new(Code::Unavailable, format!("{at} cannot be reached: check that it runs and that url is right"))
+                .caused_by(error)
         }
-        ErrorKind::Server(ServerErrorKind::NoPerm) => (
+        ErrorKind::AuthenticationFailed => auth(&at),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => read_only(&at),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Error::new(
             Code::Auth,
-            format!(
-                "the Redis user lacks a permission at {address}: the ACL must allow this store's key prefixes and commands"
-            ),
+            format!("{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands"),
         ),
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain,
-        ) => (Code::Unavailable, format!("Redis at {address} is not ready to answer yet")),
+        ) => Error::new(Code::Unavailable, format!("{at} is not ready to answer yet")),
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
-            (Code::Protocol, format!("Redis at {address} is part of a cluster: give a server that holds every key"))
+            Error::new(Code::Protocol, format!("{at} is part of a cluster: give a server that holds every key"))
         }
-        _ => by_answer(error, address),
-    };
-    Error::new(code, message).caused_by(error)
+        _ => by_answer(error, &at),
+    }
 }
 
 /// Errors that only the text of the server's answer tells apart.
-fn by_answer(error: &RedisError, address: &str) -> (Code, String) {
-    let text = format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-    let says = |word: &str| text.contains(word);
+fn by_answer(error: &RedisError, at: &str) -> Error {
+    let answer = format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let says = |words: &str| answer.contains(words);
     if says("OOM") {
-        (
-            Code::OutOfMemory,
-            format!(
-                "Redis at {address} is at maxmemory: give it more, or end sessions; what was there before is untouched"
-            ),
-        )
-    } else if says("NOAUTH") || says("WRONGPASS") || says("invalid password") || says("AUTH") {
-        auth(address)
+        let what = "is at maxmemory: give it more, or end sessions; what was there before is untouched";
+        Error::new(Code::OutOfMemory, format!("{at} {what}"))
+    } else if ["NOAUTH", "WRONGPASS", "invalid password", "without any password"].iter().any(|words| says(words)) {
+        auth(at)
     } else if says("READONLY") {
-        (Code::ReadOnly, format!("Redis at {address} is a read-only replica: connect to its primary"))
+        read_only(at)
     } else if says("WRONGTYPE") {
-        (
-            Code::Protocol,
-            format!(
-                "a key under this store's prefixes at {address} holds another type: another program writes there; give the store prefixes of its own"
-            ),
-        )
-    } else if says("not an integer") {
-        (Code::Conflict, "the key holds a value that is no counter".to_owned())
+        let what = "a key under this store's prefixes holds another type: another program writes there; give the store its own";
+        Error::new(Code::Protocol, format!("{at}: {what}"))
+    } else if says("not an integer") || says("overflow") {
+        not_a_counter()
+    } else if says("DB index") {
+        Error::new(Code::InvalidArgument, format!("db: {at} has no database of this number"))
+    } else if says("unknown command") || says("Unknown Redis command") {
+        Error::new(Code::Protocol, format!("{at} lacks a command that the store needs, or has it disabled or renamed"))
     } else {
-        (Code::Protocol, format!("the server at {address} did not answer as Redis 6.2 or later does"))
+        Error::new(
+            Code::Protocol,
+            format!("the server at {address} did not answer as Redis 6.2 or later does", address = &at[9..]),
+        )
     }
 }
 
-fn auth(address: &str) -> (Code, String) {
-    (Code::Auth, format!("Redis at {address} refused the user name or password: check url, username and password"))
+fn auth(at: &str) -> Error {
+    Error::new(Code::Auth, format!("{at} refused the user name or password: check url, username and password"))
 }
 
+fn read_only(at: &str) -> Error {
+    Error::new(Code::ReadOnly, format!("{at} is a read-only replica: connect to its primary"))
+}
+
+fn tls(at: &str) -> Error {
+    let check = "check the certificates, the CA (option tls.ca) and the host name";
+    Error::new(Code::Tls, format!("the TLS handshake with {at} failed: {check}"))
+}
+
+/// The client hands a TLS failure on as a failure to read or write; only its text tells.
 fn is_tls(error: &RedisError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = next {
-        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>() || io.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        next = cause.source();
-    }
-    error.to_string().contains("certificate")
+    let text = error.to_string().to_lowercase();
+    ["tls", "certificate", "fatal alert", "handshake"].iter().any(|word| text.contains(word))
 }

@@ -1,14 +1,13 @@
 -- Indexes a record that another store wrote, if it still lies there as it was read.
--- KEYS: index, legacy list, record. ARGV: id, the record as found, as it is to be stored, key prefix, index margin in ms.
+-- KEYS: index, legacy list, record. ARGV: id, the record as found, as it is to be stored, key prefix.
 local index, legacy, record = KEYS[1], KEYS[2], KEYS[3]
-local id, found, indexed, key_prefix, margin = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local id, found, indexed, key_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if redis.call('GET', record) ~= found then return 0 end
 local ttl = redis.call('PTTL', record)
 if ttl <= 0 then return 0 end
-local now = now_ms()
-fold(index, legacy, key_prefix, now, margin)
-redis.call('ZADD', index, 'GT', digits(now + ttl), id)
-keep_index(index, now, margin)
+index_call(key_prefix, 'ZADD', index, 'GT', now_ms() + ttl, id)
+keep_index(index, ttl)
+fold(key_prefix, index, legacy)
 redis.call('SET', record, indexed, 'PX', ttl)
 return 1

@@ -9,5 +9,5 @@ if current == TOMBSTONE then return false end
 redis.call('DEL', record)
 local owner = current and owner_of(id, current)
 if owner or not current then redis.call('SET', record, TOMBSTONE, 'PX', tombstone_ms) end
-if owner then unindex(user_prefix .. owner, { id }) end
+if owner then unindex(string.sub(record, 1, #record - #id), user_prefix .. owner, { id }) end
 return answer == '1' and current

@@ -1,15 +1,14 @@
 -- Ends every session in a user's index but one; answers how many were live.
--- KEYS: index, legacy list. ARGV: user, id to spare ('' = none), life of a tombstone in ms, key prefix, index margin in ms.
+-- KEYS: index, legacy list. ARGV: user, id to spare ('' = none), life of a tombstone in ms, key prefix.
 local index, legacy = KEYS[1], KEYS[2]
-local user, spared, tombstone_ms, key_prefix, margin = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local user, spared, tombstone_ms, key_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local entries = legacy_entries(legacy)
-local plain = is_plain_set(index)
-local ids = plain and redis.call('SMEMBERS', index) or redis.call('ZRANGE', index, 0, -1)
-local legacy_expiry = {}
+local ids = index_call(key_prefix, 'ZRANGE', index, 0, -1)
+local spared_expiry
 for _, entry in ipairs(entries or {}) do
   ids[#ids + 1] = entry.token
-  legacy_expiry[entry.token] = entry.expiresAt
+  if entry.token == spared then spared_expiry = entry.expiresAt end
 end
 
 local gone, live = {}, 0
@@ -26,13 +25,10 @@ for _, id in ipairs(ids) do
     if not current or owner == user or current == TOMBSTONE then gone[#gone + 1] = id end
   end
 end
-if #gone > 0 then unindex(index, gone) end
-if entries then
-  local expiry = legacy_expiry[spared]
-  if expiry and not plain then
-    redis.call('ZADD', index, 'GT', digits(expiry), spared)
-    keep_index(index, now_ms(), margin)
-  end
-  redis.call('DEL', legacy)
+unindex(key_prefix, index, gone)
+if spared_expiry then
+  redis.call('ZADD', index, 'GT', spared_expiry, spared)
+  keep_index(index, spared_expiry - now_ms())
 end
+if entries then redis.call('DEL', legacy) end
 return live

@@ -1,10 +1,10 @@
 -- The ids in a user's index whose record is there, each followed by its record.
--- KEYS: index, legacy list. ARGV: key prefix, index margin in ms.
+-- KEYS: index, legacy list. ARGV: key prefix.
 local index, legacy = KEYS[1], KEYS[2]
-local key_prefix, margin = ARGV[1], tonumber(ARGV[2])
+local key_prefix = ARGV[1]
 
-fold(index, legacy, key_prefix, now_ms(), margin)
-local ids = redis.call('ZRANGE', index, 0, -1)
+fold(key_prefix, index, legacy)
+local ids = index_call(key_prefix, 'ZRANGE', index, 0, -1)
 local found = {}
 for first = 1, #ids, 1000 do
   local keys = {}

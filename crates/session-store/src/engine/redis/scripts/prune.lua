@@ -1,13 +1,13 @@
 -- Removes the index entries whose session is surely dead; answers how many, and the ids whose record is absent.
--- KEYS: index, legacy list. ARGV: key prefix, index margin in ms, life of a tombstone in ms, then the ids to claim.
+-- KEYS: index, legacy list. ARGV: key prefix, life of a tombstone in ms, then the ids to claim.
 local index, legacy = KEYS[1], KEYS[2]
-local key_prefix, margin, tombstone_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local key_prefix, tombstone_ms = ARGV[1], ARGV[2]
 local claimed = {}
-for i = 4, #ARGV do claimed[ARGV[i]] = true end
+for i = 3, #ARGV do claimed[ARGV[i]] = true end
 
-local now = now_ms()
-fold(index, legacy, key_prefix, now, margin)
-local removed = redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. digits(now - margin))
+fold(key_prefix, index, legacy)
+local past = '(' .. digits(now_ms() - INDEX_MARGIN_MS)
+local removed = index_call(key_prefix, 'ZREMRANGEBYSCORE', index, '-inf', past)
 local gone, absent = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
   local record = key_prefix .. id
@@ -23,5 +23,5 @@ for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     end
   end
 end
-if #gone > 0 then unindex(index, gone) end
+unindex(key_prefix, index, gone)
 return { removed + #gone, absent }

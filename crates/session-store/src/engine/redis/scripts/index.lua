@@ -1,0 +1,32 @@
+-- What touches a user's index.
+
+-- Lets the index outlive an entry that lives for `ttl` by the margin; never shortens its life.
+local function keep_index(index, ttl)
+  ttl = ttl + INDEX_MARGIN_MS
+  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
+end
+
+-- Calls a sorted-set command on an index. One that the guide's own code left is a plain set: it is converted first.
+local function index_call(key_prefix, command, index, ...)
+  local reply = redis.pcall(command, index, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if redis.call('TYPE', index).ok == 'set' then
+    local ids, now, furthest = redis.call('SMEMBERS', index), now_ms(), 0
+    redis.call('DEL', index)
+    for _, id in ipairs(ids) do
+      local ttl = redis.call('PTTL', key_prefix .. id)
+      if ttl > 0 then
+        redis.call('ZADD', index, now + ttl, id)
+        furthest = math.max(furthest, ttl)
+      end
+    end
+    if furthest > 0 then keep_index(index, furthest) end
+  end
+  return redis.call(command, index, ...)
+end
+
+local function unindex(key_prefix, index, ids)
+  for first = 1, #ids, 1000 do
+    index_call(key_prefix, 'ZREM', index, unpack(ids, first, math.min(first + 999, #ids)))
+  end
+end
