@@ -99,5 +99,9 @@ everywhere(
 			assert.equal(user.name, `Ada ${round}`);
 		}
 	},
-	withOrganizations,
+	{
+		...withOrganizations,
+		// It writes at the end of a request what it read at the beginning, so a change back looks like an old reading.
+		lacks: ({ release }) => (release.startsWith("1.3") ? "writes a session later than it reads it" : undefined),
+	},
 );
