@@ -265,8 +265,8 @@ impl<E: Engine> Store<E> {
         seen: Option<Seen>,
     ) -> Result<Written> {
         let served = self.served.read_by(token, seen);
-        // What is taken to lie there; the engine says if it does not.
-        let mut known = self.served.latest(token);
+        // What is taken to lie there; the engine says if it does not. As a rule nothing lies where a session is created.
+        let mut known = if create == Create::Always { None } else { self.served.latest(token) };
         let mut known_for_sure = false;
         loop {
             let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
