@@ -1,0 +1,31 @@
+// This package, as it is built: dist/ over the addon. Every read goes to Redis.
+
+import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
+import { inChunks } from "../chunks.js";
+
+export async function open({ redis }) {
+	const storage = redisStorage(redis.url);
+	const sessions = new RedisSessionStore(redis.url);
+	await sessions.ping();
+	const store = {
+		// As with every peer, what is read is the record's text.
+		read: (token) => storage.get(token),
+		create: (session) => sessions.createSession(session),
+		update: (token, changes) => sessions.updateSession(token, changes),
+		end: (token) => sessions.deleteSession(token),
+		list: (userId) => sessions.getUserSessions(userId),
+		endAll: (userId) => sessions.deleteUserSessions(userId),
+	};
+	return {
+		faces: {
+			store: async () => store,
+			storage: async () => storage,
+			betterAuth: async () => {
+				const { openBetterAuth, usersOnly } = await import("../better-auth.js");
+				const { face } = await openBetterAuth({ database: usersOnly(), secondaryStorage: storage });
+				return face;
+			},
+		},
+		fill: (records) => inChunks(records, ({ token, json, ttl }) => storage.set(token, json, ttl)),
+	};
+}
