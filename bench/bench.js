@@ -24,7 +24,7 @@ import { recordSignIn } from "./sign-in-recording.js";
 import { workloads as allWorkloads } from "./workloads.js";
 
 /** `bursts` is how often what runs once through its inputs is run; `mostInputs` bounds the costliest preparations. */
-const FULL = { rounds: 7, warmUpMs: 500, roundMs: 500, bursts: 7, mostInputs: 100 };
+const FULL = { rounds: 7, warmUpMs: 300, roundMs: 300, bursts: 7, mostInputs: 100 };
 const QUICK = { rounds: 2, warmUpMs: 20, roundMs: 40, bursts: 1, mostInputs: 8 };
 
 const { values: flags } = parseArgs({
