@@ -20,7 +20,7 @@ export function checkText(name: string, text: unknown): string {
 /** The longest key, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 4096;
 
-/** A key to read. Checked here in full, because reads cross the border together and one wrong key must not fail the others. */
+/** A key, token or user id. Checked here in full, because reads cross the border together: one wrong key must not fail the others. */
 export function checkKey(name: string, key: unknown): string {
 	const text = checkText(name, key);
 	if (text === "") throw invalid(`${name}: must not be empty`);

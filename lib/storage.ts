@@ -51,7 +51,7 @@ export interface RedisStorage {
 export function redisStorage(options?: string | StoreOptions): RedisStorage {
 	const connection = new Connection(checkOptions(options));
 	return {
-		get: (key) => read(connection, "key", key),
+		get: (key) => read(connection, key),
 		set: async (key, value, ttl) => {
 			checkText("key", key);
 			checkText("value", value);
@@ -77,9 +77,9 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 }
 
 /** Reads without an `async` function's second promise: this is the path of every session check. */
-function read(connection: Connection, name: string, key: string): Promise<string | null> {
+function read(connection: Connection, key: string): Promise<string | null> {
 	try {
-		return connection.read(checkKey(name, key));
+		return connection.read(checkKey("key", key));
 	} catch (error) {
 		return Promise.reject(error);
 	}
