@@ -112,9 +112,7 @@ export class RedisSessionStore<S extends Session = Session> {
 	/** The user's live sessions, read in one round trip, the soonest to expire first. */
 	async getUserSessions(userId: string): Promise<S[]> {
 		const json = (await this.#connection.call(Op.List, checkKey("userId", userId))) as string;
-		return (JSON.parse(json) as StoredRecord<S>[]).map((record) =>
-			revive(isBetterAuths(record) ? record.session : record),
-		);
+		return (JSON.parse(json) as S[]).map(revive);
 	}
 
 	/**

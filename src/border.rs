@@ -10,16 +10,18 @@ use napi::{Error, JsString, Result, Status, check_status, sys};
 use napi_derive::napi;
 use session_store::{Command, Config, Reply, Seen, Serving, Sessions};
 
-use crate::completions::{Completions, Outcome};
+use crate::completions::{Completion, Completions, Outcome};
 use crate::packed::Packed;
 use crate::runtime::{self, Task};
 
 /// Calls `onCompletions` on its own thread, from any thread. Weak: alone it keeps no process alive.
 type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
 
+type Waking = Completions<Box<dyn Fn() + Send + Sync>>;
+
 /// One module instance on one JavaScript thread.
 struct Border {
-    completions: Arc<Completions<Box<dyn Fn() + Send + Sync>>>,
+    completions: Arc<Waking>,
     waker: sys::napi_threadsafe_function,
     /// Calls made in this tick, not yet handed to the store thread.
     batch: RefCell<Vec<Task>>,
@@ -131,7 +133,7 @@ pub fn submit(env: Env, handle: u32, id: u32, op: Op, a: String, b: String, n: f
         let command = command(op, a, b, n, border.seen.get());
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;
-            completions.push((id, Outcome::Call(outcome)));
+            told(&completions, (id, Outcome::Call(outcome)));
         }));
         Ok(())
     })
@@ -145,10 +147,17 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
         let (store, completions) = (store.clone(), border.completions.clone());
         border.batch.borrow_mut().push(Box::pin(async move {
             let values = runtime::caught(store.read(keys)).await;
-            completions.push((id, Outcome::Reads(values.map(|v| (Packed::new(&v.values), v.serving)))));
+            told(&completions, (id, Outcome::Reads(values.map(|v| (Packed::new(&v.values), v.serving)))));
         }));
         Ok(())
     })
+}
+
+fn told(completions: &Arc<Waking>, completion: Completion) {
+    if completions.push(completion) {
+        let completions = completions.clone();
+        runtime::after_turn(move || completions.wake());
+    }
 }
 
 /// Hands this tick's batch to the store thread.

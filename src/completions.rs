@@ -35,12 +35,16 @@ impl<W: Fn()> Completions<W> {
         Completions { queue: Mutex::default(), waking: AtomicBool::new(false), waker: Mutex::new(Some(waker)) }
     }
 
-    /// Adds a completion; wakes the JavaScript thread unless it is being woken.
-    pub(crate) fn push(&self, completion: Completion) {
+    /// Adds a completion. Answers whether [`Completions::wake`] is to be called, now or later.
+    #[must_use]
+    pub(crate) fn push(&self, completion: Completion) -> bool {
         lock(&self.queue).push(completion);
-        if !self.waking.swap(true, Ordering::AcqRel)
-            && let Some(wake) = &*lock(&self.waker)
-        {
+        !self.waking.swap(true, Ordering::AcqRel)
+    }
+
+    /// Wakes the JavaScript thread.
+    pub(crate) fn wake(&self) {
+        if let Some(wake) = &*lock(&self.waker) {
             wake();
         }
     }

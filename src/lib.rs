@@ -7,3 +7,7 @@ pub mod border;
 mod completions;
 mod packed;
 mod runtime;
+
+// Much is allocated on one thread and freed on the other, which the system's allocators are slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -3,7 +3,8 @@
 //! Waking a sleeping thread costs tens of microseconds, more than a read itself. So the thread looks for what comes next for a
 //! moment before it sleeps, as long as looking has paid off lately.
 
-use std::future::Future;
+use std::cell::RefCell;
+use std::future::{Future, pending};
 use std::io::{Error as IoError, Result as IoResult};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -15,12 +16,20 @@ use futures_util::FutureExt;
 use session_store::{Code, Error, Result};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 /// Something to be carried out on the store thread. It tells its outcome by itself.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How long the thread looks before it sleeps.
 const LOOK: Duration = Duration::from_micros(50);
+
+/// Each task has a deadline of its own. Setting one costs a system call unless the thread is to be woken before it anyhow:
+/// so while there is work, it is woken this often.
+const ALARM: Duration = Duration::from_millis(50);
+
+/// How many tasks go on in one turn, at most.
+const TURN: u32 = 512;
 
 /// How many chances to look are let go at most, after looking was in vain.
 const MOST_SKIPPED: u32 = 1023;
@@ -31,6 +40,11 @@ struct Inbox {
     /// Whether the thread waits for `arrival`. While it is awake, submitting wakes nobody.
     asleep: AtomicBool,
     arrival: Notify,
+}
+
+thread_local! {
+    /// What is left for the end of a turn, on the store thread.
+    static AFTER_TURN: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
 }
 
 static INBOX: OnceLock<IoResult<Arc<Inbox>>> = OnceLock::new();
@@ -45,6 +59,12 @@ pub(crate) fn submit(tasks: Vec<Task>) -> IoResult<()> {
     Ok(())
 }
 
+/// Leaves something for the end of this turn of the store thread, when every task that can go on has: one wake-up of a
+/// JavaScript thread then tells it of everything.
+pub(crate) fn after_turn(work: impl FnOnce() + 'static) {
+    AFTER_TURN.with_borrow_mut(|left| left.push(Box::new(work)));
+}
+
 /// What `work` comes to; a panic is an error.
 pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let defect = |_| Err(Error::new(Code::Protocol, "a defect in better-auth-redis-store: please report it"));
@@ -52,24 +72,33 @@ pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T
 }
 
 fn start() -> IoResult<Arc<Inbox>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().event_interval(TURN).enable_all().build()?;
     let inbox = Arc::new(Inbox::default());
     let served = inbox.clone();
-    std::thread::Builder::new().name("session-store".into()).spawn(move || runtime.block_on(serve(&served)))?;
+    std::thread::Builder::new().name("session-store".into()).spawn(move || {
+        // As a task, because waking what `block_on` itself polls costs a system call each time.
+        runtime.block_on(runtime.spawn(serve(served)))
+    })?;
     Ok(inbox)
 }
 
-async fn serve(inbox: &Inbox) {
+async fn serve(inbox: Arc<Inbox>) {
     let running = Arc::new(AtomicUsize::new(0));
     let (mut for_calls, mut for_replies) = (Patience::default(), Patience::default());
+    let mut alarm = None;
     loop {
         for task in std::mem::take(&mut *inbox.lock()) {
-            let ended = running.clone();
-            ended.fetch_add(1, Ordering::Relaxed);
+            alarm.get_or_insert_with(|| Box::pin(sleep(ALARM)));
+            let (running, inbox) = (running.clone(), inbox.clone());
+            running.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 task.await;
-                ended.fetch_sub(1, Ordering::Relaxed);
+                running.fetch_sub(1, Ordering::Relaxed);
+                inbox.arrival.notify_one();
             });
+        }
+        for work in AFTER_TURN.take() {
+            work();
         }
         let waited_for = running.load(Ordering::Relaxed);
         let happened = || !inbox.lock().is_empty() || running.load(Ordering::Relaxed) != waited_for;
@@ -80,7 +109,16 @@ async fn serve(inbox: &Inbox) {
         inbox.asleep.store(true, Ordering::SeqCst);
         // Whoever submitted before the flag stood is found here; whoever does after it wakes.
         if inbox.lock().is_empty() {
-            inbox.arrival.notified().await;
+            let ring = async {
+                match &mut alarm {
+                    Some(alarm) => alarm.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = inbox.arrival.notified() => {}
+                () = ring => alarm = None,
+            }
         }
         inbox.asleep.store(false, Ordering::SeqCst);
     }

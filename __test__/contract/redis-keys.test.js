@@ -191,14 +191,14 @@ describe("lives", () => {
 });
 
 describe("commands: one round trip each", () => {
-	test("a list of 50 devices is one script, and no call asks for one record after another", async (t) => {
+	test("a list of 50 devices is one pipeline, and no call asks for one record after another", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const userId = fresh("user");
 		const mine = Array.from({ length: 50 }, () => session({ userId }));
 		await Promise.all(mine.map((one) => signIn(storage, one)));
 		const [{ token }] = mine;
 		const calls = {
-			getUserSessions: [() => store.getUserSessions(userId), "EVALSHA"],
+			getUserSessions: [() => store.getUserSessions(userId), "EXISTS", "TYPE", "SORT"],
 			"active-sessions": [() => storage.get(`active-sessions-${userId}`), "EXISTS", "ZRANGE"],
 			getSession: [() => store.getSession(token), "GET"],
 			get: [() => storage.get(token), "GET"],

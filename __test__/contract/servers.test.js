@@ -149,7 +149,7 @@ describe("a server", () => {
 
 	test("that disabled a command has no secret told by us", async (t) => {
 		// As managed services do. Redis answers: unknown command 'GET', with args beginning with: 'session:TOKEN'
-		const config = ["GET", "SET", "EVAL", "EVALSHA", "SCAN"].map((name) => `rename-command ${name} ""`);
+		const config = ["GET", "SET", "EVAL", "EVALSHA", "SCAN", "SORT"].map((name) => `rename-command ${name} ""`);
 		const limited = await startRedis({ config });
 		t.after(() => limited.stop());
 		const doors = open(t, limited.url);

@@ -57,7 +57,7 @@ pub enum Command {
         /// The fields to set: a JSON object.
         changes: String,
     },
-    /// The records of a user's live sessions. Answers [`Reply::Text`], a JSON array.
+    /// A user's live sessions, each without the user beside it. Answers [`Reply::Text`], a JSON array.
     List {
         /// Whose sessions.
         user: String,

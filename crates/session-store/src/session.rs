@@ -69,6 +69,14 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The text of the session itself, without the user beside it.
+    pub(crate) fn session_json(&self) -> &'a str {
+        match &self.shape {
+            Shape::Nested { outer, .. } => outer.get(field::SESSION).expect("it was parsed from there"),
+            Shape::Flat(_) => self.json,
+        }
+    }
+
     /// When the session was created, in ms since the epoch.
     pub(crate) fn created_at(&self) -> Option<i64> {
         self.session().get(field::CREATED_AT).and_then(instant)

@@ -215,11 +215,13 @@ impl<E: Engine> Store<E> {
         }
         let now = now_ms();
         let view = |entries: Vec<(String, i64)>| {
-            let live = entries.into_iter().filter(|(_, expires_at)| *expires_at > now);
-            let view: Vec<_> = live
-                .map(|(token, expires_at)| serde_json::json!({ "token": token, "expiresAt": expires_at }))
-                .collect();
-            (!view.is_empty()).then(|| serde_json::Value::from(view).to_string())
+            let mut view = String::with_capacity(entries.len() * 80);
+            for (token, expires_at) in entries.iter().filter(|(_, expires_at)| *expires_at > now) {
+                view.push(if view.is_empty() { '[' } else { ',' });
+                let token = serde_json::to_string(token).expect("a string is always JSON");
+                view.extend(["{\"token\":", &token, ",\"expiresAt\":", &expires_at.to_string(), "}"]);
+            }
+            (!view.is_empty()).then(|| view + "]")
         };
         Ok(self.engine.entries(users).await?.into_iter().map(view).collect())
     }
@@ -419,11 +421,12 @@ impl<E: Engine> Store<E> {
 
     async fn list(&self, user: &str) -> Result<String> {
         check_key("userId", user)?;
-        let mut records = Vec::new();
-        self.each_session(user, |_, record| records.push((record.expires_at(), record.json.to_owned()))).await?;
-        records.sort();
-        let records: Vec<_> = records.into_iter().map(|(_, json)| json).collect();
-        Ok(["[", &records.join(","), "]"].concat())
+        let mut sessions = Vec::new();
+        self.each_session(user, |_, record| sessions.push((record.expires_at(), record.session_json().to_owned())))
+            .await?;
+        sessions.sort();
+        let sessions: Vec<_> = sessions.into_iter().map(|(_, json)| json).collect();
+        Ok(["[", &sessions.join(","), "]"].concat())
     }
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<Reply> {

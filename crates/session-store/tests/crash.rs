@@ -462,8 +462,7 @@ impl<'t> Witness<'t> {
                 panic!("a list is a text")
             };
             let listed: Vec<Value> = serde_json::from_str(list.as_str()).unwrap();
-            let listed: BTreeSet<_> =
-                listed.iter().map(|record| record["session"]["token"].as_str().unwrap()).collect();
+            let listed: BTreeSet<_> = listed.iter().map(|session| session["token"].as_str().unwrap()).collect();
             let live: BTreeSet<_> =
                 state.sessions().filter(|(id, live)| *live && owner(id) == user).map(|(id, _)| id).collect();
             assert_eq!(listed, live, "list of {user}");
@@ -665,11 +664,11 @@ impl Monitor {
 }
 
 /// Whether a line of MONITOR, `+<time> [<db> <address>] "<COMMAND>" …`, is a step: no set-up of a connection, and nothing
-/// that a script called (its address is `lua`).
+/// that a script called (its address is `lua`). Of a pipeline the command that tells most counts.
 fn is_step(line: &str) -> bool {
     let Some((from, command)) = line.split_once("] \"") else { return false };
     let name = command.split('"').next().unwrap_or_default();
-    !from.ends_with("lua") && ["EVALSHA", "GET", "MGET", "SET", "SCAN"].contains(&name)
+    !from.ends_with("lua") && ["EVALSHA", "GET", "MGET", "SET", "SCAN", "SORT"].contains(&name)
 }
 
 // ---- The server ----

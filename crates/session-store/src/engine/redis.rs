@@ -234,10 +234,24 @@ impl Engine for RedisEngine {
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
+        let Keyspace { key_prefix, .. } = &self.keyspace;
+        // SORT looks up a record for each id by itself, five times as fast as a script does. It takes the first asterisk for the id.
+        if !key_prefix.contains('*') {
+            let mut pipeline = pipe();
+            pipeline.cmd("EXISTS").arg(self.keyspace.legacy_index(user));
+            pipeline.cmd("TYPE").arg(self.keyspace.index(user));
+            pipeline.cmd("SORT").arg(self.keyspace.index(user)).arg("BY").arg("nosort");
+            pipeline.arg("GET").arg("#").arg("GET").arg(self.keyspace.key("*"));
+            let (legacy, kind, found): (Value, Value, Value) = self.pipeline(pipeline.ignore_errors()).await?;
+            let is_plain_set = kind == Value::SimpleString("set".to_owned());
+            if let (Value::Int(0), false, Value::Array(found)) = (legacy, is_plain_set, found) {
+                return listed(found);
+            }
+        }
+        // What another store left is folded first, or the server refuses SORT (its memory is full, or what it permits the user).
         let mut call = self.on_index(&LIST, user);
-        call.arg(&self.keyspace.key_prefix);
-        let found: Vec<(String, Vec<u8>)> = self.script(Repeat::Safe, &call).await?;
-        found.into_iter().map(|(id, bytes)| Ok((id, Stored::from_bytes(bytes)?))).collect()
+        call.arg(key_prefix);
+        listed(self.script(Repeat::Safe, &call).await?)
     }
 
     async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
@@ -279,6 +293,20 @@ fn glob(prefix: &str) -> String {
     }
     pattern.push('*');
     pattern
+}
+
+/// The values among ids that are each followed by what lies there.
+fn listed(found: Vec<Value>) -> Result<Vec<(String, Stored)>> {
+    let mut values = Vec::with_capacity(found.len() / 2);
+    let mut found = found.into_iter();
+    while let (Some(id), Some(bytes)) = (found.next(), found.next()) {
+        let (Value::BulkString(id), Value::BulkString(bytes)) = (id, bytes) else { continue };
+        // An id that is no text was not written by this store.
+        if let (Ok(id), Slot::Value(stored)) = (String::from_utf8(id), Slot::from_bytes(Some(bytes))?) {
+            values.push((id, stored));
+        }
+    }
+    Ok(values)
 }
 
 fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {

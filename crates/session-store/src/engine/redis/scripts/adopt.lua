@@ -6,7 +6,7 @@ local id, found, indexed, key_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('GET', record) ~= found then return 0 end
 local ttl = redis.call('PTTL', record)
 if ttl <= 0 then return 0 end
-index_call(key_prefix, 'ZADD', index, 'GT', now_ms() + ttl, id)
+index_call(key_prefix, 'ZADD', index, 'GT', digits(now_ms() + ttl), id)
 keep_index(index, ttl)
 fold(key_prefix, index, legacy)
 redis.call('SET', record, indexed, 'PX', ttl)

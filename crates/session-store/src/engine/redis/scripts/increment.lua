@@ -2,8 +2,12 @@
 -- KEYS: counter. ARGV: life in ms.
 local counter = KEYS[1]
 
-if redis.call('GET', counter) == TOMBSTONE then redis.call('DEL', counter) end
-local count = redis.call('INCR', counter)
+local count = redis.pcall('INCR', counter)
+if type(count) == 'table' then
+  if redis.call('GET', counter) ~= TOMBSTONE then return count end
+  redis.call('DEL', counter)
+  count = redis.call('INCR', counter)
+end
 -- A counter without a life would never let go of its client.
 if redis.call('PTTL', counter) == -1 then redis.call('PEXPIRE', counter, ARGV[1]) end
 return count

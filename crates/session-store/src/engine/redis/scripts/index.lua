@@ -3,7 +3,7 @@
 -- Lets the index outlive an entry that lives for `ttl` by the margin; never shortens its life.
 local function keep_index(index, ttl)
   ttl = ttl + INDEX_MARGIN_MS
-  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
+  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, digits(ttl)) end
 end
 
 -- Calls a sorted-set command on an index. One that the guide's own code left is a plain set: it is converted first.
@@ -16,7 +16,7 @@ local function index_call(key_prefix, command, index, ...)
     for _, id in ipairs(ids) do
       local ttl = redis.call('PTTL', key_prefix .. id)
       if ttl > 0 then
-        redis.call('ZADD', index, now + ttl, id)
+        redis.call('ZADD', index, digits(now + ttl), id)
         furthest = math.max(furthest, ttl)
       end
     end

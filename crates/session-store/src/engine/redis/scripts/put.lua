@@ -14,7 +14,7 @@ if not current and (create == 'never' or (create ~= 'always' and math.abs(now - 
 end
 
 -- Index first, and in it first a command that a full memory refuses: then nothing has been written.
-index_call(key_prefix, 'ZADD', index, 'GT', now + ttl, id)
+index_call(key_prefix, 'ZADD', index, 'GT', digits(now + ttl), id)
 keep_index(index, ttl)
 redis.call('SET', record, ARGV[2], 'PX', ARGV[3])
 
