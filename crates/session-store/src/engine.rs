@@ -100,6 +100,15 @@ pub(crate) enum PutOutcome {
     Differs(Stored),
 }
 
+/// What became of a user's sessions.
+#[derive(Debug, PartialEq)]
+pub(crate) struct EndedAll {
+    /// How many were live.
+    pub(crate) live: u64,
+    /// Their ids, among others that are dead.
+    pub(crate) ids: Vec<String>,
+}
+
 /// What a prune did to one index.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pruned {
@@ -160,8 +169,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// As [`Engine::end`], answering what lay there. Carried out at most once.
     fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// Ends every session in a user's index but `except`, and answers how many were live.
-    fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<u64>> + Send;
+    /// Ends every session in a user's index but `except`.
+    fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<EndedAll>> + Send;
 
     /// The ids in the users' indexes with their expiries in ms since the epoch, the soonest first.
     fn entries(&self, users: &[&str]) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;

@@ -432,7 +432,7 @@ impl<E: Engine> Store<E> {
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<Reply> {
         check_key("userId", user)?;
         let ended = self.engine.end_all(user, except).await?;
-        Ok(Reply::Count(i64::try_from(ended).unwrap_or(i64::MAX)))
+        Ok(Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX)))
     }
 
     async fn end(&self, key: &str) -> Result<()> {

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
-    not_a_counter,
+    Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
+    YOUNG_MS, not_a_counter,
 };
 use crate::error::Result;
 use crate::session::Record;
@@ -219,7 +219,7 @@ impl Engine for MemoryEngine {
         Ok(tables.end(key, now))
     }
 
-    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
+    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
         let (mut tables, now) = self.now();
         let (mut gone, mut live) = (Vec::new(), 0);
         for id in tables.ids(user).into_iter().filter(|id| Some(id.as_str()) != except) {
@@ -237,7 +237,7 @@ impl Engine for MemoryEngine {
             gone.push(id);
         }
         tables.unindex(user, &gone);
-        Ok(live)
+        Ok(EndedAll { live, ids: gone })
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {

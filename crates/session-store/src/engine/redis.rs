@@ -11,8 +11,8 @@ use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocati
 use fail::fail_point;
 
 use super::{
-    Create, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, TOMBSTONE,
-    YOUNG_MS,
+    Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
+    TOMBSTONE, YOUNG_MS,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
@@ -197,11 +197,12 @@ impl Engine for RedisEngine {
         self.end_script(Repeat::Never, key, true).await.and_then(Slot::from_bytes)
     }
 
-    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<u64> {
+    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
         let mut call = self.on_index(&END_ALL, user);
         call.arg(user).arg(except.unwrap_or_default()).arg(self.keyspace.tombstone_ms);
         call.arg(&self.keyspace.key_prefix);
-        self.script(Repeat::Safe, &call).await
+        let (live, ids) = self.script(Repeat::Safe, &call).await?;
+        Ok(EndedAll { live, ids })
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {

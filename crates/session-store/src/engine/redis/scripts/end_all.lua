@@ -1,28 +1,32 @@
--- Ends every session in a user's index but one; answers how many were live.
+-- Ends every session in a user's index but one; answers how many were live, and their ids among others that are dead.
 -- KEYS: index, legacy list. ARGV: user, id to spare ('' = none), life of a tombstone in ms, key prefix.
 local index, legacy = KEYS[1], KEYS[2]
 local user, spared, tombstone_ms, key_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local entries = legacy_entries(legacy)
 local ids = index_call(key_prefix, 'ZRANGE', index, 0, -1)
-local spared_expiry
+local listed, spared_expiry = {}, nil
+for _, id in ipairs(ids) do listed[id] = true end
 for _, entry in ipairs(entries or {}) do
-  ids[#ids + 1] = entry.token
+  if not listed[entry.token] then ids[#ids + 1] = entry.token end
+  listed[entry.token] = true
   if entry.token == spared then spared_expiry = entry.expiresAt end
 end
 
+-- A write that changes nothing. Once a script has written, a full memory refuses it nothing.
+redis.call('ZREM', index, '')
 local gone, live = {}, 0
-for _, id in ipairs(ids) do
-  if id ~= spared then
-    local record = key_prefix .. id
-    local current = redis.call('GET', record)
-    local owner = current and owner_of(id, current)
-    if not current or owner == user then
-      redis.call('DEL', record)
-      redis.call('SET', record, TOMBSTONE, 'PX', tombstone_ms)
+for i, current in ipairs(records(key_prefix, ids)) do
+  local id = ids[i]
+  local owner = current and current ~= TOMBSTONE and owner_of(id, current)
+  if id ~= spared and (not current or current == TOMBSTONE or owner == user) then
+    if owner then
+      redis.call('SET', key_prefix .. id, TOMBSTONE, 'PX', tombstone_ms)
+      live = live + 1
+    elseif not current then
+      redis.call('SET', key_prefix .. id, TOMBSTONE, 'PX', tombstone_ms, 'NX')
     end
-    if owner == user then live = live + 1 end
-    if not current or owner == user or current == TOMBSTONE then gone[#gone + 1] = id end
+    gone[#gone + 1] = id
   end
 end
 unindex(key_prefix, index, gone)
@@ -31,4 +35,4 @@ if spared_expiry then
   keep_index(index, spared_expiry - now_ms())
 end
 if entries then redis.call('DEL', legacy) end
-return live
+return { live, gone }
