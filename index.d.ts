@@ -12,8 +12,14 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 /** Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number. */
 export declare function attach(onCompletions: () => void): number
 
+/** What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know. */
+export declare function cached(handle: number, key: string): string | null | undefined
+
 /** Throws what is wrong with the options of a store (JSON), one problem a line. */
 export declare function check(options: string): void
+
+/** The monotonic clock of [`near_cache`], in ms. */
+export declare function clock(): number
 
 /** Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle. */
 export declare function close(handle: number): void
@@ -23,6 +29,28 @@ export declare function drain(border: number): unknown[]
 
 /** Hands this tick's batch to the store thread. */
 export declare function flush(border: number): void
+
+/** For how many ms what [`cached`] answered may be answered again, while the memory of [`near_cache`] says that nothing has changed. */
+export declare function life(handle: number, key: string): number
+
+/** How a store stands, as JSON. */
+export declare function metrics(handle: number): string
+
+/** The near cache of a store, if it has one. */
+export declare function nearCache(handle: number): NearCache | null
+
+/** What is needed to keep copies of the near cache's answers. */
+export interface NearCache {
+  /**
+   * The last sign of life by the monotonic clock of [`clock`] and by the wall clock (two doubles, in ms), then 32-bit integers: hits of
+   * the copies, and how often a key of each stripe was taken away.
+   */
+  memory: ArrayBuffer
+  /** How old a sign of life may be, in ms. */
+  maxStalenessMs: number
+  /** How much the near cache may hold, in bytes. */
+  maxBytes: number
+}
 
 /** What a call does. `a`, `b` and `n` are its arguments. */
 export declare enum Op {

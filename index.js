@@ -773,12 +773,17 @@ if (
   }
 }
 
-const { attach, check, close, drain, flush, Op, open, read, submit } = nativeBinding
+const { attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, read, submit } = nativeBinding
 export { attach }
+export { cached }
 export { check }
+export { clock }
 export { close }
 export { drain }
 export { flush }
+export { life }
+export { metrics }
+export { nearCache }
 export { Op }
 export { open }
 export { read }

@@ -4,6 +4,8 @@
  */
 import * as native from "#native";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
+import type { StoreMetrics } from "./metrics.js";
+import { NearCache } from "./near-cache.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
 
 export const Op = native.Op;
@@ -138,6 +140,7 @@ export class Connection {
 	readonly #options: StoreOptions;
 	#handle: number | undefined;
 	#reads: Reads | undefined;
+	#near: NearCache | undefined;
 	#closed = false;
 
 	/** @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong. */
@@ -156,8 +159,15 @@ export class Connection {
 		});
 	}
 
-	/** The value of a key, `null` when there is none. */
-	read(key: string): Promise<string | null> {
+	/** The value of a key that was read a moment ago; `undefined` when that is not known. */
+	copied(key: string): string | null | undefined {
+		return this.#near?.copied(key);
+	}
+
+	/** The value of a key, `null` when there is none: at once, when the near cache knows it. */
+	read(key: string): string | null | Promise<string | null> {
+		const cached = this.#near?.cached(key);
+		if (cached !== undefined) return cached;
 		let reads = this.#reads;
 		if (reads === undefined || reads.sent) {
 			reads = this.#reads = new Reads(this.#open());
@@ -167,8 +177,14 @@ export class Connection {
 		return reads.add(key);
 	}
 
+	/** How the store stands. */
+	metrics(): StoreMetrics {
+		return JSON.parse(native.metrics(this.#open())) as StoreMetrics;
+	}
+
 	close(): void {
 		this.#closed = true;
+		this.#near = undefined;
 		this.#reads?.send();
 		if (this.#handle !== undefined) native.close(this.#handle);
 		this.#handle = undefined;
@@ -186,6 +202,8 @@ export class Connection {
 			border ??= native.attach(settle);
 			const number = border;
 			this.#handle = checked(() => native.open(number, toJson(options)));
+			const near = native.nearCache(this.#handle);
+			if (near) this.#near = new NearCache(this.#handle, near);
 		}
 		return this.#handle;
 	}

@@ -10,6 +10,18 @@ export interface TlsOptions {
 	key?: string | undefined;
 }
 
+/** Settings of the near cache. */
+export interface NearCacheOptions {
+	/** How much it may hold, in bytes; each worker thread's own copies of what it reads most come to an eighth of that. Default 32 MiB. */
+	maxBytes?: number | undefined;
+	/** How long a value is answered at most without being read anew, in ms. Default 60000. */
+	ttlMs?: number | undefined;
+	/** How old an answer may be when the connection freezes or is cut, in ms. Default 3000. */
+	maxStalenessMs?: number | undefined;
+	/** How often the server is asked for a sign of life, in ms; less than `maxStalenessMs`. Default 1000. */
+	heartbeatMs?: number | undefined;
+}
+
 /** Options of a store. Names that ioredis has mean what they mean there. */
 export interface StoreOptions {
 	/**
@@ -50,6 +62,11 @@ export interface StoreOptions {
 	maxValueBytes?: number | undefined;
 	/** How many live sessions a user may have; a further sign-in ends the oldest. Default: any number. */
 	maxSessionsPerUser?: number | undefined;
+	/**
+	 * Answers what was read a moment ago from this process's memory, as long as Redis says that it has not changed. `false`: every
+	 * read goes to Redis. Off by itself where the server cannot track (it takes RESP3 and Redis 7 or Valkey). Default `true`.
+	 */
+	nearCache?: boolean | NearCacheOptions | undefined;
 }
 
 /** The options as the native part reads them. What JSON cannot say becomes what no option is, so that it is refused by name. */

@@ -3,6 +3,7 @@
 import { checkDate, checkJson, checkKey, checkOptions } from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import { invalid } from "./error.js";
+import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
 
 /** A session. Further fields are kept as JSON keeps them. */
@@ -73,7 +74,7 @@ export class RedisSessionStore<S extends Session = Session> {
 
 	/** The live session of a token with the user that Better Auth stored beside it, else `null`. */
 	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
-		const json = await this.#connection.read(checkKey("token", token));
+		const json = this.#connection.copied(token) ?? (await this.#connection.read(checkKey("token", token)));
 		return json === null ? null : readRecord<S, U>(token, json);
 	}
 
@@ -128,6 +129,11 @@ export class RedisSessionStore<S extends Session = Session> {
 	/** Resolves when Redis answers. */
 	async ping(): Promise<void> {
 		await this.#connection.call(Op.Ping);
+	}
+
+	/** How the store stands, at this moment. */
+	metrics(): StoreMetrics {
+		return this.#connection.metrics();
 	}
 
 	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */

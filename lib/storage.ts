@@ -2,6 +2,7 @@
 
 import { checkKey, checkOptions, checkText, checkTtl } from "./arguments.js";
 import { Connection, Op } from "./border.js";
+import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
 
 /**
@@ -10,8 +11,11 @@ import type { StoreOptions } from "./options.js";
  * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that there is no such key.
  */
 export interface RedisStorage {
-	/** The value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index. */
-	get(key: string): Promise<string | null>;
+	/**
+	 * The value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index.
+	 * What the near cache knows is answered at once, without a promise; `await` takes either.
+	 */
+	get(key: string): string | null | Promise<string | null>;
 	/**
 	 * Writes a value. A session record is merged with what other writers changed meanwhile, lives until its own `expiresAt`,
 	 * and stays ended once it was ended. Any other value lives for `ttl` s; 0 and less delete it, none keeps it for ever.
@@ -29,6 +33,8 @@ export interface RedisStorage {
 	clear(): Promise<void>;
 	/** Resolves when Redis answers. */
 	ping(): Promise<void>;
+	/** How the store stands, at this moment. */
+	metrics(): StoreMetrics;
 	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */
 	close(): Promise<void>;
 }
@@ -72,12 +78,15 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		ping: async () => {
 			await connection.call(Op.Ping);
 		},
+		metrics: () => connection.metrics(),
 		close: async () => connection.close(),
 	};
 }
 
 /** Reads without an `async` function's second promise: this is the path of every session check. */
-function read(connection: Connection, key: string): Promise<string | null> {
+function read(connection: Connection, key: string): string | null | Promise<string | null> {
+	const copied = connection.copied(key);
+	if (copied !== undefined) return copied;
 	try {
 		return connection.read(checkKey("key", key));
 	} catch (error) {

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Array, Env, Function, Null};
+use napi::bindgen_prelude::{Array, ArrayBuffer, Either3, Env, Function, Null};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Error, JsString, Result, Status, check_status, sys};
+use napi::{Error, JsString, JsValue, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Command, Config, Reply, Seen, Serving, Sessions};
+use session_store::{Command, Config, Hit, Moment, Reply, Seen, Serving, Sessions, Shared};
 
 use crate::completions::{Completion, Completions, Outcome};
 use crate::packed::Packed;
@@ -177,7 +177,8 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
         _ => None,
     });
     let seen = border.seen.get();
-    border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
+    let up_to = served.fold(seen.up_to, Serving::max);
+    border.seen.set(Seen { after: seen.up_to, up_to, since: Serving::last() });
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.iter().enumerate() {
         let at = i as u32 * 3;
@@ -206,6 +207,77 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
 /// A JavaScript string; ASCII, which session records mostly are, needs no decoding.
 fn js_text<'env>(env: &'env Env, text: &str) -> Result<JsString<'env>> {
     if text.is_ascii() { env.create_string_latin1(text) } else { env.create_string(text) }
+}
+
+/// What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know.
+#[napi]
+pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<Either3<JsString<'env>, Null, ()>> {
+    let hit = with_handle(handle, |Handle { store, .. }| with_text(env, &key, |key| store.cached(key)))?;
+    match hit.as_ref().map(Hit::text) {
+        Some(Some(text)) => js_text(env, text).map(Either3::A),
+        Some(None) => Ok(Either3::B(Null)),
+        None => Ok(Either3::C(())),
+    }
+}
+
+/// For how many ms what [`cached`] answered may be answered again, while the memory of [`near_cache`] says that nothing has changed.
+#[napi]
+pub fn life(env: &Env, handle: u32, key: JsString) -> Result<f64> {
+    with_handle(handle, |Handle { store, .. }| with_text(env, &key, |key| store.life_ms(key)))
+}
+
+/// What is needed to keep copies of the near cache's answers.
+#[napi(object)]
+pub struct NearCache<'env> {
+    /// The last sign of life by the monotonic clock of [`clock`] and by the wall clock (two doubles, in ms), then 32-bit integers: hits of
+    /// the copies, and how often a key of each stripe was taken away.
+    pub memory: ArrayBuffer<'env>,
+    /// How old a sign of life may be, in ms.
+    pub max_staleness_ms: f64,
+    /// How much the near cache may hold, in bytes.
+    pub max_bytes: f64,
+}
+
+/// The near cache of a store, if it has one.
+#[napi]
+pub fn near_cache<'env>(env: &'env Env, handle: u32) -> Result<Option<NearCache<'env>>> {
+    let Some((shared, settings)) = with_handle(handle, |Handle { store, .. }| Ok(store.shared()))? else {
+        return Ok(None);
+    };
+    let memory = Arc::as_ptr(&shared).cast_mut().cast();
+    // SAFETY: `shared` is kept until JavaScript has let go of the memory. JavaScript reads it atomically, or in aligned
+    // words of 8 bytes, which the platforms of this package do not tear.
+    let memory =
+        unsafe { ArrayBuffer::from_external(env, memory, size_of::<Shared>(), shared, |_, shared| drop(shared)) }?;
+    let max_staleness_ms = settings.max_staleness.as_secs_f64() * 1e3;
+    Ok(Some(NearCache { memory, max_staleness_ms, max_bytes: settings.max_bytes as f64 }))
+}
+
+/// The monotonic clock of [`near_cache`], in ms.
+#[napi]
+pub fn clock() -> f64 {
+    Moment::now().monotonic
+}
+
+/// How a store stands, as JSON.
+#[napi]
+pub fn metrics(handle: u32) -> Result<String> {
+    with_handle(handle, |Handle { store, .. }| Ok(store.metrics()))
+}
+
+/// Uses a JavaScript string, on the stack when it is as short as keys are.
+fn with_text<T>(env: &Env, text: &JsString, use_it: impl FnOnce(&str) -> T) -> Result<T> {
+    let mut buffer = [0_u8; 256];
+    let mut length = 0;
+    // SAFETY: `text` lives, and the buffer has the length that is told.
+    check_status!(unsafe {
+        sys::napi_get_value_string_utf8(env.raw(), text.raw(), buffer.as_mut_ptr().cast(), buffer.len(), &mut length)
+    })?;
+    // Whole characters only are written: within four bytes of the end, some may be missing.
+    match str::from_utf8(&buffer[..length]) {
+        Ok(short) if length < buffer.len() - 4 => Ok(use_it(short)),
+        _ => Ok(use_it(&text.into_utf8()?.into_owned()?)),
+    }
 }
 
 /// Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle.

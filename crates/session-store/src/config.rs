@@ -19,10 +19,18 @@ use url::{Host, ParseError, Position, Url};
 
 /// Every option there is.
 #[rustfmt::skip]
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 18] = [
     "url", "host", "port", "path", "username", "password", "db", "tls",
     "connectTimeout", "commandTimeout", "keepAlive", "connectionName",
-    "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser",
+    "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
+];
+
+/// The members of the option `nearCache`, and what each may be.
+const NEAR_CACHE: [(&str, RangeInclusive<u64>); 4] = [
+    ("maxBytes", 64 * 1_024..=64 * 1_024 * 1_024 * 1_024),
+    ("ttlMs", 1..=24 * 3_600_000),
+    ("maxStalenessMs", 100..=60_000),
+    ("heartbeatMs", 10..=60_000),
 ];
 
 /// Options of ioredis that people bring along and that have no place here, with what to do instead.
@@ -74,10 +82,36 @@ pub struct Config {
     pub max_value_bytes: usize,
     /// Sessions a user may have, the oldest ended first: `maxSessionsPerUser`, default no limit.
     pub max_sessions_per_user: Option<NonZeroU32>,
+    /// What is read again is answered from this process's memory: `nearCache`, default on; `None`: off.
+    pub near_cache: Option<NearCache>,
     /// Time to set up a connection: `connectTimeout` in ms, default 10 s.
     pub connect_timeout: Duration,
     /// Time for one operation, any wait for a connection included: `commandTimeout` in ms, default 2 s.
     pub command_timeout: Duration,
+}
+
+/// Settings of the near cache.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NearCache {
+    /// How much it may hold, in bytes: `maxBytes`, default 32 MiB.
+    pub max_bytes: u64,
+    /// How long a value is answered at most without being read anew: `ttlMs`, default 60 s.
+    pub ttl: Duration,
+    /// How old an answer may be when the connection freezes or is cut: `maxStalenessMs`, default 3 s.
+    pub max_staleness: Duration,
+    /// How often the server is asked for a sign of life: `heartbeatMs`, default 1 s. Less than `max_staleness`.
+    pub heartbeat: Duration,
+}
+
+impl Default for NearCache {
+    fn default() -> Self {
+        NearCache {
+            max_bytes: 32 * 1_024 * 1_024,
+            ttl: Duration::from_secs(60),
+            max_staleness: Duration::from_secs(3),
+            heartbeat: Duration::from_secs(1),
+        }
+    }
 }
 
 /// Where the sessions lie.
@@ -186,6 +220,7 @@ impl Config {
         let tombstone = options.integer("tombstoneSeconds", TOMBSTONE_SECONDS);
         let max_value_bytes = options.integer("maxValueBytes", VALUE_BYTES);
         let max_sessions = options.integer::<u32>("maxSessionsPerUser", 1..=u32::MAX.into());
+        let near_cache = options.near_cache();
         let connect_timeout = options.integer("connectTimeout", TIMEOUT_MS);
         let command_timeout = options.integer("commandTimeout", TIMEOUT_MS);
         match target {
@@ -196,6 +231,7 @@ impl Config {
                 tombstone: Duration::from_secs(tombstone.unwrap_or(300)),
                 max_value_bytes: max_value_bytes.unwrap_or(1_024 * 1_024),
                 max_sessions_per_user: max_sessions.and_then(NonZeroU32::new),
+                near_cache,
                 connect_timeout: Duration::from_millis(connect_timeout.unwrap_or(10_000)),
                 command_timeout: Duration::from_millis(command_timeout.unwrap_or(2_000)),
             }),
@@ -289,17 +325,54 @@ impl Options {
     }
 
     fn integer<T: TryFrom<u64>>(&mut self, option: &str, range: RangeInclusive<u64>) -> Option<T> {
-        let right = format!("an integer from {} to {}", range.start(), range.end());
-        let what = match self.given.get(option)? {
-            Value::Number(number) => match whole(number).filter(|n| range.contains(n)) {
-                Some(integer) => return T::try_from(integer).ok(),
-                None => format!("must be {right}, not {number}"),
-            },
-            // JSON has no NaN and no Infinity: JavaScript writes null for them.
-            Value::Null => format!("must be a finite number, {right}"),
-            other => format!("must be {right}, not {}", kind(other)),
+        match integer(self.given.get(option)?, &range) {
+            Ok(integer) => T::try_from(integer).ok(),
+            Err(what) => self.refuse(option, what),
+        }
+    }
+
+    fn near_cache(&mut self) -> Option<NearCache> {
+        let members = match self.given.get("nearCache") {
+            None | Some(Value::Bool(true)) => return Some(NearCache::default()),
+            Some(Value::Bool(false)) => return None,
+            Some(Value::Object(members)) => members.clone(),
+            Some(other) => {
+                let (right, what) =
+                    ("must be true, false or an object with maxBytes, ttlMs, maxStalenessMs, heartbeatMs", kind(other));
+                return self.refuse("nearCache", format_args!("{right}, not {what}"));
+            }
         };
-        self.refuse(option, what)
+        for name in members.keys().filter(|name| NEAR_CACHE.iter().all(|(member, _)| member != name)) {
+            self.problem(
+                "nearCache",
+                format_args!(
+                    "unknown member {}: it takes maxBytes, ttlMs, maxStalenessMs and heartbeatMs",
+                    shortened(name)
+                ),
+            );
+        }
+        let mut read = |name: &str| {
+            let (_, range) = NEAR_CACHE.iter().find(|(member, _)| *member == name)?;
+            match integer(members.get(name)?, range) {
+                Ok(integer) => Some(integer),
+                Err(what) => {
+                    let sentence = format!("nearCache.{name}: {what}");
+                    self.problems.push(("nearCache".into(), sentence));
+                    None
+                }
+            }
+        };
+        let default = NearCache::default();
+        let max_bytes = read("maxBytes").unwrap_or(default.max_bytes);
+        let [ttl, max_staleness, heartbeat] =
+            [("ttlMs", default.ttl), ("maxStalenessMs", default.max_staleness), ("heartbeatMs", default.heartbeat)]
+                .map(|(name, default)| read(name).map_or(default, Duration::from_millis));
+        if heartbeat >= max_staleness {
+            let (beat, bound) = (heartbeat.as_millis(), max_staleness.as_millis());
+            let what = format!("heartbeatMs ({beat}) must be less than maxStalenessMs ({bound})");
+            self.problem("nearCache", what);
+        }
+        Some(NearCache { max_bytes, ttl, max_staleness, heartbeat })
     }
 
     fn host(&mut self) -> Option<String> {
@@ -577,6 +650,19 @@ impl Options {
     }
 }
 
+/// A whole number in a range, or what the value must be instead.
+fn integer(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let right = format!("an integer from {} to {}", range.start(), range.end());
+    match value {
+        Value::Number(number) => {
+            whole(number).filter(|n| range.contains(n)).ok_or_else(|| format!("must be {right}, not {number}"))
+        }
+        // JSON has no NaN and no Infinity: JavaScript writes null for them.
+        Value::Null => Err(format!("must be a finite number, {right}")),
+        other => Err(format!("must be {right}, not {}", kind(other))),
+    }
+}
+
 fn unknown_option(name: &str) -> String {
     if let Some((_, hint)) = IOREDIS_HINTS.iter().find(|(option, _)| *option == name) {
         return format!("{name}: {hint}");
@@ -768,6 +854,7 @@ mod tests {
             user_prefix: "user-sessions:".into(),
             tombstone: Duration::from_secs(300),
             max_value_bytes: 1_048_576,
+            near_cache: Some(NearCache::default()),
             max_sessions_per_user: None,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(2),
@@ -798,6 +885,7 @@ mod tests {
             user_prefix: "u:".into(),
             tombstone: Duration::from_secs(1),
             max_value_bytes: 1024,
+            near_cache: Some(NearCache::default()),
             max_sessions_per_user: NonZeroU32::new(5),
             connect_timeout: Duration::from_millis(1),
             command_timeout: Duration::from_secs(600),

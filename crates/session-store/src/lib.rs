@@ -4,11 +4,13 @@
 //! - [`Config`]: validated settings. [`open`]: the store of some settings, one per process.
 //! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries them out.
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
+//! - `cache`: the near cache, which `engine::redis` tells of changes.
 //! - `served`: what this process last served, the base of a merge.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
 //! Nothing here knows of Node.js.
 
+mod cache;
 mod command;
 mod config;
 mod engine;
@@ -18,8 +20,9 @@ mod served;
 mod session;
 mod store;
 
+pub use cache::{Hit, Moment, STRIPES, Shared};
 pub use command::{Command, Reply, Text, Values};
-pub use config::{Address, Config, Server, Target, Tls};
+pub use config::{Address, Config, NearCache, Server, Target, Tls};
 pub use error::{Code, Error, Result};
 pub use registry::{Running, Sessions, open};
 pub use served::{Seen, Serving};

@@ -6,8 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
+use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
-use crate::config::{Config, Target};
+use crate::config::{self, Config, Target};
 use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
 use crate::store::Store;
@@ -22,6 +23,18 @@ pub trait Sessions: Send + Sync {
 
     /// What several keys hold. `keys` are separated by NUL.
     fn read(self: Arc<Self>, keys: String) -> Running<Values>;
+
+    /// What a key holds, if the near cache knows.
+    fn cached(&self, key: &str) -> Option<Hit>;
+
+    /// For how many ms what [`Sessions::cached`] answered may be answered again, while [`Shared`] says that nothing has changed.
+    fn life_ms(&self, key: &str) -> f64;
+
+    /// What threads that keep copies of the near cache's answers must look at, and the near cache's settings. `None`: there is none.
+    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)>;
+
+    /// How the store stands, as JSON.
+    fn metrics(&self) -> String;
 }
 
 impl<E: Engine> Sessions for Store<E> {
@@ -34,6 +47,23 @@ impl<E: Engine> Sessions for Store<E> {
             let keys: Vec<_> = keys.split('\0').collect();
             Store::read(&self, &keys).await
         })
+    }
+
+    fn cached(&self, key: &str) -> Option<Hit> {
+        self.near_cache()?.cached(key)
+    }
+
+    fn life_ms(&self, key: &str) -> f64 {
+        self.near_cache().map_or(0.0, |cache| cache.life_ms(key))
+    }
+
+    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)> {
+        self.near_cache().map(|cache| (cache.shared(), cache.settings().clone()))
+    }
+
+    fn metrics(&self) -> String {
+        let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
+        serde_json::json!({ "nearCache": near_cache }).to_string()
     }
 }
 
@@ -58,7 +88,11 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
         tombstone_ms: config.tombstone.as_millis() as u64,
     };
     match &config.target {
-        Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), config)),
-        Target::Redis(server) => Arc::new(Store::new(RedisEngine::new(config, server, keyspace), config)),
+        Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), None, config)),
+        Target::Redis(server) => {
+            let cache = config.near_cache.as_ref().map(|settings| Arc::new(NearCache::new(settings)));
+            let engine = RedisEngine::new(config, server, keyspace, cache.clone());
+            Arc::new(Store::new(engine, cache, config))
+        }
     }
 }

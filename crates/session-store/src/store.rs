@@ -11,20 +11,20 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{try_join, try_join_all};
 
+use quick_cache::sync::Cache;
+
+use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
 use crate::command::{Command, Reply, Text, Values};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
 use crate::served::{Seen, Served, Serving};
 use crate::session::{Bases, Object, Record, merge, patch, replace};
-
-/// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch.
-const REVOKED_BEFORE: &str = "revoked-sessions-before-";
 
 /// The longest key, token or user id, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
@@ -38,15 +38,35 @@ const CLOCK_TOLERANCE_MS: i64 = 30_000;
 /// The furthest expiry that an engine is told, in ms from now: 100 years.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
+/// How many listings are remembered until their records are asked for.
+const LISTINGS: usize = 256;
+
+/// The most records that are read ahead.
+const READ_AHEAD: usize = 1000;
+
 /// A store over one engine.
 pub(crate) struct Store<E> {
     engine: E,
     served: Served,
+    cache: Option<Arc<NearCache>>,
+    /// What was listed together, by its first id: whoever asks for that one will ask for the others. Only with a near cache.
+    listings: Cache<String, Arc<Vec<String>>>,
     /// By user, the ids whose record a prune found absent, and since when.
     absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
     max_value_bytes: usize,
     max_sessions: Option<usize>,
     command_timeout: Duration,
+}
+
+/// A write that ends nobody knows what until it is answered; unanswered, it may have ended anything.
+struct Unknown<'c>(Option<&'c NearCache>);
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0 {
+            cache.flush(Flush::Uncertain);
+        }
+    }
 }
 
 /// What a write of a session record came to.
@@ -57,10 +77,13 @@ enum Written {
 }
 
 impl<E: Engine> Store<E> {
-    pub(crate) fn new(engine: E, config: &Config) -> Self {
+    /// `cache`: the one that the engine's connection feeds.
+    pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, config: &Config) -> Self {
         Store {
             engine,
             served: Served::new(),
+            cache,
+            listings: Cache::new(LISTINGS),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
@@ -143,7 +166,10 @@ impl<E: Engine> Store<E> {
 
     /// What lies under the keys; records that another store left are indexed.
     async fn read_slots(&self, keys: &[&str]) -> Result<Vec<Slot>> {
-        let mut slots = self.engine.get_many(keys).await?;
+        let mut slots = match &self.cache {
+            Some(cache) => self.read_through(cache, keys).await?,
+            None => self.engine.get_many(keys).await?,
+        };
         for (key, slot) in keys.iter().zip(&mut slots) {
             if let Slot::Value(stored) = slot
                 && !stored.is_indexed()
@@ -155,6 +181,79 @@ impl<E: Engine> Store<E> {
             }
         }
         Ok(slots)
+    }
+
+    /// What lies under the keys, each asked for once however many wait for it, and kept.
+    async fn read_through(&self, cache: &NearCache, keys: &[&str]) -> Result<Vec<Slot>> {
+        let (asked, began) = (Moment::now(), Serving::last());
+        let mut slots: Vec<_> = keys.iter().map(|_| Slot::Absent).collect();
+        let (mut leads, mut joined, mut uncached) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, key) in keys.iter().enumerate() {
+            match cache.begin(key) {
+                Some(Begun::Hit(hit)) => slots[at] = hit.into_slot(),
+                Some(Begun::Joined(answer)) => joined.push((at, answer)),
+                Some(Begun::Leads(lead)) => leads.push((Some(at), lead)),
+                None => uncached.push(at),
+            }
+        }
+        let listed = leads.first().and_then(|(_, lead)| self.listings.remove(lead.key())).map(|(_, ids)| ids);
+        for id in listed.iter().flat_map(|ids| ids.iter().skip(1).take(READ_AHEAD)) {
+            if let Some(Begun::Leads(lead)) = cache.begin(id) {
+                leads.push((None, lead));
+            }
+        }
+        if !leads.is_empty() || !uncached.is_empty() {
+            let wanted: Vec<_> =
+                leads.iter().map(|(_, lead)| lead.key()).chain(uncached.iter().map(|at| keys[*at])).collect();
+            let found = self.engine.get_many_tracked(&wanted).await;
+            let mut found = match found {
+                Ok(found) => found.into_iter(),
+                Err(error) => {
+                    leads.into_iter().for_each(|(_, lead)| lead.land(&Err(error.clone()), asked));
+                    return Err(error);
+                }
+            };
+            for (at, lead) in leads {
+                let Some(slot) = found.next() else { break };
+                if let Slot::Value(stored) = &slot
+                    && stored.is_indexed()
+                {
+                    self.served.keeps(lead.key(), stored, began);
+                }
+                let slot = Ok(slot);
+                lead.land(&slot, asked);
+                if let (Some(at), Ok(slot)) = (at, slot) {
+                    slots[at] = slot;
+                }
+            }
+            for (at, slot) in uncached.into_iter().zip(found) {
+                slots[at] = slot;
+            }
+        }
+        for (at, answer) in joined {
+            slots[at] = match answer.await {
+                Ok(slot) => slot?,
+                // Its leader has given up.
+                Err(_) => self.engine.get(keys[at]).await?,
+            };
+        }
+        Ok(slots)
+    }
+
+    /// Remembers that these will be asked for one after another: Better Auth does so with what it lists.
+    fn expect_reads(&self, ids: Vec<String>) {
+        if self.cache.is_some() && ids.len() > 1 {
+            self.listings.insert(ids[0].clone(), Arc::new(ids));
+        }
+    }
+
+    /// A write of `key` by this process, for as long as the answer lives.
+    fn writing<'s>(&'s self, key: &'s str) -> Writing<'s> {
+        NearCache::writing(self.cache.as_deref(), key)
+    }
+
+    pub(crate) fn near_cache(&self) -> Option<&NearCache> {
+        self.cache.as_deref()
     }
 
     async fn set(&self, key: &str, value: &str, ttl: Option<f64>, seen: Option<Seen>) -> Result<()> {
@@ -174,6 +273,7 @@ impl<E: Engine> Store<E> {
         }
         let Some(record) = Record::parse(key, value) else {
             self.served.forget(key);
+            let _writing = self.writing(key);
             return self.engine.set(key, value, ttl_ms).await;
         };
         let create = record.created_at().map_or(Create::Never, Create::Young);
@@ -197,6 +297,7 @@ impl<E: Engine> Store<E> {
             return Ok(view.map_or(Reply::Nothing, Reply::from));
         }
         self.served.forget(key);
+        let _writing = self.writing(key);
         Ok(self.engine.take(key).await?.value().into())
     }
 
@@ -204,7 +305,10 @@ impl<E: Engine> Store<E> {
         check_key("key", key)?;
         match ttl_ms(ttl)? {
             0 => Err(Error::invalid("ttl: a counter needs a life of more than 0 s")),
-            ttl_ms => self.engine.increment(key, ttl_ms).await,
+            ttl_ms => {
+                let _writing = self.writing(key);
+                self.engine.increment(key, ttl_ms).await
+            }
         }
     }
 
@@ -221,12 +325,15 @@ impl<E: Engine> Store<E> {
                 let token = serde_json::to_string(token).expect("a string is always JSON");
                 view.extend(["{\"token\":", &token, ",\"expiresAt\":", &expires_at.to_string(), "}"]);
             }
+            self.expect_reads(entries.into_iter().map(|(token, _)| token).collect());
             (!view.is_empty()).then(|| view + "]")
         };
-        Ok(self.engine.entries(users).await?.into_iter().map(view).collect())
+        let indexes = self.engine.entries(users).await?;
+        Ok(indexes.into_iter().map(view).collect())
     }
 
     async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
+        let _writing = self.writing(key);
         let before = self.engine.raise(key, before, ttl_ms).await?;
         let mut ended = Vec::new();
         self.each_session(user, |id, record| {
@@ -266,7 +373,10 @@ impl<E: Engine> Store<E> {
         create: Create,
         seen: Option<Seen>,
     ) -> Result<Written> {
-        let served = self.served.read_by(token, seen);
+        let kept = self.cache.as_ref().and_then(|cache| cache.peek(token));
+        let served = self.served.read_by(token, seen, kept);
+        let _writing = self.writing(token);
+        let began = Serving::last();
         // What is taken to lie there; the engine says if it does not. As a rule nothing lies where a session is created.
         let mut known = if create == Create::Always { None } else { self.served.latest(token) };
         let mut known_for_sure = false;
@@ -331,11 +441,11 @@ impl<E: Engine> Store<E> {
                 }
                 PutOutcome::Created { others } => {
                     self.enforce_limit(&write.user_id, others).await?;
-                    self.remember(token, write, &json);
+                    self.remember(token, write, &json, began);
                     return Ok(Written::Done);
                 }
                 PutOutcome::Replaced => {
-                    self.remember(token, write, &json);
+                    self.remember(token, write, &json, began);
                     return Ok(Written::Done);
                 }
             }
@@ -343,10 +453,10 @@ impl<E: Engine> Store<E> {
     }
 
     /// Remembers what lies there, and last what the writer wrote, which is what it will change next.
-    fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        self.served.wrote(token, &Stored::record(json));
+    fn remember(&self, token: &str, write: &Record<'_>, json: &str, began: Serving) {
+        self.served.wrote(token, &Stored::record(json), began);
         if json != write.json {
-            self.served.wrote(token, &Stored::record(write.json));
+            self.served.wrote(token, &Stored::record(write.json), began);
         }
     }
 
@@ -382,6 +492,8 @@ impl<E: Engine> Store<E> {
         check_key("token", token)?;
         let changes = Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
         let not_found = || Error::new(Code::NotFound, "there is no live session with this token");
+        let _writing = self.writing(token);
+        let began = Serving::last();
         let mut slot = self.engine.get(token).await?;
         loop {
             let stored = slot.value().ok_or_else(not_found)?;
@@ -411,7 +523,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.served.wrote(token, &Stored::record(&json));
+                    self.served.wrote(token, &Stored::record(&json), began);
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),
@@ -431,12 +543,17 @@ impl<E: Engine> Store<E> {
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<Reply> {
         check_key("userId", user)?;
+        let mut unknown = Unknown(self.cache.as_deref());
         let ended = self.engine.end_all(user, except).await?;
+        if let Some(cache) = unknown.0.take() {
+            ended.ids.iter().for_each(|id| cache.evict(id));
+        }
         Ok(Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX)))
     }
 
     async fn end(&self, key: &str) -> Result<()> {
         self.served.forget(key);
+        let _writing = self.writing(key);
         self.engine.end(key).await
     }
 

@@ -2,11 +2,11 @@
 
 mod connection;
 mod failure;
+mod tracking;
 
 use std::future::Future;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation, Value, cmd, pipe};
 use fail::fail_point;
 
@@ -14,9 +14,11 @@ use super::{
     Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
     TOMBSTONE, YOUNG_MS,
 };
+use crate::cache::NearCache;
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
-use connection::Connection;
+use connection::{Connection, Link};
+use tracking::Feed;
 
 /// How many keys a scan asks the server to look at in one step.
 const SCAN_COUNT: usize = 500;
@@ -63,21 +65,28 @@ pub(crate) struct RedisEngine {
 }
 
 impl RedisEngine {
-    pub(crate) fn new(config: &Config, server: &crate::config::Server, keyspace: Keyspace) -> Self {
-        RedisEngine { connection: Connection::new(config, server), keyspace }
+    /// `cache`: what is to hear of every change.
+    pub(crate) fn new(
+        config: &Config,
+        server: &crate::config::Server,
+        keyspace: Keyspace,
+        cache: Option<Arc<NearCache>>,
+    ) -> Self {
+        let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix)));
+        RedisEngine { connection: Connection::new(config, server, feed), keyspace }
     }
 
     async fn run<T, F, Sent>(&self, repeat: Repeat, send: F) -> Result<T>
     where
-        T: FromRedisValue + Send,
-        F: Fn(MultiplexedConnection) -> Sent + Send,
+        T: Send,
+        F: Fn(Link) -> Sent + Send,
         Sent: Future<Output = RedisResult<T>> + Send,
     {
         let mut again = repeat == Repeat::Safe;
         loop {
             let link = self.connection.link().await?;
             fail_point!("redis-before-send");
-            let answer = send(link.connection.clone()).await;
+            let answer = send(link.clone()).await;
             fail_point!("redis-after-reply");
             match answer {
                 Ok(answer) => return Ok(answer),
@@ -95,15 +104,15 @@ impl RedisEngine {
     }
 
     async fn command<T: FromRedisValue + Send>(&self, repeat: Repeat, command: &Cmd) -> Result<T> {
-        self.run(repeat, |mut connection| async move { command.query_async(&mut connection).await }).await
+        self.run(repeat, |mut link| async move { command.query_async(&mut link.connection).await }).await
     }
 
     async fn pipeline<T: FromRedisValue + Send>(&self, pipeline: &Pipeline) -> Result<T> {
-        self.run(Repeat::Safe, |mut connection| async move { pipeline.query_async(&mut connection).await }).await
+        self.run(Repeat::Safe, |mut link| async move { pipeline.query_async(&mut link.connection).await }).await
     }
 
     async fn script<T: FromRedisValue + Send>(&self, repeat: Repeat, call: &ScriptInvocation<'_>) -> Result<T> {
-        self.run(repeat, |mut connection| async move { call.invoke_async(&mut connection).await }).await
+        self.run(repeat, |mut link| async move { call.invoke_async(&mut link.connection).await }).await
     }
 
     /// A call of a script over a user's index, which is its first keys.
@@ -138,6 +147,35 @@ impl Engine for RedisEngine {
             mget.arg(self.keyspace.key(key));
         }
         let found: Vec<Option<Vec<u8>>> = self.command(Repeat::Safe, &mget).await?;
+        found.into_iter().map(Slot::from_bytes).collect()
+    }
+
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+        let mut read = Pipeline::new();
+        read.cmd("CLIENT").arg("CACHING").arg("YES");
+        read.cmd(if keys.len() == 1 { "GET" } else { "MGET" });
+        for key in keys {
+            read.arg(self.keyspace.key(key));
+        }
+        read.ignore_errors();
+        let sent = self.run(Repeat::Safe, |mut link| {
+            let read = &read;
+            async move {
+                if !link.is_tracked {
+                    return Ok(None);
+                }
+                let (caching, found): (Value, Value) = read.query_async(&mut link.connection).await?;
+                if let Value::ServerError(_) = caching {
+                    self.connection.is_deaf(&link);
+                }
+                if let Value::ServerError(_) = found { found.extract_error().map(Some) } else { Ok(Some(found)) }
+            }
+        });
+        let found: Vec<Option<Vec<u8>>> = match sent.await? {
+            None => return self.get_many(keys).await,
+            Some(found) if keys.len() == 1 => vec![FromRedisValue::from_redis_value(found).map_err(|_| unexpected())?],
+            Some(found) => FromRedisValue::from_redis_value(found).map_err(|_| unexpected())?,
+        };
         found.into_iter().map(Slot::from_bytes).collect()
     }
 
@@ -310,8 +348,11 @@ fn listed(found: Vec<Value>) -> Result<Vec<(String, Stored)>> {
     Ok(values)
 }
 
+fn unexpected() -> Error {
+    Error::new(Code::Protocol, "the server answered with something that it does not return")
+}
+
 fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {
-    let unexpected = || Error::new(Code::Protocol, "the server answered a script with something it does not return");
     let mut answer = answer.into_iter();
     let word: String = answer.next().and_then(|v| FromRedisValue::from_redis_value(v).ok()).ok_or_else(unexpected)?;
     let rest = answer.next().unwrap_or(Value::Nil);

@@ -1,6 +1,6 @@
 //! The one connection to a server: made when it is first needed, shared by everyone, made anew after it was lost.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -12,6 +12,8 @@ use ::redis::{
 use tokio::sync::watch;
 
 use super::failure;
+use super::tracking::Feed;
+use crate::cache::Flush;
 use crate::config::{Address, Config, Server, Tls};
 use crate::error::{Code, Error, Result};
 
@@ -22,6 +24,8 @@ const PIPELINE_BUFFER: usize = 4096;
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
+    /// Whether the near cache hears of what is read on it.
+    pub(super) is_tracked: bool,
     number: u64,
 }
 
@@ -38,6 +42,8 @@ struct Shared {
     server: Server,
     address: String,
     connect_timeout: Duration,
+    /// What is to hear of changes.
+    feed: Option<Arc<Feed>>,
     state: Mutex<(State, u64)>,
 }
 
@@ -45,7 +51,7 @@ struct Shared {
 pub(super) struct Connection(Arc<Shared>);
 
 impl Connection {
-    pub(super) fn new(config: &Config, server: &Server) -> Self {
+    pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>) -> Self {
         let address = match &server.address {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Unix(path) => path.display().to_string(),
@@ -54,6 +60,7 @@ impl Connection {
             server: server.clone(),
             address,
             connect_timeout: config.connect_timeout,
+            feed,
             state: Mutex::new((State::Down, 0)),
         }))
     }
@@ -83,6 +90,14 @@ impl Connection {
         outcome.unwrap_or_else(|| Err(Error::new(Code::Closed, "the connection was closed while it was being made")))
     }
 
+    /// Leaves a link that turned out not to tell of changes.
+    pub(super) fn is_deaf(&self, link: &Link) {
+        if let Some(feed) = &self.0.feed {
+            feed.is_deaf(link.number);
+        }
+        self.drop_link(link);
+    }
+
     /// Leaves a link that turned out to be dead, unless another has taken its place.
     pub(super) fn drop_link(&self, link: &Link) {
         self.0.drop_number(link.number);
@@ -99,22 +114,54 @@ impl Shared {
         if matches!(&state.0, State::Up(link) if link.number == number) {
             state.0 = State::Down;
         }
+        if let Some(feed) = &self.feed {
+            feed.lost(number, Flush::Disconnected, "the connection was lost");
+        }
+    }
+
+    /// The link of this number, while it is up.
+    fn link(&self, number: u64) -> Option<Link> {
+        match &self.lock().0 {
+            State::Up(link) if link.number == number => Some(link.clone()),
+            _ => None,
+        }
     }
 }
 
 async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>) {
-    let outcome = match open(&shared, number, ProtocolVersion::RESP3).await {
-        Err(error) if failure::is_resp3_refusal(&error) => open(&shared, number, ProtocolVersion::RESP2).await,
-        outcome => outcome,
+    let (outcome, protocol) = match open(&shared, number, ProtocolVersion::RESP3).await {
+        Err(error) if failure::is_resp3_refusal(&error) => {
+            (open(&shared, number, ProtocolVersion::RESP2).await, ProtocolVersion::RESP2)
+        }
+        outcome => (outcome, ProtocolVersion::RESP3),
     };
-    let outcome =
-        outcome.map(|connection| Link { connection, number }).map_err(|error| failure::error(&error, &shared.address));
+    let outcome = match outcome {
+        Ok(mut connection) => {
+            let is_tracked = match &shared.feed {
+                Some(feed) => feed.begins(&mut connection, protocol, number, shared.connect_timeout).await,
+                None => false,
+            };
+            Ok(Link { connection, is_tracked, number })
+        }
+        Err(error) => Err(failure::error(&error, &shared.address)),
+    };
     shared.lock().0 = match &outcome {
         Ok(link) => State::Up(link.clone()),
         Err(_) => State::Down,
     };
+    if let (Some(feed), Ok(Link { is_tracked: true, .. })) = (&shared.feed, &outcome) {
+        tokio::spawn(watch(feed.clone(), Arc::downgrade(&shared), number));
+    }
     // Nobody may be left to hear it: every caller has its own deadline.
     let _ = told.send(Some(outcome));
+}
+
+/// Leaves a tracked connection when it turns out to be of no use.
+async fn watch(feed: Arc<Feed>, shared: Weak<Shared>, number: u64) {
+    feed.watch(number, || Some(shared.upgrade()?.link(number)?.connection)).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.drop_number(number);
+    }
 }
 
 async fn open(shared: &Arc<Shared>, number: u64, protocol: ProtocolVersion) -> RedisResult<MultiplexedConnection> {
@@ -127,10 +174,12 @@ async fn open(shared: &Arc<Shared>, number: u64, protocol: ProtocolVersion) -> R
         // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a caller.
         let lost = Arc::downgrade(shared);
         config = config.set_push_sender(move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection
-                && let Some(shared) = lost.upgrade()
-            {
-                shared.drop_number(number);
+            if let Some(shared) = lost.upgrade() {
+                match &shared.feed {
+                    _ if push.kind == PushKind::Disconnection => shared.drop_number(number),
+                    Some(feed) => feed.hears(&push),
+                    None => {}
+                }
             }
             Ok::<(), ::redis::aio::SendError>(())
         });

@@ -1,0 +1,286 @@
+// Read your writes: once a write of this process is told, no read of this process finds what was there before, however many
+// others read the same key at the time; and when a write fails, nothing that it may have changed is answered from before.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { fresh, fromNow, record, session, signIn } from "../contract/records.js";
+import { rounds, seeded } from "../support/counts.js";
+import { redisPerFile, startRedis } from "../support/redis.js";
+import { counters, hit, isHit, miss, openCached, turn, warm } from "./stores.js";
+
+const server = redisPerFile();
+const READERS = 32;
+
+/**
+ * Reads the key of `seat` in 32 loops while `write` works. A seat tells what must hold of reads that begin now:
+ *   { key, least: the version that was acknowledged, isEnding, hasEnded }
+ * @returns {Promise<{ reads: number, hits: number }>}
+ */
+async function amongReaders(storage, seatNow, write) {
+	const counts = { reads: 0, hits: 0 };
+	let isOver = false;
+	const read = async () => {
+		while (!isOver) {
+			const seat = seatNow();
+			const { least, hasEnded } = seat;
+			const answer = storage.get(seat.key);
+			counts.reads++;
+			if (isHit(answer)) counts.hits++;
+			const value = await answer;
+			if (hasEnded) assert.equal(value, null, "what was ended was found");
+			else if (value === null) assert.ok(seat.isEnding, "what was there was not found");
+			else assert.ok(seat.versionOf(value) >= least, `${seat.versionOf(value)} was read after ${least}`);
+			await turn();
+		}
+	};
+	const reading = Array.from({ length: READERS }, read);
+	const writing = write().finally(() => {
+		isOver = true;
+	});
+	await Promise.all([writing, ...reading]);
+	return counts;
+}
+
+test("a session is as it was last written, or gone, with 32 readers of it", async (t) => {
+	const total = rounds(4000, 100_000);
+	const random = seeded("own writes");
+	const { storage, store } = await openCached(t, server);
+	const versionOf = (value) => Number(/"version":(\d+)/.exec(value)[1]);
+	let mine;
+	let seat;
+	let cachedBefore = 0;
+
+	const changes = [
+		(version) => signIn(storage, changed(version)),
+		(version) => signIn(storage, changed(version)),
+		(version) => store.updateSession(mine.token, { version }),
+		(version) => store.createSession(changed(version)),
+		// What Better Auth does: reads, and writes back what it changed.
+		async (version) => {
+			const copy = JSON.parse(await storage.get(mine.token));
+			Object.assign(copy.session ?? copy, { version, updatedAt: changed(version).updatedAt });
+			await storage.set(mine.token, JSON.stringify(copy), 3600);
+		},
+	];
+	const endings = [
+		() => storage.delete(mine.token),
+		() => storage.getAndDelete(mine.token),
+		() => storage.set(mine.token, record(mine), 0),
+		() => store.deleteSession(mine.token),
+		() => store.deleteUserSessions(mine.userId),
+		() => storage.set(`revoked-sessions-before-${mine.userId}`, String(Date.now() + 1000), 60),
+	];
+	function changed(version) {
+		return { ...mine, version, updatedAt: new Date(mine.createdAt.getTime() + version) };
+	}
+	async function create() {
+		mine = session({ version: 0 });
+		await signIn(storage, mine, null);
+		seat = { key: mine.token, least: 0, isEnding: false, hasEnded: false, versionOf };
+	}
+
+	await create();
+	const { reads, hits } = await amongReaders(
+		storage,
+		() => seat,
+		async () => {
+			for (let version = 1; version <= total; version++) {
+				if (isHit(storage.get(mine.token))) cachedBefore++;
+				else await storage.get(mine.token);
+				if (random.below(8) > 0) {
+					await random.pick(changes)(version);
+					seat.least = version;
+					assert.equal(versionOf(await storage.get(mine.token)), version);
+				} else {
+					seat.isEnding = true;
+					await random.pick(endings)();
+					seat.hasEnded = true;
+					assert.equal(await storage.get(mine.token), null);
+					await create();
+				}
+				// Sometimes at once, sometimes when the value is in the cache again.
+				for (let steps = random.below(4); steps > 0; steps--) await turn();
+			}
+		},
+	);
+	t.diagnostic(`${total} writes, ${cachedBefore} of what was in the cache; ${reads} reads, ${hits} hits`);
+	assert.ok(cachedBefore > total / 2, "hardly a write was of what was in the cache");
+	assert.ok(hits > reads / 10, "hardly a read was a hit");
+});
+
+test("the time of a user's last revocation is as it was last written, with 32 readers of it", async (t) => {
+	const total = rounds(1000, 20_000);
+	const { storage } = await openCached(t, server);
+	let seat;
+	let cachedBefore = 0;
+	const begin = () => {
+		// It is absent at first, which is as well known.
+		seat = { key: `revoked-sessions-before-${fresh("user")}`, least: 0, isEnding: true, versionOf: Number };
+	};
+	begin();
+	await amongReaders(
+		storage,
+		() => seat,
+		async () => {
+			for (let version = 1; version <= total; version++) {
+				if (isHit(storage.get(seat.key))) cachedBefore++;
+				else await storage.get(seat.key);
+				await storage.set(seat.key, String(version), 60);
+				seat.least = version;
+				seat.isEnding = false;
+				assert.equal(await storage.get(seat.key), String(version));
+				if (version % 5 === 0) {
+					seat.isEnding = true;
+					await storage.delete(seat.key);
+					seat.hasEnded = true;
+					assert.equal(await storage.get(seat.key), null);
+					begin();
+				}
+				await turn();
+			}
+		},
+	);
+	assert.ok(cachedBefore > total / 2, `${cachedBefore} of ${total} writes were of what was in the cache`);
+});
+
+test("two changes at once of different fields are both read", async (t) => {
+	const { storage, store } = await openCached(t, server);
+	const mine = session({ a: 0, b: 0 });
+	await store.createSession(mine);
+	for (let n = 1; n <= rounds(500, 20_000); n++) {
+		await storage.get(mine.token);
+		const both = [store.updateSession(mine.token, { a: n }), store.updateSession(mine.token, { b: n })];
+		both.push(storage.get(mine.token)); // begins a reading in the middle
+		await Promise.all(both);
+		const { a, b } = JSON.parse(await storage.get(mine.token));
+		assert.deepEqual({ a, b }, { a: n, b: n });
+	}
+});
+
+describe("ending many sessions ends them for every reader here:", () => {
+	const ways = {
+		deleteUserSessions: ({ store }, userId) => store.deleteUserSessions(userId),
+		"deleteUserSessions but one": ({ store }, userId, { token }) => store.deleteUserSessions(userId, { except: token }),
+		"a time of revocation": ({ storage }, userId) =>
+			storage.set(`revoked-sessions-before-${userId}`, String(Date.now() + 1000), 60),
+		clear: ({ storage }) => storage.clear(),
+	};
+	for (const [name, end] of Object.entries(ways)) {
+		test(name, async (t) => {
+			const own = await startRedis(); // clear ends everybody's
+			t.after(() => own.stop());
+			const doors = await openCached(t, own);
+			const { storage } = doors;
+			for (let round = 0; round < rounds(30, 2000); round++) {
+				const userId = fresh("user");
+				const all = Array.from({ length: 5 }, () => session({ userId }));
+				await Promise.all(all.map((one) => signIn(storage, one)));
+				await warm(
+					storage,
+					all.map(({ token }) => token),
+				);
+				// Readings that are under way meanwhile leave nothing either.
+				const meanwhile = [end(doors, userId, all[0]), ...all.map(({ token }) => storage.get(token))];
+				await Promise.all(meanwhile);
+				const stays = name.endsWith("but one") ? 1 : 0;
+				for (const [at, one] of all.entries()) {
+					assert.equal(await storage.get(one.token), at < stays ? record(one) : null, `round ${round}`);
+				}
+			}
+		});
+	}
+
+	test("the limit of a user's sessions", async (t) => {
+		const { storage } = await openCached(t, server, {}, { maxSessionsPerUser: 3 });
+		for (let round = 0; round < rounds(30, 1000); round++) {
+			const userId = fresh("user");
+			const tokens = [];
+			for (let n = 0; n < 6; n++) {
+				const mine = session({ userId, createdAt: fromNow(n - 1000) });
+				await signIn(storage, mine);
+				tokens.push(mine.token);
+				const found = await Promise.all(tokens.map((token) => storage.get(token)));
+				assert.deepEqual(
+					found.map((value) => value !== null),
+					tokens.map((_, at) => at > n - 3),
+				);
+				await warm(storage, tokens.slice(-3));
+			}
+		}
+	});
+});
+
+describe("a write that is not answered", () => {
+	const one = (mine) => [mine];
+	/** What is written, and of which of the user's three sessions nothing may be answered from before. */
+	const writes = {
+		delete: [({ storage }, { token }) => storage.delete(token), one],
+		set: [({ storage }, mine) => signIn(storage, { ...mine, changed: true, updatedAt: fromNow(5000) }), one],
+		"set without a life": [({ storage }, mine) => storage.set(mine.token, record(mine), 0), one],
+		getAndDelete: [({ storage }, { token }) => storage.getAndDelete(token), one],
+		updateSession: [({ store }, { token }) => store.updateSession(token, { changed: true }), one],
+		createSession: [({ store }, mine) => store.createSession({ ...mine, changed: true }), one],
+		deleteSession: [({ store }, { token }) => store.deleteSession(token), one],
+		deleteUserSessions: [({ store }, { userId }) => store.deleteUserSessions(userId), (_, all) => all],
+	};
+	for (const [name, [write, touched]] of Object.entries(writes)) {
+		test(`leaves nothing of before: ${name}`, async (t) => {
+			const own = await startRedis();
+			t.after(() => own.stop());
+			const nearCache = { heartbeatMs: 100, maxStalenessMs: 20_000 };
+			const doors = await openCached(t, own, nearCache, { commandTimeout: 150 });
+			const { storage } = doors;
+			const userId = fresh("user");
+			const all = Array.from({ length: 3 }, () => session({ userId }));
+			for (const mine of all) await signIn(storage, mine);
+			const other = session();
+			await signIn(storage, other);
+			await warm(
+				storage,
+				[...all, other].map(({ token }) => token),
+			);
+			const { flushes } = counters(storage);
+
+			await own.pause();
+			await assert.rejects(write(doors, all[0]), { code: "TIMEOUT" });
+			const gone = touched(all[0], all);
+			const asked = gone.map(({ token }) => miss(storage, token));
+			for (const answer of asked) await assert.rejects(answer, { code: "TIMEOUT" });
+			if (gone.length === 1) {
+				// The cache is at work: what the write did not touch is still in it.
+				for (const mine of [...all.slice(1), other]) assert.equal(hit(storage, mine.token), record(mine));
+				assert.equal(counters(storage).flushes.uncertain, flushes.uncertain);
+			} else {
+				assert.equal(counters(storage).flushes.uncertain, flushes.uncertain + 1);
+			}
+			own.resume();
+			await storage.ping();
+			for (const mine of gone) {
+				const value = await storage.get(mine.token);
+				assert.notEqual(value, record(mine), "as if nothing had been written");
+				assert.equal(await storage.get(mine.token), value);
+			}
+		});
+	}
+
+	test("leaves nothing of before: the time of a user's last revocation", async (t) => {
+		const own = await startRedis();
+		t.after(() => own.stop());
+		const nearCache = { heartbeatMs: 100, maxStalenessMs: 20_000 };
+		const { storage } = await openCached(t, own, nearCache, { commandTimeout: 150 });
+		const mine = session();
+		const key = `revoked-sessions-before-${mine.userId}`;
+		await signIn(storage, mine);
+		await warm(storage, [mine.token, key]);
+		await own.pause();
+		const before = String(Date.now() + 1000);
+		await assert.rejects(storage.set(key, before, 60), { code: "TIMEOUT" });
+		await assert.rejects(miss(storage, key), { code: "TIMEOUT" });
+		own.resume();
+		await storage.ping();
+		assert.equal(await storage.get(key), before);
+		// Whether its sessions were ended is as it is: they are not answered from before.
+		const lies = await own.cli("GET", `session:${mine.token}`);
+		assert.equal(await storage.get(mine.token), lies.endsWith(" ") ? lies.slice(0, -1) : null);
+	});
+});

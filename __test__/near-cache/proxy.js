@@ -1,0 +1,121 @@
+// A TCP proxy before a Redis server that can do to a connection what networks do: keep it open and carry nothing, or carry
+// the answers and lose the pushes. It also counts round trips.
+
+import { once } from "node:events";
+import net from "node:net";
+
+/**
+ * Starts one on a port of its own; it ends with the test.
+ * @param {import("node:test").TestContext} t
+ * @param {import("../support/redis.js").RedisServer} server one without TLS and without a password
+ */
+export async function startProxy(t, server) {
+	const proxy = new RedisProxy(server);
+	await proxy.start();
+	t.after(() => proxy.stop());
+	return proxy;
+}
+
+class RedisProxy {
+	/** @type {string} */
+	url;
+	/** How often clients sent something after the server had answered. */
+	roundTrips = 0;
+	/** How many pushes were swallowed. */
+	swallowed = 0;
+	/** Whether RESP3 pushes are lost on the way to the client. */
+	swallowsPushes = false;
+	/** What a client is told in place of what the server said. @type {(text: Buffer) => Buffer} */
+	rewrite = (frame) => frame;
+
+	#server;
+	#listener = net.createServer((client) => this.#carry(client));
+	/** @type {Set<net.Socket>} */
+	#sockets = new Set();
+	#isFrozen = false;
+
+	constructor(server) {
+		this.#server = server;
+	}
+
+	async start() {
+		this.#listener.listen(0, "127.0.0.1");
+		await once(this.#listener, "listening");
+		this.url = `redis://127.0.0.1:${this.#listener.address().port}`;
+	}
+
+	stop() {
+		this.#listener.close();
+		for (const socket of this.#sockets) socket.destroy();
+	}
+
+	/** From now on nothing passes, in neither direction, and nothing is closed; new connections fare the same. */
+	freeze() {
+		this.#isFrozen = true;
+		for (const socket of this.#sockets) socket.pause();
+	}
+
+	/** Carries on, beginning with what was held back. */
+	thaw() {
+		this.#isFrozen = false;
+		for (const socket of this.#sockets) socket.resume();
+	}
+
+	#carry(client) {
+		const upstream = net.connect({ host: this.#server.host, port: this.#server.port, noDelay: true });
+		client.setNoDelay(true);
+		for (const [socket, other] of [
+			[client, upstream],
+			[upstream, client],
+		]) {
+			this.#sockets.add(socket);
+			if (this.#isFrozen) socket.pause();
+			socket.on("error", () => {});
+			socket.on("close", () => {
+				this.#sockets.delete(socket);
+				other.destroy();
+			});
+		}
+		let isAnswered = true;
+		client.on("data", (chunk) => {
+			if (isAnswered) this.roundTrips++;
+			isAnswered = false;
+			upstream.write(chunk);
+		});
+		let rest = Buffer.alloc(0);
+		upstream.on("data", (chunk) => {
+			isAnswered = true;
+			const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
+			const passed = [];
+			let at = 0;
+			for (let end = frameEnd(bytes, at); end !== undefined; end = frameEnd(bytes, at)) {
+				const frame = bytes.subarray(at, end);
+				if (this.swallowsPushes && frame[0] === PUSH) this.swallowed++;
+				else passed.push(this.rewrite(frame));
+				at = end;
+			}
+			rest = bytes.subarray(at);
+			if (passed.length > 0) client.write(Buffer.concat(passed));
+		});
+	}
+}
+
+const PUSH = ">".charCodeAt(0);
+
+/** How many frames follow in one of this type, for each that its head counts. */
+const NESTED = { "*": 1, "~": 1, ">": 1, "%": 2 };
+
+/** Where the RESP frame that begins at `at` ends; undefined while it is not all there. */
+function frameEnd(bytes, at) {
+	const lineEnd = bytes.indexOf("\r\n", at);
+	if (lineEnd < 0) return undefined;
+	const type = String.fromCharCode(bytes[at]);
+	const length = Number(bytes.toString("latin1", at + 1, lineEnd));
+	let end = lineEnd + 2;
+	if ("$!=".includes(type) && length >= 0) end += length + 2;
+	for (let left = length * (NESTED[type] ?? 0); left > 0; left--) {
+		end = frameEnd(bytes, end);
+		if (end === undefined) return undefined;
+	}
+	return end <= bytes.length ? end : undefined;
+}

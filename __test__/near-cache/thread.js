@@ -1,0 +1,16 @@
+// A worker thread (basics.test.js) with a store of its own of the same options, which does with it what it is told:
+//   { number, face: "storage" | "store", method, args }  ->  { number, value, isHit } or { number, code }
+
+import { parentPort, workerData } from "node:worker_threads";
+import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
+
+const doors = { storage: redisStorage(workerData), store: new RedisSessionStore(workerData) };
+
+parentPort.on("message", async ({ number, face, method, args }) => {
+	try {
+		const answer = doors[face][method](...args);
+		parentPort.postMessage({ number, value: await answer, isHit: !(answer instanceof Promise) });
+	} catch ({ code, message }) {
+		parentPort.postMessage({ number, code, message });
+	}
+});

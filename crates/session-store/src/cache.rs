@@ -1,0 +1,553 @@
+//! The near cache: what this process read a moment ago, for as long as the server says that it has not changed.
+//!
+//! It knows keys, values and a *feed*, which is whoever hears from the server: [`NearCache::begins`], [`NearCache::alive`],
+//! [`NearCache::invalidate`], [`NearCache::lost`]. The rules, each checked by `tests/near_cache.rs` over every interleaving:
+//!
+//! - A miss leaves a flight. Only the flight's own answer may become a value, and only while the flight is still the one
+//!   under its key: an invalidation, a loss of the connection and a write of ours take it away.
+//! - A write of ours takes the value and the flight away before it is sent and before its caller is told ([`NearCache::writing`]).
+//! - Whoever misses a key that has a flight waits for that flight.
+//! - A value is answered only while the last sign of life was *sent* less than `max_staleness` ago, by the monotonic and by the wall
+//!   clock (a suspended machine stops one of them, a corrected clock moves the other).
+//!
+//! What is kept is session records and `revoked-sessions-before-*`, of which also the absence is.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, Weighter};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::config;
+use crate::engine::{Slot, Stored};
+use crate::error::Result;
+use crate::session::Record;
+
+/// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch, and reads it after every session.
+pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
+
+/// What an entry weighs beside its texts, in bytes.
+const ENTRY_BYTES: usize = 256;
+
+/// How many counters tell JavaScript threads of changes, in [`Shared`].
+pub const STRIPES: usize = 4096;
+
+/// A moment by both clocks, in ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Since this process first asked.
+    pub monotonic: f64,
+    /// Since the epoch.
+    pub wall: f64,
+}
+
+impl Moment {
+    const NEVER: Moment = Moment { monotonic: f64::NEG_INFINITY, wall: f64::NEG_INFINITY };
+
+    /// Now.
+    pub fn now() -> Self {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1e3);
+        Moment { monotonic: START.elapsed().as_secs_f64() * 1e3, wall }
+    }
+}
+
+/// What a thread looks at that keeps copies of the cache's answers, to see without a call whether they still hold
+/// (`lib/near-cache.ts`). Each has its own.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Shared {
+    /// When the last sign of life was sent: [`Moment::monotonic`] as the bits of an `f64`.
+    alive_monotonic: AtomicU64,
+    /// The same by [`Moment::wall`].
+    alive_wall: AtomicU64,
+    /// Hits of the copies, since they were last added up.
+    hits: AtomicU32,
+    /// How often a key of each stripe was taken away. A copy holds while its stripe's counter stands as it did before the answer.
+    stripes: [AtomicU32; STRIPES],
+}
+
+impl Shared {
+    fn new() -> Self {
+        let dead = || AtomicU64::new(f64::NEG_INFINITY.to_bits());
+        Shared {
+            alive_monotonic: dead(),
+            alive_wall: dead(),
+            hits: AtomicU32::new(0),
+            stripes: [const { AtomicU32::new(0) }; STRIPES],
+        }
+    }
+
+    fn set_alive(&self, sent: Moment) {
+        self.alive_monotonic.store(sent.monotonic.to_bits(), Relaxed);
+        self.alive_wall.store(sent.wall.to_bits(), Relaxed);
+    }
+
+    /// How long ago the last sign of life was sent, in ms.
+    fn silent_for(&self, now: Moment) -> f64 {
+        let monotonic = f64::from_bits(self.alive_monotonic.load(Relaxed));
+        let wall = f64::from_bits(self.alive_wall.load(Relaxed));
+        (now.monotonic - monotonic).max(now.wall - wall)
+    }
+}
+
+/// The stripe of a key: of its last three UTF-16 units, so that JavaScript finds the same one.
+fn stripe(key: &str) -> usize {
+    let mut units = [0_usize; 3];
+    for unit in key.encode_utf16() {
+        units = [units[1], units[2], unit.into()];
+    }
+    ((units[0] * 31 + units[1]) * 31 + units[2]) % STRIPES
+}
+
+/// Why the cache was emptied.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Flush {
+    /// The tracked connection was lost.
+    Disconnected,
+    /// The server was emptied.
+    Flushed,
+    /// The server is no primary any more.
+    Demoted,
+    /// A sign of life was not answered in time.
+    Silent,
+    /// Changes are not told, though the connection works.
+    Canary,
+    /// A write of unknown extent failed: what it ended, nobody knows.
+    Uncertain,
+}
+
+/// A value, or the absence of one.
+#[derive(Debug)]
+struct Entry {
+    value: Option<Stored>,
+    /// [`Moment::monotonic`] from which on it is read anew.
+    until: f64,
+    /// By [`Moment::wall`], the record's own end: `None` when the value is not to be cached at all. Found at the first hit, because
+    /// most values are never read again.
+    expires_at: OnceLock<Option<f64>>,
+}
+
+/// What the cache answers: the value, or that there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit(Option<Stored>);
+
+impl Hit {
+    /// The text; `None`: there is no value.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref().map(Stored::text)
+    }
+
+    pub(crate) fn into_slot(self) -> Slot {
+        self.0.map_or(Slot::Absent, Slot::Value)
+    }
+}
+
+type Waiters = Vec<oneshot::Sender<Result<Slot>>>;
+
+/// A read under way, and who waits for it.
+#[derive(Debug, Default)]
+struct Flight(Mutex<Waiters>);
+
+/// What a miss comes to.
+pub(crate) enum Begun<'c> {
+    /// It is there by now.
+    Hit(Hit),
+    /// Somebody else reads it.
+    Joined(oneshot::Receiver<Result<Slot>>),
+    /// The caller reads it, and lands the flight.
+    Leads(Lead<'c>),
+}
+
+/// A flight in its leader's hands. Dropped without having landed, it is off the board, and those who wait are told nothing.
+pub(crate) struct Lead<'c> {
+    cache: &'c NearCache,
+    key: String,
+    flight: Arc<Flight>,
+}
+
+impl Lead<'_> {
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The answer has come: keeps it if it may be, and tells those who wait.
+    pub(crate) fn land(self, answer: &Result<Slot>, asked: Moment) {
+        self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked);
+        for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
+            // Whoever waited may have given up.
+            let _ = waiter.send(answer.clone());
+        }
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.lock();
+        if state.is_under_way(&self.key, &self.flight) {
+            state.flights.remove(&self.key);
+        }
+    }
+}
+
+/// A write under way: see [`NearCache::writing`].
+pub(crate) struct Writing<'c> {
+    cache: Option<&'c NearCache>,
+    key: &'c str,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.cache {
+            cache.evict(self.key);
+        }
+    }
+}
+
+/// Whoever hears from the server, by a number of its own: of several connections in turn only the last one counts.
+#[derive(Debug)]
+enum Feed {
+    /// There is none, for this reason.
+    Off(String),
+    On(u64),
+}
+
+#[derive(Debug)]
+struct State {
+    feed: Feed,
+    flights: HashMap<String, Arc<Flight>>,
+    /// Those who keep copies.
+    copies: Vec<Weak<Shared>>,
+}
+
+impl State {
+    fn is_under_way(&self, key: &str, flight: &Arc<Flight>) -> bool {
+        self.flights.get(key).is_some_and(|under_way| Arc::ptr_eq(under_way, flight))
+    }
+
+    fn each_copy(&mut self, visit: impl Fn(&Shared)) {
+        self.copies.retain(|copy| copy.upgrade().inspect(|copy| visit(copy)).is_some());
+    }
+}
+
+/// The cache of one store.
+pub(crate) struct NearCache {
+    settings: config::NearCache,
+    values: Cache<String, Arc<Entry>, Bytes, quick_cache::DefaultHashBuilder, Evictions>,
+    /// Its lock orders whatever puts values in with whatever takes them away.
+    state: Mutex<State>,
+    alive: Shared,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    coalesced: AtomicU64,
+    inserts_refused: AtomicU64,
+    invalidations: AtomicU64,
+    evictions: Arc<AtomicU64>,
+    flushes: [AtomicU64; 6],
+}
+
+/// What the near cache has done, and how it stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NearCacheMetrics {
+    enabled: bool,
+    /// Why it is not.
+    reason: Option<String>,
+    hits: u64,
+    misses: u64,
+    coalesced: u64,
+    inserts_refused: u64,
+    invalidations: u64,
+    flushes: Flushes,
+    evictions: u64,
+    bytes: u64,
+    entries: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Flushes {
+    disconnected: u64,
+    flushed: u64,
+    demoted: u64,
+    silent: u64,
+    canary: u64,
+    uncertain: u64,
+}
+
+impl NearCacheMetrics {
+    /// Of a store that has no near cache.
+    pub(crate) fn none() -> Self {
+        NearCacheMetrics {
+            enabled: false,
+            reason: Some("the store has none: option nearCache is false, or the engine is the embedded one".to_owned()),
+            hits: 0,
+            misses: 0,
+            coalesced: 0,
+            inserts_refused: 0,
+            invalidations: 0,
+            flushes: Flushes::default(),
+            evictions: 0,
+            bytes: 0,
+            entries: 0,
+        }
+    }
+}
+
+impl NearCache {
+    pub(crate) fn new(settings: &config::NearCache) -> Self {
+        let counters = Counters::default();
+        let capacity = settings.max_bytes;
+        let items = (capacity / 1024).clamp(64, 1 << 20) as usize;
+        let evictions = Evictions(counters.evictions.clone());
+        NearCache {
+            settings: settings.clone(),
+            values: Cache::with(items, capacity, Bytes, Default::default(), evictions),
+            state: Mutex::new(State {
+                feed: Feed::Off("there is no connection yet".to_owned()),
+                flights: HashMap::new(),
+                copies: Vec::new(),
+            }),
+            alive: Shared::new(),
+            counters,
+        }
+    }
+
+    // ---- Reading ----
+
+    /// What a key holds, if that is known for sure.
+    pub(crate) fn cached(&self, key: &str) -> Option<Hit> {
+        let now = Moment::now();
+        let entry = self.live_entry(key, now)?;
+        self.counters.hits.fetch_add(1, Relaxed);
+        Some(Hit(entry.value.clone()))
+    }
+
+    /// How long a value may be answered without asking again, in ms; 0 when it is not there.
+    pub(crate) fn life_ms(&self, key: &str) -> f64 {
+        let now = Moment::now();
+        let Some(entry) = self.live_entry(key, now) else { return 0.0 };
+        let own = entry.expires_at.get().copied().flatten().unwrap_or(f64::INFINITY);
+        (entry.until - now.monotonic).min(own - now.wall).max(0.0)
+    }
+
+    fn live_entry(&self, key: &str, now: Moment) -> Option<Arc<Entry>> {
+        if self.alive.silent_for(now) > self.settings.max_staleness.as_secs_f64() * 1e3 {
+            return None;
+        }
+        let entry = self.values.get(key)?;
+        let expires_at = entry.expires_at.get_or_init(|| life_of(key, entry.value.as_ref()));
+        let lives = now.monotonic < entry.until && expires_at.is_some_and(|at| now.wall < at);
+        lives.then_some(entry)
+    }
+
+    /// The value that was last put in, whether it may be answered or not.
+    pub(crate) fn peek(&self, key: &str) -> Option<Stored> {
+        self.values.get(key)?.value.clone()
+    }
+
+    /// A miss. `None`: there is no cache now.
+    pub(crate) fn begin(&self, key: &str) -> Option<Begun<'_>> {
+        if let Some(hit) = self.cached(key) {
+            return Some(Begun::Hit(hit));
+        }
+        let mut state = self.lock();
+        let Feed::On(_) = state.feed else { return None };
+        if let Some(flight) = state.flights.get(key) {
+            let (told, answer) = oneshot::channel();
+            lock(&flight.0).push(told);
+            self.counters.coalesced.fetch_add(1, Relaxed);
+            return Some(Begun::Joined(answer));
+        }
+        let flight = Arc::new(Flight::default());
+        state.flights.insert(key.to_owned(), flight.clone());
+        self.counters.misses.fetch_add(1, Relaxed);
+        Some(Begun::Leads(Lead { cache: self, key: key.to_owned(), flight }))
+    }
+
+    fn land(&self, key: &str, flight: &Arc<Flight>, slot: Option<&Slot>, asked: Moment) {
+        let mut state = self.lock();
+        if !state.is_under_way(key, flight) {
+            self.counters.inserts_refused.fetch_add(1, Relaxed);
+            return;
+        }
+        state.flights.remove(key);
+        let value = match slot {
+            Some(Slot::Value(stored)) if stored.is_indexed() || key.starts_with(REVOKED_BEFORE) => Some(stored.clone()),
+            Some(Slot::Absent) if key.starts_with(REVOKED_BEFORE) => None,
+            _ => return,
+        };
+        let until = asked.monotonic + self.settings.ttl.as_secs_f64() * 1e3;
+        self.values.insert(key.to_owned(), Arc::new(Entry { value, until, expires_at: OnceLock::new() }));
+    }
+
+    // ---- Writing ----
+
+    /// A write of `key` by this process: while the answer lives, and once more when it ends, nothing read before is kept.
+    pub(crate) fn writing<'c>(cache: Option<&'c Self>, key: &'c str) -> Writing<'c> {
+        if let Some(cache) = cache {
+            cache.evict(key);
+        }
+        Writing { cache, key }
+    }
+
+    /// Takes away what is known of a key.
+    pub(crate) fn evict(&self, key: &str) {
+        let mut state = self.lock();
+        state.flights.remove(key);
+        self.values.remove(key);
+        let stripe = stripe(key);
+        state.each_copy(|copy| _ = copy.stripes[stripe].fetch_add(1, Release));
+    }
+
+    // ---- The feed ----
+
+    /// A feed begins: from `sent` on it tells of every change. What was read before is gone.
+    pub(crate) fn begins(&self, feed: u64, sent: Moment) {
+        let mut state = self.lock();
+        self.empty(&mut state);
+        state.feed = Feed::On(feed);
+        self.set_alive(&mut state, sent);
+    }
+
+    /// Everything that the server had to tell until `sent` has been heard.
+    pub(crate) fn alive(&self, feed: u64, sent: Moment) {
+        let mut state = self.lock();
+        if matches!(state.feed, Feed::On(number) if number == feed) {
+            self.set_alive(&mut state, sent);
+        }
+    }
+
+    /// A key has changed, or is no longer tracked.
+    pub(crate) fn invalidate(&self, key: &str) {
+        self.evict(key);
+        self.counters.invalidations.fetch_add(1, Relaxed);
+    }
+
+    /// Everything has changed.
+    pub(crate) fn flush(&self, why: Flush) {
+        let mut state = self.lock();
+        self.empty(&mut state);
+        self.counters.flushes[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The feed tells no more.
+    pub(crate) fn lost(&self, feed: u64, why: Flush, reason: &str) {
+        let mut state = self.lock();
+        if matches!(state.feed, Feed::On(number) if number == feed) {
+            self.stop(&mut state, reason);
+            self.counters.flushes[why as usize].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// There is a connection, and it cannot tell of changes.
+    pub(crate) fn is_off(&self, reason: &str) {
+        self.stop(&mut self.lock(), reason);
+    }
+
+    fn stop(&self, state: &mut State, reason: &str) {
+        self.set_alive(state, Moment::NEVER);
+        self.empty(state);
+        state.feed = Feed::Off(reason.to_owned());
+    }
+
+    fn empty(&self, state: &mut State) {
+        state.flights.clear();
+        self.values.clear();
+        state.each_copy(|copy| copy.stripes.iter().for_each(|stripe| _ = stripe.fetch_add(1, Release)));
+    }
+
+    fn set_alive(&self, state: &mut State, sent: Moment) {
+        self.alive.set_alive(sent);
+        state.each_copy(|copy| copy.set_alive(sent));
+    }
+
+    // ---- Looking at it ----
+
+    /// What another thread that keeps copies has to look at.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        let shared = Arc::new(Shared::new());
+        let mut state = self.lock();
+        let of = |bits: &AtomicU64| f64::from_bits(bits.load(Relaxed));
+        shared.set_alive(Moment { monotonic: of(&self.alive.alive_monotonic), wall: of(&self.alive.alive_wall) });
+        state.copies.push(Arc::downgrade(&shared));
+        shared
+    }
+
+    /// How much JavaScript threads may keep as copies each, and for how long a sign of life lasts.
+    pub(crate) fn settings(&self) -> &config::NearCache {
+        &self.settings
+    }
+
+    pub(crate) fn metrics(&self) -> NearCacheMetrics {
+        let counters = &self.counters;
+        let of = |counter: &AtomicU64| counter.load(Relaxed);
+        self.lock().each_copy(|copy| _ = counters.hits.fetch_add(copy.hits.swap(0, Relaxed).into(), Relaxed));
+        let [disconnected, flushed, demoted, silent, canary, uncertain] = counters.flushes.each_ref().map(of);
+        let reason = match &self.lock().feed {
+            Feed::On(_) => None,
+            Feed::Off(reason) => Some(reason.clone()),
+        };
+        NearCacheMetrics {
+            enabled: reason.is_none(),
+            reason,
+            hits: of(&counters.hits),
+            misses: of(&counters.misses),
+            coalesced: of(&counters.coalesced),
+            inserts_refused: of(&counters.inserts_refused),
+            invalidations: of(&counters.invalidations),
+            flushes: Flushes { disconnected, flushed, demoted, silent, canary, uncertain },
+            evictions: of(&counters.evictions),
+            bytes: self.values.weight(),
+            entries: self.values.len() as u64,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a value ends by itself, in ms since the epoch. `None`: it is not one that is cached.
+fn life_of(key: &str, value: Option<&Stored>) -> Option<f64> {
+    match value {
+        _ if key.starts_with(REVOKED_BEFORE) => Some(f64::INFINITY),
+        Some(stored) => Record::parse(key, stored.text())?.expires_at().map(|at| at as f64),
+        None => None,
+    }
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<String, Arc<Entry>> for Bytes {
+    fn weight(&self, key: &String, entry: &Arc<Entry>) -> u64 {
+        let value = entry.value.as_ref().map_or(0, |stored| stored.raw().len());
+        (key.len() + value + ENTRY_BYTES) as u64
+    }
+}
+
+/// Counts what had to make room.
+#[derive(Clone)]
+struct Evictions(Arc<AtomicU64>);
+
+impl<K, V> Lifecycle<K, V> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: K, _: V) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,169 @@
+//! What the near cache hears from a server: `CLIENT TRACKING` on the one connection, with a heartbeat that shows that it is alive.
+//!
+//! Answers and pushes come in the order in which the server sent them, and pushes are applied as they are parsed. So when an
+//! answer arrives, every change that the server had told of before it has been heard.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, pipe};
+use tokio::time::{sleep, timeout};
+
+use crate::cache::{Flush, Moment, NearCache};
+use crate::engine::TOMBSTONE;
+
+/// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
+const FIRST_MAJOR: u64 = 7;
+
+/// How often a change of our own is made to see whether it is told.
+const CANARY_EVERY: Duration = Duration::from_secs(30);
+
+const DEAF: &str = "the server, or a proxy before it, does not tell of changes";
+
+/// What a heartbeat found.
+enum Beat {
+    /// The connection works, and changes are told.
+    Alive,
+    /// The server is a replica.
+    Replica,
+    /// A change was made, and not told.
+    Deaf,
+}
+
+/// The near cache's ear.
+pub(super) struct Feed {
+    cache: Arc<NearCache>,
+    key_prefix: String,
+    /// A key that only this feed changes, and only readers of the raw database ever see: its value is a tombstone.
+    canary: String,
+    canary_told: AtomicBool,
+}
+
+impl Feed {
+    pub(super) fn new(cache: Arc<NearCache>, key_prefix: &str) -> Self {
+        let canary = format!("{key_prefix}near-cache-canary-{:016x}", RandomState::new().hash_one(0));
+        Feed { cache, key_prefix: key_prefix.to_owned(), canary, canary_told: AtomicBool::new(false) }
+    }
+
+    /// Applies a push. Called in the order of the connection.
+    pub(super) fn hears(&self, push: &PushInfo) {
+        if push.kind != PushKind::Invalidate {
+            return;
+        }
+        let Some(Value::Array(keys)) = push.data.first() else { return self.cache.flush(Flush::Flushed) };
+        for key in keys {
+            // A key that is no text is none of this store's.
+            let Ok(key) = String::from_redis_value_ref(key) else { continue };
+            if key == self.canary {
+                self.canary_told.store(true, SeqCst);
+            } else if let Some(key) = key.strip_prefix(&self.key_prefix) {
+                self.cache.invalidate(key);
+            }
+        }
+    }
+
+    /// Turns tracking on, if the server can; whether it is.
+    pub(super) async fn begins(
+        &self,
+        connection: &mut MultiplexedConnection,
+        protocol: ProtocolVersion,
+        number: u64,
+        patience: Duration,
+    ) -> bool {
+        let sent = Moment::now();
+        let tracks = match protocol {
+            ProtocolVersion::RESP2 => Err("the server does not speak RESP3"),
+            _ => timeout(patience, self.track(connection)).await.unwrap_or(Err("the server does not answer")),
+        };
+        match tracks {
+            Ok(()) => self.cache.begins(number, sent),
+            Err(reason) => self.cache.is_off(reason),
+        }
+        tracks.is_ok()
+    }
+
+    async fn track(&self, connection: &mut MultiplexedConnection) -> Result<(), &'static str> {
+        let mut hello = pipe();
+        hello.cmd("HELLO").cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
+        let (hello, tracking): (Value, Value) =
+            hello.ignore_errors().query_async(connection).await.map_err(|_| "the server does not speak RESP3")?;
+        if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
+            return Err("the server is older than Redis 7");
+        }
+        if tracking != Value::Okay {
+            return Err("the server refuses CLIENT TRACKING");
+        }
+        match self.beat(connection, true).await {
+            Ok(Beat::Alive) => Ok(()),
+            Ok(Beat::Replica) => Err("the server is a replica"),
+            Ok(Beat::Deaf) | Err(_) => Err(DEAF),
+        }
+    }
+
+    /// The connection of this number takes part in tracking no more.
+    pub(super) fn is_deaf(&self, number: u64) {
+        self.lost(number, Flush::Canary, DEAF);
+    }
+
+    /// The connection of this number tells no more.
+    pub(super) fn lost(&self, number: u64, why: Flush, reason: &str) {
+        self.cache.lost(number, why, reason);
+    }
+
+    /// Sends a sign of life every now and then, until the connection turns out to be of no use, or `connection` gives none.
+    pub(super) async fn watch(&self, number: u64, connection: impl Fn() -> Option<MultiplexedConnection>) {
+        let settings = self.cache.settings();
+        let mut canary_due = Instant::now() + CANARY_EVERY;
+        loop {
+            sleep(settings.heartbeat).await;
+            let Some(mut connection) = connection() else { return };
+            let sent = Moment::now();
+            let with_canary = Instant::now() >= canary_due;
+            if with_canary {
+                canary_due = Instant::now() + CANARY_EVERY;
+            }
+            let (why, reason) = match timeout(settings.max_staleness, self.beat(&mut connection, with_canary)).await {
+                Ok(Ok(Beat::Alive)) => {
+                    self.cache.alive(number, sent);
+                    continue;
+                }
+                Ok(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
+                Ok(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
+                Ok(Err(_)) => (Flush::Disconnected, "the connection was lost"),
+                Err(_) => (Flush::Silent, "the server does not answer"),
+            };
+            return self.lost(number, why, reason);
+        }
+    }
+
+    async fn beat(&self, connection: &mut MultiplexedConnection, with_canary: bool) -> RedisResult<Beat> {
+        let mut beat = Pipeline::new();
+        if with_canary {
+            self.canary_told.store(false, SeqCst);
+            beat.cmd("CLIENT").arg("CACHING").arg("YES");
+            beat.cmd("GET").arg(&self.canary);
+            beat.cmd("SET").arg(&self.canary).arg(TOMBSTONE).arg("PX").arg(1000);
+        }
+        beat.cmd("ROLE");
+        let answers: Vec<Value> = beat.ignore_errors().query_async(connection).await?;
+        if let Some(Value::Array(role)) = answers.last()
+            && role.first().is_some_and(|role| String::from_redis_value_ref(role).is_ok_and(|role| role != "master"))
+        {
+            return Ok(Beat::Replica);
+        }
+        // A full memory refuses the change: then there is nothing to tell.
+        let changed = with_canary && answers.get(2) == Some(&Value::Okay);
+        Ok(if changed && !self.canary_told.load(SeqCst) { Beat::Deaf } else { Beat::Alive })
+    }
+}
+
+/// Of the answer to HELLO.
+fn major_version(hello: &Value) -> Option<u64> {
+    let Value::Map(fields) = hello else { return None };
+    let is_version = |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == "version");
+    let (_, version) = fields.iter().find(|(name, _)| is_version(name))?;
+    String::from_redis_value_ref(version).ok()?.split('.').next()?.parse().ok()
+}

@@ -1,0 +1,45 @@
+/** How a store stands and what it has done, as `metrics()` tells it. Numbers count since the store was opened. */
+
+/** The near cache. */
+export interface NearCacheMetrics {
+	/** Whether it answers reads. */
+	enabled: boolean;
+	/** Why it does not, in words; `null` when it does. */
+	reason: string | null;
+	/** Reads answered without Redis. */
+	hits: number;
+	/** Reads that went to Redis. */
+	misses: number;
+	/** Reads that waited for another read of the same key. */
+	coalesced: number;
+	/** Answers of Redis that were not kept, because the key changed while they were on their way. */
+	insertsRefused: number;
+	/** Keys that Redis told were changed. */
+	invalidations: number;
+	/** How often everything was forgotten, by reason. */
+	flushes: {
+		/** The connection was lost. */
+		disconnected: number;
+		/** FLUSHALL or FLUSHDB. */
+		flushed: number;
+		/** The server became a replica. */
+		demoted: number;
+		/** The server gave no sign of life within `maxStalenessMs`. */
+		silent: number;
+		/** Changes are not told, though the connection works. */
+		canary: number;
+		/** Ending all sessions of a user was not answered, so what it ended is not known. */
+		uncertain: number;
+	};
+	/** Values that made room for others. */
+	evictions: number;
+	/** What it holds, in bytes. */
+	bytes: number;
+	/** How many values it holds. */
+	entries: number;
+}
+
+/** How a store stands. */
+export interface StoreMetrics {
+	nearCache: NearCacheMetrics;
+}

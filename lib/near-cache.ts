@@ -1,0 +1,89 @@
+/**
+ * This thread's copies of what the near cache answered: what is read most is answered without a call of the addon. A
+ * copy holds while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/cache.rs.
+ */
+import * as native from "#native";
+
+/** Beside the text, in bytes. */
+const COPY_BYTES = 200;
+/** Of the near cache's own size, what the copies may come to. */
+const SHARE = 1 / 8;
+/** How many stripes there are: what `Shared` has. */
+const STRIPES = 4096;
+/** Of the 32-bit integers, the one that counts hits; the stripes follow. */
+const HITS = 0;
+const INTEGERS_AT = 16;
+
+interface Copy {
+	readonly value: string | null;
+	/** Where its stripe's counter is, and how it stood before the value was asked for. */
+	readonly stripe: number;
+	readonly count: number;
+	/** By this thread's monotonic clock, in ms. */
+	readonly until: number;
+}
+
+/** What a read is answered with when it is known: a text, `null` when there is none; `undefined` when it is not known. */
+type Hit = string | null | undefined;
+
+export class NearCache {
+	readonly #handle: number;
+	readonly #maxStalenessMs: number;
+	readonly #alive: Float64Array;
+	readonly #integers: Int32Array;
+	/** The addon's monotonic clock when this thread's stands at 0. */
+	readonly #start: number;
+	readonly #maxBytes: number;
+	/** Two generations: when the young one is full it becomes the old one, and what is still used of that moves over. */
+	#young = new Map<string, Copy>();
+	#old = new Map<string, Copy>();
+	#bytes = 0;
+
+	constructor(handle: number, { memory, maxStalenessMs, maxBytes }: native.NearCache) {
+		this.#handle = handle;
+		this.#maxStalenessMs = maxStalenessMs;
+		this.#maxBytes = (maxBytes * SHARE) / 2;
+		this.#alive = new Float64Array(memory, 0, 2);
+		this.#integers = new Int32Array(memory, INTEGERS_AT, 1 + STRIPES);
+		this.#start = native.clock() - performance.now();
+	}
+
+	/** Of what this thread has copied. */
+	copied(key: string): Hit {
+		const copy = this.#young.get(key) ?? this.#old.get(key);
+		if (copy === undefined || Atomics.load(this.#integers, copy.stripe) !== copy.count) return undefined;
+		const now = performance.now();
+		if (now >= copy.until || now + this.#start - (this.#alive[0] as number) > this.#maxStalenessMs) return undefined;
+		if (Date.now() - (this.#alive[1] as number) > this.#maxStalenessMs) return undefined;
+		Atomics.add(this.#integers, HITS, 1);
+		return copy.value;
+	}
+
+	/** Of what the process has cached. */
+	cached(key: string): Hit {
+		const stripe = stripeOf(key);
+		const count = Atomics.load(this.#integers, stripe);
+		const value = native.cached(this.#handle, key);
+		if (value !== undefined) this.#keep(key, value, stripe, count);
+		return value;
+	}
+
+	#keep(key: string, value: string | null, stripe: number, count: number): void {
+		const life = native.life(this.#handle, key);
+		if (life <= 0) return;
+		this.#bytes += key.length + (value?.length ?? 0) + COPY_BYTES;
+		if (this.#bytes > this.#maxBytes) {
+			this.#old = this.#young;
+			this.#young = new Map();
+			this.#bytes = 0;
+		}
+		this.#young.set(key, { value, stripe, count, until: performance.now() + life });
+	}
+}
+
+/** As `stripe` in cache.rs. */
+function stripeOf(key: string): number {
+	const end = key.length;
+	const unit = (back: number) => (end < back ? 0 : key.charCodeAt(end - back));
+	return 1 + (((unit(3) * 31 + unit(2)) * 31 + unit(1)) % STRIPES);
+}
