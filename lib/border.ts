@@ -166,11 +166,12 @@ export class Connection {
 
 	/** The value of a key, `null` when there is none: at once, when the near cache knows it. */
 	read(key: string): string | null | Promise<string | null> {
+		const handle = this.#open();
 		const cached = this.#near?.cached(key);
 		if (cached !== undefined) return cached;
 		let reads = this.#reads;
 		if (reads === undefined || reads.sent) {
-			reads = this.#reads = new Reads(this.#open());
+			reads = this.#reads = new Reads(handle);
 			readings.push(reads);
 			flushLater();
 		}

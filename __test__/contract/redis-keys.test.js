@@ -192,7 +192,7 @@ describe("lives", () => {
 
 describe("commands: one round trip each", () => {
 	test("a list of 50 devices is one pipeline, and no call asks for one record after another", async (t) => {
-		const { storage, store } = open(t, server.url);
+		const { storage, store } = open(t, { url: server.url, nearCache: false });
 		const userId = fresh("user");
 		const mine = Array.from({ length: 50 }, () => session({ userId }));
 		await Promise.all(mine.map((one) => signIn(storage, one)));

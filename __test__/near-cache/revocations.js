@@ -9,9 +9,13 @@ import { connect, isHit, keyOf, openStranger, seed, warm } from "./stores.js";
 
 /** How many sessions are live at a time. */
 const LIVE = 100;
-/** Revocations under way at a time. */
-const AT_ONCE = 4;
-const PAUSE_MS = 4;
+/** Revocations and sign-ins under way at a time. */
+const AT_ONCE = 8;
+/** From one revocation to the next, and one sign-in to the next. */
+const PAUSE_MS = 8;
+/** How often a session is looked at that was revoked, and for how long. */
+const REVOKED_EVERY_MS = 10;
+const REVOKED_FOR_MS = 6000;
 
 /** What may happen to a call while the server is away. */
 const AWAY = ["UNAVAILABLE", "TIMEOUT", "READONLY"];
@@ -49,10 +53,12 @@ class Revocations {
 	#stranger;
 	#isOver = false;
 	#working;
-	/** @type {Map<string, { token: string, isEnding: boolean, revokedAt?: number, isRead?: boolean }>} */
+	/** @type {Map<string, { token: string, isEnding: boolean, revokedAt?: number, isAsked?: boolean, readAt: number }>} */
 	#sessions = new Map();
 	#pending = 0;
 	#next = 0;
+	/** How often all sessions that there were have ended otherwise. */
+	#losses = 0;
 	#unexpected = [];
 
 	constructor(t, storage, server) {
@@ -64,8 +70,8 @@ class Revocations {
 	async start() {
 		const first = Array.from({ length: LIVE }, () => session());
 		await seed(this.redis, first);
-		for (const one of first) this.#add(one.token);
-		await warm(this.#storage, [...this.#sessions.keys()]);
+		for (const { token } of first) this.#add(token);
+		await warm(this.#storage, this.tokens());
 		this.#working = Promise.all([this.#readAll(), this.#revokeSome()]);
 		await this.progress();
 	}
@@ -74,7 +80,7 @@ class Revocations {
 	async progress() {
 		const [hits, revoked] = [this.hits, this.revoked];
 		await until("hits", () => this.hits > hits + 1000);
-		if (this.isRevoking) await until("revocations", () => this.revoked > revoked + 20);
+		if (this.isRevoking) await until("revocations", () => this.revoked > revoked + 5);
 	}
 
 	/** Goes on for this long: there is nothing to wait for where nothing may happen. */
@@ -92,22 +98,36 @@ class Revocations {
 		return [...this.#sessions.values()].filter(({ isEnding }) => !isEnding).map(({ token }) => token);
 	}
 
+	/** All tokens that are looked at. */
+	tokens() {
+		return [...this.#sessions.keys()];
+	}
+
 	/**
-	 * Tells that sessions have ended by this moment in some other way.
-	 * @param {string[]} [tokens] all of those that there are, unless told
-	 * @param {number} [at]
+	 * Tells that sessions have ended in some other way.
+	 * @param {string[]} tokens
+	 * @param {number} [at] by this moment
 	 */
-	ended(tokens = [...this.#sessions.keys()], at = now()) {
-		for (const token of tokens) {
-			const one = this.#sessions.get(token);
+	ended(tokens, at = now()) {
+		for (const one of this.#those(tokens)) {
 			one.isEnding = true;
 			one.revokedAt = Math.min(at, one.revokedAt ?? at);
 		}
 	}
 
+	/** Tells that all sessions that there are have ended by now. */
+	allEnded() {
+		this.#losses++;
+		this.ended(this.tokens());
+	}
+
 	/** Tells that sessions may or may not end from now on. */
-	mayEnd(tokens = [...this.#sessions.keys()]) {
-		for (const token of tokens) this.#sessions.get(token).isEnding = true;
+	mayEnd(tokens) {
+		for (const one of this.#those(tokens)) one.isEnding = true;
+	}
+
+	#those(tokens) {
+		return tokens.map((token) => this.#sessions.get(token)).filter(Boolean);
 	}
 
 	/** Stops revoking and signing in, and returns when none of it is under way. */
@@ -120,16 +140,15 @@ class Revocations {
 	async assertNeverOlder(t, boundMs) {
 		await this.stop();
 		const { hits, reads, revoked, rejected, worstMs } = this;
-		t.diagnostic(
-			`${reads} reads, ${hits} hits, ${revoked} revocations, rejected ${JSON.stringify(rejected)}; the oldest answer ${worstMs.toFixed(1)} ms`,
-		);
+		const told = `${reads} reads, ${hits} hits, ${revoked} revocations, rejected ${JSON.stringify(rejected)}`;
+		t.diagnostic(`${told}; the oldest answer ${worstMs.toFixed(1)} ms`);
 		assert.deepEqual(this.#unexpected, []);
 		assert.equal(this.wrongNulls, 0, "a live session was told to be absent");
 		assert.ok(worstMs <= boundMs, `a session was found ${worstMs} ms after its revocation was acknowledged`);
 	}
 
-	#add(token) {
-		this.#sessions.set(token, { token, isEnding: false });
+	#add(token, isEnding = false) {
+		this.#sessions.set(token, { token, isEnding, readAt: 0 });
 	}
 
 	async #readAll() {
@@ -140,8 +159,13 @@ class Revocations {
 	}
 
 	#read(one) {
-		if (one.isRead) return; // its last read has not been answered
+		if (one.isAsked) return;
 		const begun = now();
+		if (one.revokedAt !== undefined) {
+			if (begun < one.readAt + REVOKED_EVERY_MS) return;
+			if (begun > one.revokedAt + REVOKED_FOR_MS) this.#sessions.delete(one.token);
+		}
+		one.readAt = begun;
 		const answer = this.#storage.get(one.token);
 		this.reads++;
 		if (isHit(answer)) {
@@ -149,7 +173,7 @@ class Revocations {
 			this.#judge(one, begun, answer);
 			return;
 		}
-		one.isRead = true;
+		one.isAsked = true;
 		answer
 			.then(
 				(value) => this.#judge(one, begun, value),
@@ -159,7 +183,7 @@ class Revocations {
 				},
 			)
 			.finally(() => {
-				one.isRead = false;
+				one.isAsked = false;
 			});
 	}
 
@@ -173,7 +197,7 @@ class Revocations {
 			if (this.isRevoking && this.#pending < AT_ONCE) {
 				const one = [...this.#sessions.values()].find(({ isEnding }) => !isEnding);
 				if (one) this.#underWay(this.#revoke(one));
-				if (this.live().length < LIVE) this.#underWay(this.#signIn());
+				for (let n = this.live().length; n < LIVE && this.#pending < AT_ONCE; n++) this.#underWay(this.#signIn());
 			}
 			await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 		}
@@ -199,7 +223,8 @@ class Revocations {
 
 	async #signIn() {
 		const mine = session();
+		const losses = this.#losses;
 		await this.#stranger.store.createSession(mine);
-		this.#add(mine.token);
+		this.#add(mine.token, losses !== this.#losses); // whether it was lost with the others is not known
 	}
 }

@@ -77,8 +77,9 @@ export function isHit(answer) {
  */
 export function hit(storage, key) {
 	const answer = storage.get(key);
-	assert.ok(isHit(answer), "it was not in the near cache");
-	return answer;
+	if (isHit(answer)) return answer;
+	answer.catch(() => {}); // the test fails for another reason
+	return assert.fail("it was not in the near cache");
 }
 
 /** Fails unless a key's value has to be asked for, and resolves to it. */

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
@@ -26,7 +26,6 @@ use tokio::sync::oneshot;
 use crate::config;
 use crate::engine::{Slot, Stored};
 use crate::error::Result;
-use crate::session::Record;
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch, and reads it after every session.
 pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
@@ -126,11 +125,8 @@ pub(crate) enum Flush {
 #[derive(Debug)]
 struct Entry {
     value: Option<Stored>,
-    /// [`Moment::monotonic`] from which on it is read anew.
-    until: f64,
-    /// By [`Moment::wall`], the record's own end: `None` when the value is not to be cached at all. Found at the first hit, because
-    /// most values are never read again.
-    expires_at: OnceLock<Option<f64>>,
+    /// From which moment on it is read anew, whichever clock says so first.
+    until: Moment,
 }
 
 /// What the cache answers: the value, or that there is none.
@@ -176,9 +172,10 @@ impl Lead<'_> {
         &self.key
     }
 
-    /// The answer has come: keeps it if it may be, and tells those who wait.
-    pub(crate) fn land(self, answer: &Result<Slot>, asked: Moment) {
-        self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked);
+    /// The answer has come: keeps it if it may be, and tells those who wait. `asked`: before it was asked for; `life`: what it had
+    /// left then, in ms (`None`: it has no end).
+    pub(crate) fn land(self, answer: &Result<Slot>, asked: Moment, life: Option<u64>) {
+        self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked, life);
         for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
             // Whoever waited may have given up.
             let _ = waiter.send(answer.clone());
@@ -336,8 +333,7 @@ impl NearCache {
     pub(crate) fn life_ms(&self, key: &str) -> f64 {
         let now = Moment::now();
         let Some(entry) = self.live_entry(key, now) else { return 0.0 };
-        let own = entry.expires_at.get().copied().flatten().unwrap_or(f64::INFINITY);
-        (entry.until - now.monotonic).min(own - now.wall).max(0.0)
+        (entry.until.monotonic - now.monotonic).min(entry.until.wall - now.wall)
     }
 
     fn live_entry(&self, key: &str, now: Moment) -> Option<Arc<Entry>> {
@@ -345,8 +341,7 @@ impl NearCache {
             return None;
         }
         let entry = self.values.get(key)?;
-        let expires_at = entry.expires_at.get_or_init(|| life_of(key, entry.value.as_ref()));
-        let lives = now.monotonic < entry.until && expires_at.is_some_and(|at| now.wall < at);
+        let lives = now.monotonic < entry.until.monotonic && now.wall < entry.until.wall;
         lives.then_some(entry)
     }
 
@@ -374,20 +369,23 @@ impl NearCache {
         Some(Begun::Leads(Lead { cache: self, key: key.to_owned(), flight }))
     }
 
-    fn land(&self, key: &str, flight: &Arc<Flight>, slot: Option<&Slot>, asked: Moment) {
+    fn land(&self, key: &str, flight: &Arc<Flight>, slot: Option<&Slot>, asked: Moment, life: Option<u64>) {
         let mut state = self.lock();
         if !state.is_under_way(key, flight) {
             self.counters.inserts_refused.fetch_add(1, Relaxed);
             return;
         }
         state.flights.remove(key);
-        let value = match slot {
-            Some(Slot::Value(stored)) if stored.is_indexed() || key.starts_with(REVOKED_BEFORE) => Some(stored.clone()),
-            Some(Slot::Absent) if key.starts_with(REVOKED_BEFORE) => None,
+        let is_mark = key.starts_with(REVOKED_BEFORE);
+        let (value, life) = match slot {
+            Some(Slot::Value(stored)) if is_mark || is_session(key, stored) => (Some(stored.clone()), life),
+            Some(Slot::Absent) if is_mark => (None, None),
             _ => return,
         };
-        let until = asked.monotonic + self.settings.ttl.as_secs_f64() * 1e3;
-        self.values.insert(key.to_owned(), Arc::new(Entry { value, until, expires_at: OnceLock::new() }));
+        let ttl = self.settings.ttl.as_secs_f64() * 1e3;
+        let life = life.map_or(ttl, |life| ttl.min(life as f64));
+        let until = Moment { monotonic: asked.monotonic + life, wall: asked.wall + life };
+        self.values.insert(key.to_owned(), Arc::new(Entry { value, until }));
     }
 
     // ---- Writing ----
@@ -521,13 +519,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// When a value ends by itself, in ms since the epoch. `None`: it is not one that is cached.
-fn life_of(key: &str, value: Option<&Stored>) -> Option<f64> {
-    match value {
-        _ if key.starts_with(REVOKED_BEFORE) => Some(f64::INFINITY),
-        Some(stored) => Record::parse(key, stored.text())?.expires_at().map(|at| at as f64),
-        None => None,
-    }
+/// Whether it is a session record that this store wrote. (Told by its text: most values are never read again, and decoding costs
+/// more than reading does.)
+fn is_session(key: &str, stored: &Stored) -> bool {
+    stored.is_indexed() && stored.text().contains(&format!("\"token\":\"{key}\""))
 }
 
 #[derive(Clone)]

@@ -863,12 +863,32 @@ mod tests {
     }
 
     #[test]
+    fn the_near_cache_is_on_off_or_set() {
+        let near_cache = |value| config(json!({ "url": "redis://a", "nearCache": value })).near_cache;
+        assert_eq!(near_cache(json!(true)), Some(NearCache::default()));
+        assert_eq!(near_cache(json!({})), Some(NearCache::default()));
+        assert_eq!(near_cache(json!(false)), None);
+        for (value, problem) in [
+            (json!(1), "nearCache: must be true, false or an object"),
+            (json!({ "ttl": 5 }), "nearCache: unknown member \"ttl\""),
+            (json!({ "maxBytes": 1 }), "nearCache.maxBytes: must be an integer from 65536"),
+            (json!({ "ttlMs": "5" }), "nearCache.ttlMs: must be an integer from 1"),
+            (json!({ "maxStalenessMs": 200, "heartbeatMs": 200 }), "nearCache: heartbeatMs (200) must be less than"),
+        ] {
+            let problems =
+                Config::from_json(&json!({ "url": "redis://a", "nearCache": value }).to_string()).unwrap_err();
+            assert!(problems[0].starts_with(problem), "{problems:?}");
+        }
+    }
+
+    #[test]
     fn every_option_is_read() {
         let all = json!({
             "host": "cache", "port": 7000, "username": "app", "password": SECRET, "db": 65_535,
             "tls": { "ca": PEM, "cert": PEM, "key": PEM }, "connectTimeout": 1, "commandTimeout": 600_000,
             "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
             "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
+            "nearCache": { "maxBytes": 65536, "ttlMs": 1, "maxStalenessMs": 100, "heartbeatMs": 10 },
         });
         let pem = || Some(PEM.to_owned());
         let expected = Config {
@@ -885,7 +905,12 @@ mod tests {
             user_prefix: "u:".into(),
             tombstone: Duration::from_secs(1),
             max_value_bytes: 1024,
-            near_cache: Some(NearCache::default()),
+            near_cache: Some(NearCache {
+                max_bytes: 65_536,
+                ttl: Duration::from_millis(1),
+                max_staleness: Duration::from_millis(100),
+                heartbeat: Duration::from_millis(10),
+            }),
             max_sessions_per_user: NonZeroU32::new(5),
             connect_timeout: Duration::from_millis(1),
             command_timeout: Duration::from_secs(600),

@@ -148,10 +148,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// What lies under each of the keys, in their order. Among several, a key of another type is absent.
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
 
-    /// As [`Engine::get_many`]; asks the server to tell when one of them changes, if it can.
-    fn get_many_tracked(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send {
-        self.get_many(keys)
-    }
+    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever); asks the server to tell when one of them changes, if it
+    /// can.
+    fn get_many_tracked(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<(Slot, Option<u64>)>>> + Send;
 
     /// Writes a value that is no session record, over anything, also a tombstone.
     fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> impl Future<Output = Result<()>> + Send;

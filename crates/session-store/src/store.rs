@@ -209,24 +209,24 @@ impl<E: Engine> Store<E> {
             let mut found = match found {
                 Ok(found) => found.into_iter(),
                 Err(error) => {
-                    leads.into_iter().for_each(|(_, lead)| lead.land(&Err(error.clone()), asked));
+                    leads.into_iter().for_each(|(_, lead)| lead.land(&Err(error.clone()), asked, None));
                     return Err(error);
                 }
             };
             for (at, lead) in leads {
-                let Some(slot) = found.next() else { break };
+                let Some((slot, life)) = found.next() else { break };
                 if let Slot::Value(stored) = &slot
                     && stored.is_indexed()
                 {
                     self.served.keeps(lead.key(), stored, began);
                 }
                 let slot = Ok(slot);
-                lead.land(&slot, asked);
+                lead.land(&slot, asked, life);
                 if let (Some(at), Ok(slot)) = (at, slot) {
                     slots[at] = slot;
                 }
             }
-            for (at, slot) in uncached.into_iter().zip(found) {
+            for (at, (slot, _)) in uncached.into_iter().zip(found) {
                 slots[at] = slot;
             }
         }
@@ -534,10 +534,13 @@ impl<E: Engine> Store<E> {
     async fn list(&self, user: &str) -> Result<String> {
         check_key("userId", user)?;
         let mut sessions = Vec::new();
-        self.each_session(user, |_, record| sessions.push((record.expires_at(), record.session_json().to_owned())))
-            .await?;
+        self.each_session(user, |id, record| {
+            sessions.push((record.expires_at(), record.session_json().to_owned(), id.to_owned()));
+        })
+        .await?;
         sessions.sort();
-        let sessions: Vec<_> = sessions.into_iter().map(|(_, json)| json).collect();
+        let (ids, sessions): (Vec<_>, Vec<_>) = sessions.into_iter().map(|(_, json, id)| (id, json)).unzip();
+        self.expect_reads(ids);
         Ok(["[", &sessions.join(","), "]"].concat())
     }
 

@@ -148,6 +148,11 @@ impl Engine for MemoryEngine {
         Ok(keys.iter().map(|key| tables.slot(key)).collect())
     }
 
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
+        // Nobody keeps what this engine answers: it is memory already.
+        Ok(self.get_many(keys).await?.into_iter().map(|slot| (slot, Some(0))).collect())
+    }
+
     async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
         let (mut tables, now) = self.now();
         tables.write(key, Some(Stored::plain(value)), ttl_ms.map(|ms| later(now, ms)));

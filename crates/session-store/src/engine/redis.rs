@@ -150,33 +150,49 @@ impl Engine for RedisEngine {
         found.into_iter().map(Slot::from_bytes).collect()
     }
 
-    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
         let mut read = Pipeline::new();
         read.cmd("CLIENT").arg("CACHING").arg("YES");
         read.cmd(if keys.len() == 1 { "GET" } else { "MGET" });
         for key in keys {
             read.arg(self.keyspace.key(key));
         }
+        // A key whose time is up is not told of until the server comes across it, which may take it long.
+        for key in keys {
+            read.cmd("PTTL").arg(self.keyspace.key(key));
+        }
         read.ignore_errors();
-        let sent = self.run(Repeat::Safe, |mut link| {
+        let answers = self.run(Repeat::Safe, |mut link| {
             let read = &read;
             async move {
                 if !link.is_tracked {
                     return Ok(None);
                 }
-                let (caching, found): (Value, Value) = read.query_async(&mut link.connection).await?;
-                if let Value::ServerError(_) = caching {
+                let mut answers: Vec<Value> = read.query_async(&mut link.connection).await?;
+                if let Some(Value::ServerError(_)) = answers.first() {
                     self.connection.is_deaf(&link);
                 }
-                if let Value::ServerError(_) = found { found.extract_error().map(Some) } else { Ok(Some(found)) }
+                match answers.get_mut(1).map(std::mem::take) {
+                    Some(error @ Value::ServerError(_)) => error.extract_error().map(|_| None),
+                    Some(found) => Ok(Some((found, answers))),
+                    None => Ok(None),
+                }
             }
         });
-        let found: Vec<Option<Vec<u8>>> = match sent.await? {
-            None => return self.get_many(keys).await,
-            Some(found) if keys.len() == 1 => vec![FromRedisValue::from_redis_value(found).map_err(|_| unexpected())?],
-            Some(found) => FromRedisValue::from_redis_value(found).map_err(|_| unexpected())?,
+        let Some((found, lives)) = answers.await? else {
+            // This connection does not track: nothing of it is kept.
+            return Ok(self.get_many(keys).await?.into_iter().map(|slot| (slot, Some(0))).collect());
         };
-        found.into_iter().map(Slot::from_bytes).collect()
+        let found: Vec<Option<Vec<u8>>> = match found {
+            Value::Array(_) => FromRedisValue::from_redis_value(found).map_err(|_| unexpected())?,
+            one => vec![FromRedisValue::from_redis_value(one).map_err(|_| unexpected())?],
+        };
+        let life = |life: &Value| match life {
+            Value::Int(-1) => None,
+            Value::Int(ms) => Some(u64::try_from(*ms).unwrap_or(0)),
+            _ => Some(0),
+        };
+        found.into_iter().zip(&lives[2..]).map(|(bytes, ms)| Ok((Slot::from_bytes(bytes)?, life(ms)))).collect()
     }
 
     async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {

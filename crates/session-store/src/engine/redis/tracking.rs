@@ -13,7 +13,6 @@ use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, PushKind, Red
 use tokio::time::{sleep, timeout};
 
 use crate::cache::{Flush, Moment, NearCache};
-use crate::engine::TOMBSTONE;
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;
@@ -37,7 +36,7 @@ enum Beat {
 pub(super) struct Feed {
     cache: Arc<NearCache>,
     key_prefix: String,
-    /// A key that only this feed changes, and only readers of the raw database ever see: its value is a tombstone.
+    /// A key that only this feed changes. It is there for as long as one pipeline takes.
     canary: String,
     canary_told: AtomicBool,
 }
@@ -145,7 +144,8 @@ impl Feed {
             self.canary_told.store(false, SeqCst);
             beat.cmd("CLIENT").arg("CACHING").arg("YES");
             beat.cmd("GET").arg(&self.canary);
-            beat.cmd("SET").arg(&self.canary).arg(TOMBSTONE).arg("PX").arg(1000);
+            beat.cmd("SET").arg(&self.canary).arg("").arg("PX").arg(1000);
+            beat.cmd("DEL").arg(&self.canary);
         }
         beat.cmd("ROLE");
         let answers: Vec<Value> = beat.ignore_errors().query_async(connection).await?;
