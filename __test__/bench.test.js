@@ -52,7 +52,7 @@ describe("npm run bench -- --quick", () => {
 	});
 
 	test("what must be reached is compared in every row", () => {
-		assert.equal(results.checks.length, 10);
+		assert.equal(results.checks.length, 14);
 		for (const { figure, against, measured } of results.checks) {
 			if (against === "PostgreSQL" && !findPostgres()) continue;
 			assert.match(measured, /^\d+\.\d\dx \(|^p99 \d+ ms, none failed$/, figure);

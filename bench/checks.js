@@ -12,6 +12,7 @@
 /** @param {{ peers: object[], cells: Record<string, Record<string, object>> }} results @returns {Check[]} */
 export function checks({ peers, cells }) {
 	const overTheWire = peers.filter((peer) => peer.id !== "ours" && !peer.answersFromMemory);
+	const cached = { mine: "ours-near" };
 	const figures = { cells, overTheWire };
 	return [
 		faster(figures, "read throughput, 512 in flight", "read-512", "throughput", 2.5),
@@ -24,10 +25,22 @@ export function checks({ peers, cells }) {
 		times(cells, "session read through Better Auth, 64 in flight", "auth-find-64", "postgres", 10),
 		times(cells, "session create through Better Auth, 64 in flight", "auth-create-64", "postgres", 5),
 		noneFails(cells),
+		times(cells, "cached read, 1 in flight", "read-1", "ioredis", 50, cached),
+		times(cells, "cached read, 1 in flight", "read-1", "node-redis-cache", 4, cached),
+		times(cells, "100 devices listed through Better Auth, near cache", "auth-list-100", "official", 10, cached),
+		compared(cells["read-cold"], "p50 of a first read, near cache on", "ours", "p50", {
+			...cached,
+			against: "off",
+			least: "1.1x or less",
+			share: true,
+			reached: (ratio) => ratio <= 1.1,
+		}),
 	];
 }
 
 const NAMES = {
+	ioredis: "ioredis",
+	"node-redis-cache": "node-redis' cache",
 	official: "official storage",
 	postgres: "PostgreSQL",
 };
@@ -53,8 +66,9 @@ function cheaper({ cells, overTheWire }, figure, workload, most) {
 	});
 }
 
-function times(cells, figure, workload, peer, least) {
+function times(cells, figure, workload, peer, least, more = {}) {
 	return compared(cells[workload], figure, peer, "throughput", {
+		...more,
 		against: NAMES[peer],
 		least: `${least}x`,
 		reached: (ratio) => ratio >= least,
@@ -62,8 +76,8 @@ function times(cells, figure, workload, peer, least) {
 }
 
 /** The ratio of the medians, and between which values it lay round by round. */
-function compared(cells, figure, peer, metric, { against, least, share = false, reached }) {
-	const ours = cells?.ours?.[metric];
+function compared(cells, figure, peer, metric, { mine = "ours", against, least, share = false, reached }) {
+	const ours = cells?.[mine]?.[metric];
 	const theirs = cells?.[peer]?.[metric];
 	if (!ours || !theirs) return { figure, against, least, measured: "not run", reached: undefined };
 	const ratioOf = (a, b) => (metric === "throughput" || share ? a / b : b / a);

@@ -22,6 +22,16 @@ export const operations = {
 		call: (face, token) => face.read(token),
 		holds: (value) => value !== null,
 	},
+	/** Of sessions that nobody has read before. */
+	readOnce: {
+		consumes: true,
+		make: (random, count) => {
+			const records = filled(random, { users: count, devices: 1, bytes: 600 });
+			return { records, inputs: tokensOf(records) };
+		},
+		call: (face, token) => face.read(token),
+		holds: (value) => value !== null,
+	},
 	update: {
 		consumes: false,
 		make: readsOf,
@@ -121,6 +131,7 @@ export const workloads = [
 		inFlight: BURST,
 		once: true,
 	}),
+	store("read-cold", "read, 600 B, each for the first time", { operation: "readOnce", inFlight: 1 }),
 	store("create", "create", { operation: "create", inFlight: 64 }),
 	store("update", "update", { ...READS, operation: "update", inFlight: 64 }),
 	store("mix", "90 % read, 10 % update", { ...READS, operation: "mix", inFlight: 64 }),
@@ -135,6 +146,13 @@ export const workloads = [
 	betterAuth("auth-create-64", "createSession", { operation: "create", inFlight: 64 }),
 	betterAuth("auth-update-64", "updateSession", { ...READS, operation: "update", inFlight: 64 }),
 	betterAuth("auth-end-64", "deleteSession", { operation: "end", inFlight: 64 }),
+	betterAuth("auth-list-100", "listSessions, 100 devices", {
+		operation: "list",
+		users: 20,
+		devices: 100,
+		bytes: 600,
+		inFlight: 1,
+	}),
 	betterAuth("auth-burst", "10,000 different sessions checked at once", {
 		...READS,
 		devices: BURST / 1000,

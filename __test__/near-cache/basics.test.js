@@ -116,7 +116,8 @@ describe("what was read before", () => {
 		await store.getSession(mine.token);
 		hit(storage, mine.token);
 		await own.pause();
-		await until("its end", () => Date.now() > mine.expiresAt.getTime());
+		const CLOCK_MS = 50; // Redis' own idea of the end is a little later, by the way of the command
+		await until("its end", () => Date.now() > mine.expiresAt.getTime() + CLOCK_MS);
 		const answer = storage.get(mine.token);
 		const face = store.getSession(mine.token);
 		own.resume();
@@ -347,9 +348,9 @@ describe("always asked of Redis is", () => {
 });
 
 describe("what reads cost", () => {
-	/** The commands that clients send while something runs, without what the cache sends by itself. */
-	async function commandsDuring(run) {
-		return (await sentDuring(server, run)).filter((name) => !OWN_COMMANDS.includes(name));
+	/** The commands by which clients ask for values while something runs. */
+	async function readsDuring(run) {
+		return (await sentDuring(server, run)).filter((name) => name === "GET" || name === "MGET");
 	}
 
 	test("10,000 reads of a session after a change of it: one GET", async (t) => {
@@ -365,7 +366,7 @@ describe("what reads cost", () => {
 			await redis.set(keyOf(mine), stored(changed), "KEEPTTL");
 			await until("the invalidation", () => counters(storage).invalidations > invalidations);
 			const before = counters(storage);
-			const sent = await commandsDuring(async () => {
+			const sent = await readsDuring(async () => {
 				// While the server stands still the first answer cannot come before the last question.
 				if (isFrozen) await server.pause();
 				const answers = [];
@@ -386,7 +387,7 @@ describe("what reads cost", () => {
 		const { storage } = await openCached(t, server);
 		const many = sessions(100);
 		await seed(connect(t, server), many);
-		const sent = await commandsDuring(() =>
+		const sent = await readsDuring(() =>
 			Promise.all(many.flatMap(({ token }) => [storage.get(token), storage.get(token)])),
 		);
 		assert.deepEqual(sent, ["MGET"]);

@@ -1,11 +1,12 @@
-// This package, as it is built: dist/ over the addon. Every read goes to Redis.
+// This package, as it is built: dist/ over the addon.
 
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 import { inChunks } from "../chunks.js";
 
-export async function open({ redis }) {
-	const storage = redisStorage(redis.url);
-	const sessions = new RedisSessionStore(redis.url);
+export async function open({ redis, peer }) {
+	const options = { url: redis.url, ...peer.options };
+	const storage = redisStorage(options);
+	const sessions = new RedisSessionStore(options);
 	await sessions.ping();
 	const store = {
 		// As with every peer, what is read is the record's text.

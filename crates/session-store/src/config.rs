@@ -1264,7 +1264,7 @@ mod tests {
             let sentence = format!("unknown option \"{given}\": did you mean \"{meant}\"?");
             assert_eq!(text(given), sentence);
         }
-        for far in ["debug", "ttl", "retry", "tombstoneMs", "0", "", "nearCache"] {
+        for far in ["debug", "ttl", "retry", "tombstoneMs", "0", ""] {
             assert_eq!(text(far), format!("unknown option {far:?}: see the README for the options"));
         }
     }

@@ -49,7 +49,7 @@ pub(crate) struct Store<E> {
     engine: E,
     served: Served,
     cache: Option<Arc<NearCache>>,
-    /// What was listed together, by its first id: whoever asks for that one will ask for the others. Only with a near cache.
+    /// What was listed together and is not in the cache, by its first id: whoever asks for that one will ask for the others.
     listings: Cache<String, Arc<Vec<String>>>,
     /// By user, the ids whose record a prune found absent, and since when.
     absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
@@ -241,8 +241,10 @@ impl<E: Engine> Store<E> {
     }
 
     /// Remembers that these will be asked for one after another: Better Auth does so with what it lists.
-    fn expect_reads(&self, ids: Vec<String>) {
-        if self.cache.is_some() && ids.len() > 1 {
+    fn expect_reads(&self, mut ids: Vec<String>) {
+        let Some(cache) = &self.cache else { return };
+        ids.retain(|id| cache.life_ms(id) == 0.0);
+        if ids.len() > 1 {
             self.listings.insert(ids[0].clone(), Arc::new(ids));
         }
     }

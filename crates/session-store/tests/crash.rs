@@ -763,8 +763,7 @@ fn url(port: u16) -> String {
 
 /// A store of this process's; one of the same name and limit is a new one once all handles of the old are gone.
 fn store(port: u16, name: &str, limit: Option<u32>) -> Store {
-    let mut options =
-        json!({ "url": url(port), "connectionName": name, "commandTimeout": PATIENCE.as_millis() as u64 });
+    let mut options = json!({ "url": url(port), "connectionName": name, "commandTimeout": PATIENCE.as_millis() as u64, "nearCache": false });
     if let Some(limit) = limit {
         options["maxSessionsPerUser"] = limit.into();
     }
