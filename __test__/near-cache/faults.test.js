@@ -16,8 +16,8 @@ import { startProxy } from "./proxy.js";
 import { startRevocations } from "./revocations.js";
 import { connect, counters, isHit, keyOf, openCached, seed, sessions } from "./stores.js";
 
-const MAX_STALENESS_MS = rounds(400, 3000);
-const HEARTBEAT_MS = rounds(80, 1000);
+const MAX_STALENESS_MS = rounds(300, 3000);
+const HEARTBEAT_MS = rounds(60, 1000);
 const FAST = { maxStalenessMs: MAX_STALENESS_MS, heartbeatMs: HEARTBEAT_MS };
 
 /** For this process to be scheduled, between looking at the clock and asking the store. */
@@ -61,9 +61,9 @@ describe("the server", () => {
 
 	test("stands still for moments, again and again", async (t) => {
 		const { server, load } = await begin(t);
-		for (let n = 0; n < rounds(10, 100); n++) {
+		for (let n = 0; n < rounds(6, 100); n++) {
 			await server.pause();
-			await load.goOn((MAX_STALENESS_MS * (n % 10)) / 6);
+			await load.goOn((MAX_STALENESS_MS * (n % 6)) / 4);
 			server.resume();
 			await load.progress();
 		}
@@ -246,9 +246,9 @@ describe("the connection", () => {
 
 	test("is half open for moments, again and again", async (t) => {
 		const { load, place } = await begin(t, { through: (server) => startProxy(t, server) });
-		for (let n = 0; n < rounds(8, 100); n++) {
+		for (let n = 0; n < rounds(6, 100); n++) {
 			place.freeze();
-			await load.goOn((MAX_STALENESS_MS * (n % 8)) / 5);
+			await load.goOn((MAX_STALENESS_MS * (n % 6)) / 4);
 			place.thaw();
 			await load.progress();
 		}

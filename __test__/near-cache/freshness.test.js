@@ -20,7 +20,7 @@ const change = (redis, mine, version) => redis.set(keyOf(mine), stored({ ...mine
 const versionOf = (value) => Number(/"version":(\d+)/.exec(value)?.[1]);
 
 test("a value is never stale 50 ms after a stranger's write, whatever was being read at the time", async (t) => {
-	const keys = rounds(8000, 100_000);
+	const keys = rounds(6000, 100_000);
 	const random = seeded("freshness");
 	const { storage } = await openCached(t, server, { maxBytes: 256 * 1024 * 1024 });
 	const redis = connect(t, server);

@@ -9,8 +9,8 @@ import { ready, sessions } from "./stores.js";
 const [url, count, maxBytes] = process.argv.slice(2);
 const BATCH = 500;
 /** What a store remembers of sessions for other reasons is bounded as well, and full after as many. */
-const SIGN_INS = 40_000;
-const READS = 100_000;
+const SIGN_INS = 30_000;
+const READS = 60_000;
 
 const options = { url, nearCache: { maxBytes: Number(maxBytes) } };
 const plain = redisStorage({ url, nearCache: false, connectionName: "plain" });

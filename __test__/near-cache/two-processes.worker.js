@@ -8,6 +8,9 @@ import { index, ready, report } from "../support/worker.js";
 import { ready as cacheReady, counters, isHit, turn } from "./stores.js";
 
 const TASKS = 6;
+/** How long a session is looked at in every turn that the other process is about to end, and how long that waits. */
+const WATCHED_MS = 60;
+const NOTICE_MS = 8;
 /** How long a session that was ended is looked at. */
 const LOOKED_AT_MS = 2000;
 /** How many sessions a process keeps alive, about. */
@@ -28,11 +31,14 @@ const ended = [];
 const revoked = new Map();
 /** When the last check began that found it valid. @type {Map<string, number>} */
 const lastValid = new Map();
+/** What the other one is about to end: until when it is watched. @type {Map<string, number>} */
+const watched = new Map();
 const counts = { signIns: 0, refreshes: 0, revocations: 0, checks: 0, hits: 0, checksOfRevoked: 0 };
 const unexpected = [];
 
-process.on("message", ({ type, signedIn, revoked }) => {
+process.on("message", ({ type, signedIn, soon, revoked }) => {
 	if (type !== "news") return;
+	for (const token of soon) watched.set(token, now() + WATCHED_MS);
 	for (const [token, user] of signedIn) if (!ended.some((one) => one.token === token)) live.set(token, user);
 	for (const token of revoked) bury(token);
 });
@@ -41,7 +47,7 @@ const hitsBefore = counters(app.storage).hits;
 await Promise.all(Array.from({ length: LIVE / 2 }, signIn));
 const end = now() + seconds * 1000;
 const lastRevocation = end - LOOKED_AT_MS / 2;
-await Promise.all(Array.from({ length: TASKS }, work));
+await Promise.all([...Array.from({ length: TASKS }, work), watch()]);
 counts.hits = counters(app.storage).hits - hitsBefore;
 unexpected.push(...app.logged);
 await report({ revoked, lastValid, counts, unexpected });
@@ -54,6 +60,20 @@ async function work() {
 			if (!foundEnded(error)) unexpected.push(error.stack);
 		});
 		if (random.below(4) === 0) await turn(); // or a run of hits lets nobody else have a turn
+	}
+}
+
+/** Looks in every turn at what is about to be ended, until it is: so it is seen when that takes effect. */
+async function watch() {
+	while (now() < end) {
+		for (const [token, until] of watched) {
+			if (now() > until) watched.delete(token);
+			const begun = now();
+			const answer = app.storage.get(token);
+			if (isHit(answer)) judge(token, begun, answer);
+			else answer.then((found) => judge(token, begun, found)).catch((error) => unexpected.push(error.stack));
+		}
+		await turn();
 	}
 }
 
@@ -80,8 +100,11 @@ async function revoke() {
 	const way = random.below(10);
 	const tokens = way < 7 ? [token] : [...live].filter(([, owner]) => owner === user).map(([one]) => one);
 	for (const one of tokens) live.delete(one); // so that nobody here takes it for another revocation
-	if (way < 6) await app.signOut(token);
-	else if (way < 7) await app.storage.delete(token);
+	tell({ soon: tokens });
+	await new Promise((resolve) => setTimeout(resolve, random.below(NOTICE_MS)));
+	if (way < 3) await app.signOut(token);
+	else if (way < 5) await app.storage.delete(token);
+	else if (way < 7) await app.sessions.deleteSession(token);
 	else if (way < 8) await app.sessions.deleteUserSessions(user);
 	else await app.revokeAll(token);
 	const at = now();
@@ -112,6 +135,7 @@ async function check() {
 
 function judge(token, begun, found) {
 	counts.checks++;
+	if (!found) watched.delete(token);
 	if (!live.has(token)) counts.checksOfRevoked++;
 	if (found) lastValid.set(token, Math.max(begun, lastValid.get(token) ?? 0));
 }
@@ -135,6 +159,6 @@ function bury(token) {
 	ended.push({ token, at: now() });
 }
 
-function tell({ signedIn = [], revoked = [] }) {
-	process.send({ type: "news", signedIn, revoked });
+function tell({ signedIn = [], soon = [], revoked = [] }) {
+	process.send({ type: "news", signedIn, soon, revoked });
 }

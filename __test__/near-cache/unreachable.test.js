@@ -12,9 +12,9 @@ import { startRedis } from "../support/redis.js";
 import { startProxy } from "./proxy.js";
 import { connect, counters, isHit, openCached, seed, sessions, warm } from "./stores.js";
 
-const HEARTBEAT_MS = rounds(100, 1000);
-const MAX_STALENESS_MS = rounds(600, 3000);
-const COMMAND_TIMEOUT_MS = 250;
+const HEARTBEAT_MS = rounds(80, 1000);
+const MAX_STALENESS_MS = rounds(450, 3000);
+const COMMAND_TIMEOUT_MS = 200;
 /** For this process and the store's thread to be scheduled on a busy machine. */
 const SLACK_MS = 120;
 const CODES = ["TIMEOUT", "UNAVAILABLE"];

@@ -7,9 +7,10 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::{TcpSettings, socket2};
 use ::redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisConnectionInfo, RedisResult, TlsCertificates,
+    PushKind, RedisConnectionInfo, RedisResult, TlsCertificates, Value,
 };
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::failure;
 use super::tracking::Feed;
@@ -136,13 +137,7 @@ async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>)
         outcome => (outcome, ProtocolVersion::RESP3),
     };
     let outcome = match outcome {
-        Ok(mut connection) => {
-            let is_tracked = match &shared.feed {
-                Some(feed) => feed.begins(&mut connection, protocol, number, shared.connect_timeout).await,
-                None => false,
-            };
-            Ok(Link { connection, is_tracked, number })
-        }
+        Ok(connection) => make_ready(&shared, connection, protocol, number).await,
         Err(error) => Err(failure::error(&error, &shared.address)),
     };
     shared.lock().0 = match &outcome {
@@ -154,6 +149,26 @@ async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>)
     }
     // Nobody may be left to hear it: every caller has its own deadline.
     let _ = told.send(Some(outcome));
+}
+
+async fn make_ready(
+    shared: &Shared,
+    mut connection: MultiplexedConnection,
+    protocol: ProtocolVersion,
+    number: u64,
+) -> Result<Link> {
+    // A server that does not tell its role is taken for a primary.
+    let role = ::redis::cmd("ROLE");
+    let role = timeout(shared.connect_timeout, role.query_async(&mut connection)).await;
+    // A replica may lag behind, or have been cut off without knowing it: what it holds proves nothing.
+    if role.is_ok_and(|role| role.is_ok_and(|role: Value| failure::tells_replica(&role))) {
+        return Err(failure::read_only(&format!("Redis at {}", shared.address)));
+    }
+    let is_tracked = match &shared.feed {
+        Some(feed) => feed.begins(&mut connection, protocol, number, shared.connect_timeout).await,
+        None => false,
+    };
+    Ok(Link { connection, is_tracked, number })
 }
 
 /// Leaves a tracked connection when it turns out to be of no use.

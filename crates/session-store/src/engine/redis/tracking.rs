@@ -12,6 +12,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{sleep, timeout};
 
+use super::failure::tells_replica;
 use crate::cache::{Flush, Moment, NearCache};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
@@ -149,9 +150,7 @@ impl Feed {
         }
         beat.cmd("ROLE");
         let answers: Vec<Value> = beat.ignore_errors().query_async(connection).await?;
-        if let Some(Value::Array(role)) = answers.last()
-            && role.first().is_some_and(|role| String::from_redis_value_ref(role).is_ok_and(|role| role != "master"))
-        {
+        if answers.last().is_some_and(tells_replica) {
             return Ok(Beat::Replica);
         }
         // A full memory refuses the change: then there is nothing to tell.
