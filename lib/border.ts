@@ -5,7 +5,7 @@
 import * as native from "#native";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 import type { StoreMetrics } from "./metrics.js";
-import { NearCache } from "./near-cache.js";
+import { beginRun, NearCache } from "./near-cache.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
 
 export const Op = native.Op;
@@ -28,6 +28,7 @@ let flushing = false;
 let readings: Reads[] = [];
 
 function settle(): void {
+	beginRun();
 	const done = native.drain(border as number) as unknown[];
 	for (let i = 0; i < done.length; i += 3) {
 		const number = done[i] as number;
@@ -154,7 +155,9 @@ export class Connection {
 	/** Makes a call. `n` is NaN when it has no number. */
 	call(op: native.Op, a = "", b = "", n = Number.NaN): Promise<Reply> {
 		return new Promise((complete, fail) => {
-			native.submit(this.#open(), expect({ complete, fail }), op, a, b, n);
+			const handle = this.#open();
+			const handed = op === Op.Set ? this.#near?.handed(a) : undefined;
+			native.submit(handle, expect({ complete, fail }), op, a, b, n, handed);
 			flushLater();
 		});
 	}

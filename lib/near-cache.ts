@@ -21,6 +21,16 @@ interface Copy {
 	readonly count: number;
 	/** By this thread's monotonic clock, in ms. */
 	readonly until: number;
+	/** The run of microtasks in which it was last handed out. */
+	run: number;
+}
+
+/** Number of the run of microtasks since the last wake-up. */
+let run = 0;
+
+/** Another run begins: whoever was handed something in an earlier one has had its turn. */
+export function beginRun(): void {
+	run++;
 }
 
 /** What a read is answered with when it is known: a text, `null` when there is none; `undefined` when it is not known. */
@@ -56,6 +66,7 @@ export class NearCache {
 		if (now >= copy.until || now + this.#start - (this.#alive[0] as number) > this.#maxStalenessMs) return undefined;
 		if (Date.now() - (this.#alive[1] as number) > this.#maxStalenessMs) return undefined;
 		Atomics.add(this.#integers, HITS, 1);
+		copy.run = run;
 		return copy.value;
 	}
 
@@ -68,6 +79,15 @@ export class NearCache {
 		return value;
 	}
 
+	/**
+	 * What was handed out under a key in this run. Better Auth writes a session back in the run in which it read it: this is
+	 * what it has changed.
+	 */
+	handed(key: string): string | undefined {
+		const copy = this.#young.get(key) ?? this.#old.get(key);
+		return copy?.run === run ? (copy.value ?? undefined) : undefined;
+	}
+
 	#keep(key: string, value: string | null, stripe: number, count: number): void {
 		const life = native.life(this.#handle, key);
 		if (life <= 0) return;
@@ -77,7 +97,7 @@ export class NearCache {
 			this.#young = new Map();
 			this.#bytes = 0;
 		}
-		this.#young.set(key, { value, stripe, count, until: performance.now() + life });
+		this.#young.set(key, { value, stripe, count, until: performance.now() + life, run });
 	}
 }
 

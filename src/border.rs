@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Array, ArrayBuffer, Either3, Env, Function, Null};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error, JsString, JsValue, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Command, Config, Hit, Moment, Reply, Seen, Serving, Sessions, Shared};
+use session_store::{Command, Config, Hit, Moment, Read, Reply, Seen, Serving, Sessions, Shared};
 
 use crate::completions::{Completion, Completions, Outcome};
 use crate::packed::Packed;
@@ -124,13 +124,23 @@ pub fn open(border: u32, options: String) -> Result<u32> {
     })
 }
 
-/// Adds a call to this tick's batch.
+/// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key.
 #[napi]
-pub fn submit(env: Env, handle: u32, id: u32, op: Op, a: String, b: String, n: f64) -> Result<()> {
+#[allow(clippy::too_many_arguments, reason = "an object of them would cost more than the call does")]
+pub fn submit(
+    env: Env,
+    handle: u32,
+    id: u32,
+    op: Op,
+    a: String,
+    b: String,
+    n: f64,
+    handed: Option<String>,
+) -> Result<()> {
     with_handle(handle, |Handle { store, border }| {
         border.begin(env)?;
         let (store, completions) = (store.clone(), border.completions.clone());
-        let command = command(op, a, b, n, border.seen.get());
+        let command = command(op, a, b, n, border.seen.get(), handed);
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;
             told(&completions, (id, Outcome::Call(outcome)));
@@ -177,8 +187,7 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
         _ => None,
     });
     let seen = border.seen.get();
-    let up_to = served.fold(seen.up_to, Serving::max);
-    border.seen.set(Seen { after: seen.up_to, up_to, since: Serving::last() });
+    border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.iter().enumerate() {
         let at = i as u32 * 3;
@@ -303,9 +312,11 @@ fn unknown() -> Error {
     Error::new(Status::InvalidArg, "no such handle on this thread")
 }
 
-fn command(op: Op, a: String, b: String, n: f64, seen: Seen) -> Command {
+fn command(op: Op, a: String, b: String, n: f64, seen: Seen, handed: Option<String>) -> Command {
     match op {
-        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), seen: Some(seen) },
+        Op::Set => {
+            Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(Read { seen, handed }) }
+        }
         Op::Delete => Command::Delete { key: a },
         Op::Take => Command::Take { key: a },
         Op::Increment => Command::Increment { key: a, ttl: n },

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         for key in &keys {
             let value = "x".repeat(600);
-            store.clone().run(Command::Set { key: key.clone(), value, ttl: Some(600.0), seen: None }).await?;
+            store.clone().run(Command::Set { key: key.clone(), value, ttl: Some(600.0), read: None }).await?;
         }
         for _ in 0..batches {
             store.clone().read(keys.join("\0")).await?;

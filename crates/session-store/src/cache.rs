@@ -345,11 +345,6 @@ impl NearCache {
         lives.then_some(entry)
     }
 
-    /// The value that was last put in, whether it may be answered or not.
-    pub(crate) fn peek(&self, key: &str) -> Option<Stored> {
-        self.values.get(key)?.value.clone()
-    }
-
     /// A miss. `None`: there is no cache now.
     pub(crate) fn begin(&self, key: &str) -> Option<Begun<'_>> {
         if let Some(hit) = self.cached(key) {

@@ -3,6 +3,15 @@
 use crate::engine::Stored;
 use crate::served::{Seen, Serving};
 
+/// What a writer has read before it writes.
+#[derive(Debug)]
+pub struct Read {
+    /// What it has been handed by reads.
+    pub seen: Seen,
+    /// What [`crate::Sessions::cached`] has just handed out under the key.
+    pub handed: Option<String>,
+}
+
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
@@ -19,8 +28,8 @@ pub enum Command {
         value: String,
         /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session record lives until its own `expiresAt`.
         ttl: Option<f64>,
-        /// What the writer has been handed. Unknown: the latest that was served.
-        seen: Option<Seen>,
+        /// What the writer has read. Unknown: the latest that was served.
+        read: Option<Read>,
     },
     /// Deletes a key; ends it if it is a session.
     Delete {

@@ -21,7 +21,7 @@ mod session;
 mod store;
 
 pub use cache::{Hit, Moment, STRIPES, Shared};
-pub use command::{Command, Reply, Text, Values};
+pub use command::{Command, Read, Reply, Text, Values};
 pub use config::{Address, Config, NearCache, Server, Target, Tls};
 pub use error::{Code, Error, Result};
 pub use registry::{Running, Sessions, open};

@@ -6,7 +6,7 @@
 //! `session/merge.rs`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
@@ -34,8 +34,7 @@ impl Serving {
         Serving(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// The last one there was.
-    pub fn last() -> Self {
+    fn last() -> Self {
         Serving(LAST.load(Ordering::Relaxed))
     }
 }
@@ -47,8 +46,6 @@ pub struct Seen {
     pub after: Serving,
     /// … up to this one. Later ones it has not seen.
     pub up_to: Serving,
-    /// The last one there was when it was handed these: what the near cache held later, it may have been handed as well.
-    pub since: Serving,
 }
 
 /// What a writer may have read.
@@ -68,10 +65,6 @@ struct Version {
     first: Serving,
     /// Its last servings, as far as a writer may be at work on them.
     servings: Mutex<VecDeque<Serving>>,
-    /// Whether the near cache kept it: then it was handed out without a number, too.
-    kept: AtomicBool,
-    /// The serving after which the near cache kept no older version.
-    older_gone: Serving,
 }
 
 impl Version {
@@ -92,7 +85,7 @@ impl Served {
 
     /// Remembers that a version is served now.
     pub(crate) fn serve(&self, token: &str, stored: &Stored, now: Serving) {
-        let version = self.latest_version(token, stored, now, now);
+        let version = self.latest_version(token, stored, now);
         let mut servings = version.servings();
         if servings.len() == SERVINGS_KEPT {
             servings.pop_front();
@@ -101,17 +94,11 @@ impl Served {
     }
 
     /// Remembers a version that was written: its writer knows it, and the next one may be handed it.
-    /// `began`: the last serving before the writing, when the near cache let go of what it kept.
-    pub(crate) fn wrote(&self, token: &str, stored: &Stored, began: Serving) {
-        self.latest_version(token, stored, Serving::last(), began);
+    pub(crate) fn wrote(&self, token: &str, stored: &Stored) {
+        self.latest_version(token, stored, Serving::last());
     }
 
-    /// Remembers that the near cache is about to keep a version, whose reading began after that serving.
-    pub(crate) fn keeps(&self, token: &str, stored: &Stored, began: Serving) {
-        self.latest_version(token, stored, Serving::last(), began).kept.store(true, Ordering::Relaxed);
-    }
-
-    fn latest_version(&self, token: &str, stored: &Stored, now: Serving, older_gone: Serving) -> Arc<Version> {
+    fn latest_version(&self, token: &str, stored: &Stored, now: Serving) -> Arc<Version> {
         let known = self.0.get(token);
         if let Some(latest) = known.as_ref().and_then(|versions| versions.last())
             && latest.stored == *stored
@@ -123,13 +110,7 @@ impl Served {
         if versions.len() == VERSIONS {
             versions.remove(0);
         }
-        let version = Arc::new(Version {
-            stored: stored.clone(),
-            first: now,
-            servings: Mutex::default(),
-            kept: AtomicBool::new(false),
-            older_gone,
-        });
+        let version = Arc::new(Version { stored: stored.clone(), first: now, servings: Mutex::default() });
         versions.push(version.clone());
         self.0.insert(token.to_owned(), Arc::new(versions));
         version
@@ -141,26 +122,13 @@ impl Served {
     }
 
     /// The versions that a writer may have read, the latest last: those that it is working on now; else those that it has seen.
-    /// `kept`: what the near cache holds.
-    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>, kept: Option<Stored>) -> Reading {
-        let Some(versions) = self.0.get(token) else {
-            return Reading { is_certain: kept.is_some(), versions: kept.into_iter().collect() };
-        };
-        let known = versions.iter().filter(|version| seen.is_none_or(|seen| version.first <= seen.up_to));
-        let at_work: Vec<_> = match seen {
-            None => Vec::new(),
-            Some(seen) => {
-                let was_served = |version: &Version| {
-                    version.servings().iter().any(|number| *number > seen.after && *number <= seen.up_to)
-                };
-                let may_be_hit = |at: usize, version: &Version| {
-                    let newer = versions.get(at + 1);
-                    version.kept.load(Ordering::Relaxed) && newer.is_none_or(|newer| newer.older_gone >= seen.since)
-                };
-                let at_work = |(at, version): &(usize, &Arc<Version>)| was_served(version) || may_be_hit(*at, version);
-                versions.iter().enumerate().filter(at_work).map(|(_, version)| version).collect()
-            }
-        };
+    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Reading {
+        let Some(versions) = self.0.get(token) else { return Reading::default() };
+        let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
+        let known = versions.iter().filter(|version| version.first <= seen.up_to);
+        let just_served =
+            |version: &&Arc<Version>| version.servings().iter().any(|n| *n > seen.after && *n <= seen.up_to);
+        let at_work: Vec<_> = known.clone().filter(just_served).collect();
         let is_certain = !at_work.is_empty();
         let read = if is_certain { at_work } else { known.collect() };
         let read = if read.is_empty() { versions.iter().collect() } else { read };
@@ -195,28 +163,28 @@ mod tests {
         let after = Serving::last();
         let up_to = Serving::next();
         served.serve("t", &version(n), up_to);
-        Seen { after, up_to, since: Serving::last() }
+        Seen { after, up_to }
     }
 
     #[test]
     fn a_writer_is_known_by_what_it_was_handed() {
         let served = Served::new();
         let (first, second) = (serve(&served, 1), serve(&served, 2));
-        assert_eq!(served.read_by("t", Some(first), None).versions, [version(1)]);
-        assert_eq!(served.read_by("t", Some(second), None).versions, [version(2)]);
-        assert_eq!(served.read_by("t", None, None).versions, [version(1), version(2)]);
+        assert_eq!(served.read_by("t", Some(first)).versions, [version(1)]);
+        assert_eq!(served.read_by("t", Some(second)).versions, [version(2)]);
+        assert_eq!(served.read_by("t", None).versions, [version(1), version(2)]);
         // Handed something else meanwhile, before version 2 was served: it has seen version 1 only.
-        assert_eq!(served.read_by("t", Some(Seen { after: first.up_to, ..first }), None).versions, [version(1)]);
+        assert_eq!(served.read_by("t", Some(Seen { after: first.up_to, up_to: first.up_to })).versions, [version(1)]);
     }
 
     #[test]
     fn what_was_written_is_handed_to_nobody() {
         let served = Served::new();
         let mut seen = serve(&served, 1);
-        served.wrote("t", &version(2), Serving::last());
+        served.wrote("t", &version(2));
         seen.up_to = Serving::next();
         served.serve("another", &version(1), seen.up_to);
-        assert_eq!(served.read_by("t", Some(seen), None).versions, [version(1)]);
+        assert_eq!(served.read_by("t", Some(seen)).versions, [version(1)]);
     }
 
     #[test]
@@ -226,7 +194,7 @@ mod tests {
             serve(&served, n);
         }
         let kept: Vec<_> = [3, 2].into_iter().chain(4..66).map(version).collect();
-        assert_eq!(served.read_by("t", None, None).versions, kept);
+        assert_eq!(served.read_by("t", None).versions, kept);
         assert_eq!(served.latest("t"), Some(version(65)));
         served.forget("t");
         assert_eq!(served.latest("t"), None);

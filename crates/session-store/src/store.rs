@@ -19,11 +19,11 @@ use futures_util::future::{try_join, try_join_all};
 use quick_cache::sync::Cache;
 
 use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
-use crate::command::{Command, Reply, Text, Values};
+use crate::command::{Command, Read, Reply, Text, Values};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
-use crate::served::{Seen, Served, Serving};
+use crate::served::{Reading, Served, Serving};
 use crate::session::{Bases, Object, Record, merge, patch, replace};
 
 /// The longest key, token or user id, in bytes.
@@ -108,7 +108,7 @@ impl<E: Engine> Store<E> {
                 let value = self.read(&[&key]).await?.values.pop().flatten();
                 Ok(value.map_or(Reply::Nothing, Reply::Text))
             }
-            Command::Set { key, value, ttl, seen } => self.set(&key, &value, ttl, seen).await.map(|()| Reply::Nothing),
+            Command::Set { key, value, ttl, read } => self.set(&key, &value, ttl, read).await.map(|()| Reply::Nothing),
             Command::Delete { key } => self.delete(&key).await.map(|()| Reply::Nothing),
             Command::Take { key } => self.take(&key).await,
             Command::Increment { key, ttl } => self.increment(&key, ttl).await.map(Reply::Count),
@@ -185,7 +185,7 @@ impl<E: Engine> Store<E> {
 
     /// What lies under the keys, each asked for once however many wait for it, and kept.
     async fn read_through(&self, cache: &NearCache, keys: &[&str]) -> Result<Vec<Slot>> {
-        let (asked, began) = (Moment::now(), Serving::last());
+        let asked = Moment::now();
         let mut slots: Vec<_> = keys.iter().map(|_| Slot::Absent).collect();
         let (mut leads, mut joined, mut uncached) = (Vec::new(), Vec::new(), Vec::new());
         for (at, key) in keys.iter().enumerate() {
@@ -215,11 +215,6 @@ impl<E: Engine> Store<E> {
             };
             for (at, lead) in leads {
                 let Some((slot, life)) = found.next() else { break };
-                if let Slot::Value(stored) = &slot
-                    && stored.is_indexed()
-                {
-                    self.served.keeps(lead.key(), stored, began);
-                }
                 let slot = Ok(slot);
                 lead.land(&slot, asked, life);
                 if let (Some(at), Ok(slot)) = (at, slot) {
@@ -258,7 +253,7 @@ impl<E: Engine> Store<E> {
         self.cache.as_deref()
     }
 
-    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, seen: Option<Seen>) -> Result<()> {
+    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, read: Option<Read>) -> Result<()> {
         check_key("key", key)?;
         self.check_value(value)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
@@ -280,7 +275,7 @@ impl<E: Engine> Store<E> {
         };
         let create = record.created_at().map_or(Create::Never, Create::Young);
         // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
-        self.put(key, &record, ttl_ms, create, seen).await.map(drop)
+        self.put(key, &record, ttl_ms, create, read).await.map(drop)
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -322,12 +317,13 @@ impl<E: Engine> Store<E> {
         let now = now_ms();
         let view = |entries: Vec<(String, i64)>| {
             let mut view = String::with_capacity(entries.len() * 80);
-            for (token, expires_at) in entries.iter().filter(|(_, expires_at)| *expires_at > now) {
+            let live: Vec<_> = entries.into_iter().filter(|(_, expires_at)| *expires_at > now).collect();
+            for (token, expires_at) in &live {
                 view.push(if view.is_empty() { '[' } else { ',' });
                 let token = serde_json::to_string(token).expect("a string is always JSON");
                 view.extend(["{\"token\":", &token, ",\"expiresAt\":", &expires_at.to_string(), "}"]);
             }
-            self.expect_reads(entries.into_iter().map(|(token, _)| token).collect());
+            self.expect_reads(live.into_iter().map(|(token, _)| token).collect());
             (!view.is_empty()).then(|| view + "]")
         };
         let indexes = self.engine.entries(users).await?;
@@ -373,12 +369,15 @@ impl<E: Engine> Store<E> {
         write: &Record<'_>,
         ttl_ms: Option<u64>,
         create: Create,
-        seen: Option<Seen>,
+        read: Option<Read>,
     ) -> Result<Written> {
-        let kept = self.cache.as_ref().and_then(|cache| cache.peek(token));
-        let served = self.served.read_by(token, seen, kept);
+        let served = match read {
+            Some(Read { handed: Some(text), .. }) => {
+                Reading { versions: vec![Stored::record(&text)], is_certain: true }
+            }
+            read => self.served.read_by(token, read.map(|read| read.seen)),
+        };
         let _writing = self.writing(token);
-        let began = Serving::last();
         // What is taken to lie there; the engine says if it does not. As a rule nothing lies where a session is created.
         let mut known = if create == Create::Always { None } else { self.served.latest(token) };
         let mut known_for_sure = false;
@@ -443,11 +442,11 @@ impl<E: Engine> Store<E> {
                 }
                 PutOutcome::Created { others } => {
                     self.enforce_limit(&write.user_id, others).await?;
-                    self.remember(token, write, &json, began);
+                    self.remember(token, write, &json);
                     return Ok(Written::Done);
                 }
                 PutOutcome::Replaced => {
-                    self.remember(token, write, &json, began);
+                    self.remember(token, write, &json);
                     return Ok(Written::Done);
                 }
             }
@@ -455,10 +454,10 @@ impl<E: Engine> Store<E> {
     }
 
     /// Remembers what lies there, and last what the writer wrote, which is what it will change next.
-    fn remember(&self, token: &str, write: &Record<'_>, json: &str, began: Serving) {
-        self.served.wrote(token, &Stored::record(json), began);
+    fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
+        self.served.wrote(token, &Stored::record(json));
         if json != write.json {
-            self.served.wrote(token, &Stored::record(write.json), began);
+            self.served.wrote(token, &Stored::record(write.json));
         }
     }
 
@@ -495,7 +494,6 @@ impl<E: Engine> Store<E> {
         let changes = Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
         let not_found = || Error::new(Code::NotFound, "there is no live session with this token");
         let _writing = self.writing(token);
-        let began = Serving::last();
         let mut slot = self.engine.get(token).await?;
         loop {
             let stored = slot.value().ok_or_else(not_found)?;
@@ -525,7 +523,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.served.wrote(token, &Stored::record(&json), began);
+                    self.served.wrote(token, &Stored::record(&json));
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),

@@ -90,7 +90,7 @@ crash_tests! {
     }
 
     set_without_life {
-        commands: |scene| vec![Command::Set { key: "ann-1".into(), value: scene.session("ann-1", 0), ttl: Some(0.0), seen: None }],
+        commands: |scene| vec![Command::Set { key: "ann-1".into(), value: scene.session("ann-1", 0), ttl: Some(0.0), read: None }],
         steps: &[Ends(&["ann-1"])],
     }
 
@@ -118,7 +118,7 @@ crash_tests! {
     revoke_before {
         commands: |scene| {
             let before = scene.created_at("ann-4").to_string();
-            vec![Command::Set { key: "revoked-sessions-before-ann".into(), value: before, ttl: Some(3600.0), seen: None }]
+            vec![Command::Set { key: "revoked-sessions-before-ann".into(), value: before, ttl: Some(3600.0), read: None }]
         },
         steps: &[Stores("revoked-sessions-before-ann"), Reads, Ends(&["ann-1"]), Ends(&["ann-2"]), Ends(&["ann-3"])],
     }
@@ -223,7 +223,7 @@ impl Scene {
     }
 
     fn set(&self, id: &str, mark: i64) -> Command {
-        Command::Set { key: id.into(), value: self.session(id, mark), ttl: Some(3600.0), seen: None }
+        Command::Set { key: id.into(), value: self.session(id, mark), ttl: Some(3600.0), read: None }
     }
 }
 

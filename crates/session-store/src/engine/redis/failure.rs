@@ -22,7 +22,7 @@ pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
 /// Whether the answer to ROLE is a replica's.
 pub(super) fn tells_replica(role: &Value) -> bool {
     let Value::Array(role) = role else { return false };
-    role.first().is_some_and(|role| String::from_redis_value_ref(role).is_ok_and(|role| role != "master"))
+    role.first().is_some_and(|role| String::from_redis_value_ref(role).is_ok_and(|role| role == "slave"))
 }
 
 /// The error to hand to the caller. `address` names the server, without credentials.
