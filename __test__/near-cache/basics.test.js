@@ -386,6 +386,31 @@ describe("what reads cost", () => {
 		}
 	});
 
+	test("10,000 reads that wait for one that gave up: no GET each", async (t) => {
+		const own = await startRedis();
+		t.after(() => own.stop());
+		const commandTimeout = 500;
+		const { storage } = await openCached(t, own, { maxStalenessMs: 20_000 }, { commandTimeout });
+		const mine = session();
+		await seed(connect(t, own), [mine]);
+		const sent = await sentDuring(own, async () => {
+			await own.pause();
+			const first = assert.rejects(storage.get(mine.token), { code: "TIMEOUT" });
+			await new Promise((resolve) => setTimeout(resolve, commandTimeout * 0.7));
+			const others = [];
+			for (let burst = 0; burst < 10; burst++) {
+				for (let n = 0; n < 1000; n++) others.push(storage.get(mine.token));
+				await turn();
+			}
+			const all = Promise.all(others);
+			await first;
+			own.resume();
+			for (const value of await all) assert.equal(value, record(mine));
+		});
+		const asked = sent.filter((name) => name === "GET" || name === "MGET").length;
+		assert.ok(asked <= 3, `${asked} times`);
+	});
+
 	test("100 sessions after each other in one tick: one command", async (t) => {
 		const { storage } = await openCached(t, server);
 		const many = sessions(100);

@@ -1,39 +1,35 @@
-// A process (memory.test.js) that has been at work for a while, without anything of it in the near cache: it has signed in
-// and has read past the cache. Then it reads many sessions through it, and tells by how much it grew each time.
-//   node --expose-gc memory.child.js <url> <how many sessions> <bytes>
+// A process (memory.test.js) that signs in and reads until everything beside the near cache is as large as it gets, and then
+// reads many sessions, each once more from the cache; tells by how much it grew in that.
+//   node --expose-gc memory.child.js <url> <how many sessions> <the near cache's bytes; 0: none>
 
 import { redisStorage } from "better-auth-redis-store";
 import { signIn } from "../contract/records.js";
 import { ready, sessions } from "./stores.js";
 
-const [url, count, maxBytes] = process.argv.slice(2);
+const [url, count, maxBytes] = process.argv.slice(2).map((arg, at) => (at === 0 ? arg : Number(arg)));
 const BATCH = 500;
 /** What a store remembers of sessions for other reasons is bounded as well, and full after as many. */
 const SIGN_INS = 30_000;
 const READS = 60_000;
 
-const options = { url, nearCache: { maxBytes: Number(maxBytes) } };
-const plain = redisStorage({ url, nearCache: false, connectionName: "plain" });
-const cached = redisStorage(options);
-await cached.ping();
-await ready(cached);
+const storage = redisStorage({ url, nearCache: maxBytes > 0 && { maxBytes } });
+const uncached = redisStorage({ url, nearCache: false, connectionName: "uncached" });
+await storage.ping();
+if (maxBytes > 0) await ready(storage);
 
-const start = await residentBytes();
-for (let n = 0; n < SIGN_INS; n += BATCH) await Promise.all(sessions(BATCH).map((one) => signIn(cached, one)));
-await readAll(plain, READS);
-const { entries } = cached.metrics().nearCache;
-const between = await residentBytes();
-await readAll(cached, Number(count));
-const end = await residentBytes();
-const { nearCache: counters } = cached.metrics();
-console.log(JSON.stringify({ entries, growthBefore: between - start, growth: end - between, counters }));
-await plain.close();
-await cached.close();
+for (let n = 0; n < SIGN_INS; n += BATCH) await Promise.all(sessions(BATCH).map((one) => signIn(storage, one)));
+await readAll(uncached, READS);
+const before = await residentBytes();
+const { entries: entriesBefore } = storage.metrics().nearCache;
+await readAll(storage, count);
+const growth = (await residentBytes()) - before;
+console.log(JSON.stringify({ growth, entriesBefore, ...storage.metrics().nearCache }));
+await Promise.all([storage.close(), uncached.close()]);
 
 /** Reads the first so many sessions, each twice, since what is read again may be kept in another place. */
 async function readAll(storage, total) {
 	for (let first = 0; first < total; first += BATCH) {
-		const tokens = Array.from({ length: Math.min(BATCH, total - first) }, (_, n) => tokenOf(first + n));
+		const tokens = Array.from({ length: BATCH }, (_, n) => `memory${String(first + n).padStart(26, "0")}`);
 		for (let time = 0; time < 2; time++) {
 			const found = await Promise.all(tokens.map((token) => storage.get(token)));
 			if (found.includes(null)) throw new Error("a session is missing");
@@ -41,11 +37,7 @@ async function readAll(storage, total) {
 	}
 }
 
-function tokenOf(n) {
-	return `memory${String(n).padStart(26, "0")}`;
-}
-
-/** What the process takes, when it has let go of what it does not need: the least within a while. */
+/** What the process takes, when it has let go of what it does not need: the least within a second. */
 async function residentBytes() {
 	let least = Number.POSITIVE_INFINITY;
 	for (let n = 0; n < 10; n++) {

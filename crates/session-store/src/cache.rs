@@ -14,11 +14,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, Weighter};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -26,15 +24,13 @@ use tokio::sync::oneshot;
 use crate::config;
 use crate::engine::{Slot, Stored};
 use crate::error::Result;
+use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch, and reads it after every session.
 pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
 
 /// What an entry weighs beside its texts, in bytes.
 const ENTRY_BYTES: usize = 256;
-
-/// How many counters tell JavaScript threads of changes, in [`Shared`].
-pub const STRIPES: usize = 4096;
 
 /// A moment by both clocks, in ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,9 +78,10 @@ impl Shared {
         }
     }
 
+    /// Whoever sees this sign of life sees what was taken away before it.
     fn set_alive(&self, sent: Moment) {
-        self.alive_monotonic.store(sent.monotonic.to_bits(), Relaxed);
-        self.alive_wall.store(sent.wall.to_bits(), Relaxed);
+        self.alive_monotonic.store(sent.monotonic.to_bits(), Release);
+        self.alive_wall.store(sent.wall.to_bits(), Release);
     }
 
     /// How long ago the last sign of life was sent, in ms.

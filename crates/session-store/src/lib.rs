@@ -19,8 +19,9 @@ mod registry;
 mod served;
 mod session;
 mod store;
+mod sync;
 
-pub use cache::{Hit, Moment, STRIPES, Shared};
+pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
 pub use config::{Address, Config, NearCache, Server, Target, Tls};
 pub use error::{Code, Error, Result};

@@ -87,11 +87,15 @@ impl Feed {
 
     async fn track(&self, connection: &mut MultiplexedConnection) -> Result<(), &'static str> {
         let mut hello = pipe();
-        hello.cmd("HELLO").cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
-        let (hello, tracking): (Value, Value) =
+        hello.cmd("HELLO").cmd("PTTL").arg(&self.canary);
+        hello.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
+        let (hello, life, tracking): (Value, Value, Value) =
             hello.ignore_errors().query_async(connection).await.map_err(|_| "the server does not speak RESP3")?;
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
             return Err("the server is older than Redis 7");
+        }
+        if let Value::ServerError(_) = life {
+            return Err("the server refuses PTTL");
         }
         if tracking != Value::Okay {
             return Err("the server refuses CLIENT TRACKING");
