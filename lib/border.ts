@@ -4,7 +4,7 @@
  */
 import * as native from "#native";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
-import type { StoreMetrics } from "./metrics.js";
+import { metricsOfNone, type StoreMetrics } from "./metrics.js";
 import { beginRun, NearCache } from "./near-cache.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
 
@@ -183,7 +183,12 @@ export class Connection {
 
 	/** How the store stands. */
 	metrics(): StoreMetrics {
-		return JSON.parse(native.metrics(this.#open())) as StoreMetrics;
+		try {
+			return JSON.parse(native.metrics(this.#open())) as StoreMetrics;
+		} catch (error) {
+			// Whoever watches a store is told why there is nothing to see.
+			return metricsOfNone((error as Error).message);
+		}
 	}
 
 	close(): void {

@@ -43,3 +43,10 @@ export interface NearCacheMetrics {
 export interface StoreMetrics {
 	nearCache: NearCacheMetrics;
 }
+
+/** Of a store that is not open. */
+export function metricsOfNone(reason: string): StoreMetrics {
+	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0 };
+	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
+	return { nearCache: { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 } };
+}

@@ -4,10 +4,14 @@
  */
 import * as native from "#native";
 
+// As they are now: tests with fake timers replace them later.
+const monotonic = performance.now.bind(performance);
+const wall = Date.now;
+
 /** Beside the text, in bytes. */
 const COPY_BYTES = 200;
-/** Of the near cache's own size, what the copies may come to. */
-const SHARE = 1 / 8;
+/** Of the near cache's size, what the copies of one face of the store may come to: cache.rs leaves an eighth for them. */
+const SHARE = 1 / 16;
 /** How many stripes there are: what `Shared` has. */
 const STRIPES = 4096;
 /** Of the 32-bit integers, the one that counts hits; the stripes follow. */
@@ -19,8 +23,9 @@ interface Copy {
 	/** Where its stripe's counter is, and how it stood before the value was asked for. */
 	readonly stripe: number;
 	readonly count: number;
-	/** By this thread's monotonic clock, in ms. */
+	/** By this thread's monotonic clock and by the wall clock, in ms: whichever says so first. */
 	readonly until: number;
+	readonly untilWall: number;
 	/** The run of microtasks in which it was last handed out. */
 	run: number;
 }
@@ -44,7 +49,7 @@ export class NearCache {
 	/** The addon's monotonic clock when this thread's stands at 0. */
 	readonly #start: number;
 	readonly #maxBytes: number;
-	/** Two generations: when the young one is full it becomes the old one, and what is still used of that moves over. */
+	/** Two generations: when the young one is full it becomes the old one, and the old one is forgotten. */
 	#young = new Map<string, Copy>();
 	#old = new Map<string, Copy>();
 	#bytes = 0;
@@ -55,16 +60,21 @@ export class NearCache {
 		this.#maxBytes = (maxBytes * SHARE) / 2;
 		this.#alive = new Float64Array(memory, 0, 2);
 		this.#integers = new Int32Array(memory, INTEGERS_AT, 1 + STRIPES);
-		this.#start = native.clock() - performance.now();
+		this.#start = native.clock() - monotonic();
 	}
 
 	/** Of what this thread has copied. */
 	copied(key: string): Hit {
 		const copy = this.#young.get(key) ?? this.#old.get(key);
-		if (copy === undefined || Atomics.load(this.#integers, copy.stripe) !== copy.count) return undefined;
-		const now = performance.now();
-		if (now >= copy.until || now + this.#start - (this.#alive[0] as number) > this.#maxStalenessMs) return undefined;
-		if (Date.now() - (this.#alive[1] as number) > this.#maxStalenessMs) return undefined;
+		if (copy === undefined) return undefined;
+		// The signs of life before the stripe: a connection that began in between has counted the stripe up.
+		const alive = this.#alive[0] as number;
+		const aliveWall = this.#alive[1] as number;
+		if (Atomics.load(this.#integers, copy.stripe) !== copy.count) return undefined;
+		const now = monotonic();
+		if (now >= copy.until || now + this.#start - alive > this.#maxStalenessMs) return undefined;
+		const nowWall = wall();
+		if (nowWall >= copy.untilWall || nowWall - aliveWall > this.#maxStalenessMs) return undefined;
 		Atomics.add(this.#integers, HITS, 1);
 		copy.run = run;
 		return copy.value;
@@ -89,6 +99,7 @@ export class NearCache {
 	}
 
 	#keep(key: string, value: string | null, stripe: number, count: number): void {
+		const [now, nowWall] = [monotonic(), wall()];
 		const life = native.life(this.#handle, key);
 		if (life <= 0) return;
 		this.#bytes += key.length + (value?.length ?? 0) + COPY_BYTES;
@@ -97,7 +108,7 @@ export class NearCache {
 			this.#young = new Map();
 			this.#bytes = 0;
 		}
-		this.#young.set(key, { value, stripe, count, until: performance.now() + life, run });
+		this.#young.set(key, { value, stripe, count, until: now + life, untilWall: nowWall + life, run });
 	}
 }
 

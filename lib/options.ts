@@ -12,7 +12,7 @@ export interface TlsOptions {
 
 /** Settings of the near cache. */
 export interface NearCacheOptions {
-	/** How much it may hold, in bytes; each worker thread's own copies of what it reads most come to an eighth of that. Default 32 MiB. */
+	/** How much it may hold, in bytes. Each further worker thread keeps copies of up to an eighth of that. Default 32 MiB. */
 	maxBytes?: number | undefined;
 	/** How long a value is answered at most without being read anew, in ms. Default 60000. */
 	ttlMs?: number | undefined;

@@ -253,11 +253,15 @@ pub fn near_cache<'env>(env: &'env Env, handle: u32) -> Result<Option<NearCache<
     let Some((shared, settings)) = with_handle(handle, |Handle { store, .. }| Ok(store.shared()))? else {
         return Ok(None);
     };
-    let memory = Arc::as_ptr(&shared).cast_mut().cast();
+    let address: *mut u8 = Arc::as_ptr(&shared).cast_mut().cast();
     // SAFETY: `shared` is kept until JavaScript has let go of the memory. JavaScript reads it atomically, or in aligned
     // words of 8 bytes, which the platforms of this package do not tear.
     let memory =
-        unsafe { ArrayBuffer::from_external(env, memory, size_of::<Shared>(), shared, |_, shared| drop(shared)) }?;
+        unsafe { ArrayBuffer::from_external(env, address, size_of::<Shared>(), shared, |_, shared| drop(shared)) }?;
+    if memory.as_ptr() != address {
+        // A runtime that allows no memory of ours gives a copy, which never changes.
+        return Ok(None);
+    }
     let max_staleness_ms = settings.max_staleness.as_secs_f64() * 1e3;
     Ok(Some(NearCache { memory, max_staleness_ms, max_bytes: settings.max_bytes as f64 }))
 }

@@ -30,7 +30,10 @@ use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
 pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
 
 /// What an entry weighs beside its texts, in bytes.
-const ENTRY_BYTES: usize = 256;
+const ENTRY_BYTES: usize = 350;
+
+/// Of the cache's size, what is left for the copies that JavaScript threads keep (`lib/near-cache.ts`).
+const COPIES_SHARE: u64 = 8;
 
 /// A moment by both clocks, in ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -300,7 +303,7 @@ impl NearCacheMetrics {
 impl NearCache {
     pub(crate) fn new(settings: &config::NearCache) -> Self {
         let counters = Counters::default();
-        let capacity = settings.max_bytes;
+        let capacity = settings.max_bytes - settings.max_bytes / COPIES_SHARE;
         let items = (capacity / 1024).clamp(64, 1 << 20) as usize;
         let evictions = Evictions(counters.evictions.clone());
         NearCache {
@@ -377,6 +380,8 @@ impl NearCache {
         let ttl = self.settings.ttl.as_secs_f64() * 1e3;
         let life = life.map_or(ttl, |life| ttl.min(life as f64));
         let until = Moment { monotonic: asked.monotonic + life, wall: asked.wall + life };
+        // What it takes the place of has not been evicted, which is what the table would count it as.
+        self.values.remove(key);
         self.values.insert(key.to_owned(), Arc::new(Entry { value, until }));
     }
 

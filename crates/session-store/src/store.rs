@@ -225,12 +225,19 @@ impl<E: Engine> Store<E> {
                 slots[at] = slot;
             }
         }
+        let mut left = Vec::new();
         for (at, answer) in joined {
-            slots[at] = match answer.await {
-                Ok(slot) => slot?,
-                // Its leader has given up.
-                Err(_) => self.engine.get(keys[at]).await?,
-            };
+            match answer.await {
+                Ok(slot) => slots[at] = slot?,
+                Err(_) => left.push(at),
+            }
+        }
+        if !left.is_empty() {
+            // Whoever read them has given up: one of those who waited reads now.
+            let keys: Vec<_> = left.iter().map(|at| keys[*at]).collect();
+            for (at, slot) in left.into_iter().zip(Box::pin(self.read_through(cache, &keys)).await?) {
+                slots[at] = slot;
+            }
         }
         Ok(slots)
     }

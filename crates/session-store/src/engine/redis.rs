@@ -2,6 +2,7 @@
 
 mod connection;
 mod failure;
+mod role;
 mod tracking;
 
 use std::future::Future;

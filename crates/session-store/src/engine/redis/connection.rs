@@ -6,13 +6,14 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::{TcpSettings, socket2};
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisConnectionInfo, RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, PushKind, RedisConnectionInfo, RedisResult, ServerErrorKind, TlsCertificates,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::failure;
+use super::role::Role;
 use super::tracking::Feed;
 use crate::cache::Flush;
 use crate::config::{Address, Config, Server, Tls};
@@ -137,9 +138,14 @@ async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>)
         outcome => (outcome, ProtocolVersion::RESP3),
     };
     let outcome = match outcome {
-        Ok(connection) => make_ready(&shared, connection, protocol, number).await,
-        Err(error) => Err(failure::error(&error, &shared.address)),
+        Ok(connection) => {
+            let ready = make_ready(&shared, connection, protocol, number);
+            let slow = (ErrorKind::Io, "the server does not answer");
+            timeout(shared.connect_timeout, ready).await.unwrap_or_else(|_| Err(slow.into()))
+        }
+        Err(error) => Err(error),
     };
+    let outcome = outcome.map_err(|error| failure::error(&error, &shared.address));
     shared.lock().0 = match &outcome {
         Ok(link) => State::Up(link.clone()),
         Err(_) => State::Down,
@@ -151,22 +157,24 @@ async fn connect(shared: Arc<Shared>, number: u64, told: watch::Sender<Attempt>)
     let _ = told.send(Some(outcome));
 }
 
+/// Finds out what a connection is good for.
 async fn make_ready(
     shared: &Shared,
     mut connection: MultiplexedConnection,
     protocol: ProtocolVersion,
     number: u64,
-) -> Result<Link> {
-    // A server that does not tell its role is taken for a primary.
-    let role = ::redis::cmd("ROLE");
-    let role = timeout(shared.connect_timeout, role.query_async(&mut connection)).await;
+) -> RedisResult<Link> {
     // A replica may lag behind, or have been cut off without knowing it: what it holds proves nothing.
-    if role.is_ok_and(|role| role.is_ok_and(|role: Value| failure::tells_replica(&role))) {
-        return Err(failure::read_only(&format!("Redis at {}", shared.address)));
+    if Role::ask(&mut connection).await? == Role::Replica {
+        return Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "a replica").into());
     }
-    let is_tracked = match &shared.feed {
-        Some(feed) => feed.begins(&mut connection, protocol, number, shared.connect_timeout).await,
-        None => false,
+    let is_tracked = match (&shared.feed, protocol) {
+        (None, _) => false,
+        (Some(feed), ProtocolVersion::RESP2) => {
+            feed.is_off("the server does not speak RESP3");
+            false
+        }
+        (Some(feed), _) => feed.begins(&mut connection, number).await?,
     };
     Ok(Link { connection, is_tracked, number })
 }

@@ -2,7 +2,7 @@
 //!
 //! A server's answer may quote what it was asked, so its text never gets into a message: only its code does.
 
-use ::redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
+use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
@@ -17,12 +17,6 @@ pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
         || error.code() == Some("NOPROTO")
         || error.detail().is_some_and(|answer| answer.contains("unknown command") && answer.contains("HELLO"))
-}
-
-/// Whether the answer to ROLE is a replica's.
-pub(super) fn tells_replica(role: &Value) -> bool {
-    let Value::Array(role) = role else { return false };
-    role.first().is_some_and(|role| String::from_redis_value_ref(role).is_ok_and(|role| role == "slave"))
 }
 
 /// The error to hand to the caller. `address` names the server, without credentials.

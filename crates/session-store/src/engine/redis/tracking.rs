@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, pipe};
+use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{sleep, timeout};
 
-use super::failure::tells_replica;
+use super::role::Role;
 use crate::cache::{Flush, Moment, NearCache};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
@@ -29,6 +29,8 @@ enum Beat {
     Alive,
     /// The server is a replica.
     Replica,
+    /// The server does not say what it is.
+    Roleless,
     /// A change was made, and not told.
     Deaf,
 }
@@ -66,45 +68,42 @@ impl Feed {
     }
 
     /// Turns tracking on, if the server can; whether it is.
-    pub(super) async fn begins(
-        &self,
-        connection: &mut MultiplexedConnection,
-        protocol: ProtocolVersion,
-        number: u64,
-        patience: Duration,
-    ) -> bool {
+    pub(super) async fn begins(&self, connection: &mut MultiplexedConnection, number: u64) -> RedisResult<bool> {
         let sent = Moment::now();
-        let tracks = match protocol {
-            ProtocolVersion::RESP2 => Err("the server does not speak RESP3"),
-            _ => timeout(patience, self.track(connection)).await.unwrap_or(Err("the server does not answer")),
-        };
-        match tracks {
-            Ok(()) => self.cache.begins(number, sent),
-            Err(reason) => self.cache.is_off(reason),
+        let refusal = self.track(connection).await?;
+        match refusal {
+            None => self.cache.begins(number, sent),
+            Some(reason) => self.cache.is_off(reason),
         }
-        tracks.is_ok()
+        Ok(refusal.is_none())
     }
 
-    async fn track(&self, connection: &mut MultiplexedConnection) -> Result<(), &'static str> {
+    /// There is no tracking on a connection like this.
+    pub(super) fn is_off(&self, reason: &str) {
+        self.cache.is_off(reason);
+    }
+
+    /// Why it cannot.
+    async fn track(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<&'static str>> {
         let mut hello = pipe();
         hello.cmd("HELLO").cmd("PTTL").arg(&self.canary);
         hello.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
-        let (hello, life, tracking): (Value, Value, Value) =
-            hello.ignore_errors().query_async(connection).await.map_err(|_| "the server does not speak RESP3")?;
+        let (hello, life, tracking): (Value, Value, Value) = hello.ignore_errors().query_async(connection).await?;
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
-            return Err("the server is older than Redis 7");
+            return Ok(Some("the server is older than Redis 7"));
         }
         if let Value::ServerError(_) = life {
-            return Err("the server refuses PTTL");
+            return Ok(Some("the server refuses PTTL"));
         }
         if tracking != Value::Okay {
-            return Err("the server refuses CLIENT TRACKING");
+            return Ok(Some("the server refuses CLIENT TRACKING"));
         }
-        match self.beat(connection, true).await {
-            Ok(Beat::Alive) => Ok(()),
-            Ok(Beat::Replica) => Err("the server is a replica"),
-            Ok(Beat::Deaf) | Err(_) => Err(DEAF),
-        }
+        Ok(match self.beat(connection, true).await? {
+            Beat::Alive => None,
+            Beat::Replica => Some("the server is a replica"),
+            Beat::Roleless => Some("the server refuses ROLE and INFO, so nobody knows when it is a primary no more"),
+            Beat::Deaf => Some(DEAF),
+        })
     }
 
     /// The connection of this number takes part in tracking no more.
@@ -136,6 +135,7 @@ impl Feed {
                 }
                 Ok(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
                 Ok(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
+                Ok(Ok(Beat::Roleless)) => (Flush::Demoted, "the server does not say any more what it is"),
                 Ok(Err(_)) => (Flush::Disconnected, "the connection was lost"),
                 Err(_) => (Flush::Silent, "the server does not answer"),
             };
@@ -154,8 +154,10 @@ impl Feed {
         }
         beat.cmd("ROLE");
         let answers: Vec<Value> = beat.ignore_errors().query_async(connection).await?;
-        if answers.last().is_some_and(tells_replica) {
-            return Ok(Beat::Replica);
+        match Role::from_answer(answers.last(), connection).await? {
+            Role::Primary => {}
+            Role::Replica => return Ok(Beat::Replica),
+            Role::Unknown => return Ok(Beat::Roleless),
         }
         // A full memory refuses the change: then there is nothing to tell.
         let changed = with_canary && answers.get(2) == Some(&Value::Okay);

@@ -1,0 +1,43 @@
+//! Whether a server is a primary.
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{FromRedisValue, RedisResult, Value, cmd};
+
+/// What a server says that it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+    /// It does not say: the user may call neither ROLE nor INFO, or there are none.
+    Unknown,
+}
+
+impl Role {
+    /// Asks for it.
+    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+        let answer: Vec<Value> = ::redis::pipe().cmd("ROLE").ignore_errors().query_async(connection).await?;
+        Role::from_answer(answer.first(), connection).await
+    }
+
+    /// Takes the answer to ROLE, else asks in another way.
+    pub(super) async fn from_answer(role: Option<&Value>, connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+        if let Some(Value::Array(role)) = role {
+            let name = role.first().and_then(|name| String::from_redis_value_ref(name).ok());
+            return Ok(Role::named(name.as_deref()));
+        }
+        let info: RedisResult<String> = cmd("INFO").arg("replication").query_async(connection).await;
+        match info {
+            Ok(info) => Ok(Role::named(info.lines().find_map(|line| line.strip_prefix("role:")).map(str::trim))),
+            Err(error) if error.is_io_error() || error.is_unrecoverable_error() => Err(error),
+            Err(_) => Ok(Role::Unknown),
+        }
+    }
+
+    fn named(name: Option<&str>) -> Self {
+        match name {
+            Some("master") => Role::Primary,
+            Some("slave") => Role::Replica,
+            _ => Role::Unknown,
+        }
+    }
+}
