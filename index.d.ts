@@ -86,5 +86,5 @@ export declare function open(border: number, options: string): number
 /** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. */
 export declare function read(handle: number, id: number, keys: string): void
 
-/** Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key. */
-export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, handed?: string | undefined | null): void
+/** Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last. */
+export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, handed?: Array<string> | undefined | null): void

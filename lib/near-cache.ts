@@ -18,6 +18,10 @@ const STRIPES = 4096;
 const HITS = 0;
 const INTEGERS_AT = 16;
 
+/** How many versions of a key one run's writers may have read. */
+const VERSIONS = 8;
+const NONE: readonly string[] = [];
+
 interface Copy {
 	readonly value: string | null;
 	/** Where its stripe's counter is, and how it stood before the value was asked for. */
@@ -28,6 +32,8 @@ interface Copy {
 	readonly untilWall: number;
 	/** The run of microtasks in which it was last handed out. */
 	run: number;
+	/** What had been handed out under the key in that run before it, the latest last. */
+	readonly before: readonly string[];
 }
 
 /** Number of the run of microtasks since the last wake-up. */
@@ -90,25 +96,27 @@ export class NearCache {
 	}
 
 	/**
-	 * What was handed out under a key in this run. Better Auth writes a session back in the run in which it read it: this is
-	 * what it has changed.
+	 * What was handed out under a key in this run, the latest last. Better Auth writes a session back in the run in which it read
+	 * it: one of these is what it has changed.
 	 */
-	handed(key: string): string | undefined {
+	handed(key: string): string[] | undefined {
 		const copy = this.#young.get(key) ?? this.#old.get(key);
-		return copy?.run === run ? (copy.value ?? undefined) : undefined;
+		if (copy?.run !== run) return undefined;
+		return copy.value === null ? [...copy.before] : [...copy.before, copy.value];
 	}
 
 	#keep(key: string, value: string | null, stripe: number, count: number): void {
 		const [now, nowWall] = [monotonic(), wall()];
 		const life = native.life(this.#handle, key);
 		if (life <= 0) return;
+		const before = this.handed(key)?.slice(-VERSIONS) ?? NONE;
 		this.#bytes += key.length + (value?.length ?? 0) + COPY_BYTES;
 		if (this.#bytes > this.#maxBytes) {
 			this.#old = this.#young;
 			this.#young = new Map();
 			this.#bytes = 0;
 		}
-		this.#young.set(key, { value, stripe, count, until: now + life, untilWall: nowWall + life, run });
+		this.#young.set(key, { value, stripe, count, until: now + life, untilWall: nowWall + life, run, before });
 	}
 }
 

@@ -124,7 +124,7 @@ pub fn open(border: u32, options: String) -> Result<u32> {
     })
 }
 
-/// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key.
+/// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
 #[napi]
 #[allow(clippy::too_many_arguments, reason = "an object of them would cost more than the call does")]
 pub fn submit(
@@ -135,12 +135,12 @@ pub fn submit(
     a: String,
     b: String,
     n: f64,
-    handed: Option<String>,
+    handed: Option<Vec<String>>,
 ) -> Result<()> {
     with_handle(handle, |Handle { store, border }| {
         border.begin(env)?;
         let (store, completions) = (store.clone(), border.completions.clone());
-        let command = command(op, a, b, n, border.seen.get(), handed);
+        let command = command(op, a, b, n, border.seen.get(), handed.unwrap_or_default());
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;
             told(&completions, (id, Outcome::Call(outcome)));
@@ -316,7 +316,7 @@ fn unknown() -> Error {
     Error::new(Status::InvalidArg, "no such handle on this thread")
 }
 
-fn command(op: Op, a: String, b: String, n: f64, seen: Seen, handed: Option<String>) -> Command {
+fn command(op: Op, a: String, b: String, n: f64, seen: Seen, handed: Vec<String>) -> Command {
     match op {
         Op::Set => {
             Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(Read { seen, handed }) }

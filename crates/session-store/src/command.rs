@@ -8,8 +8,8 @@ use crate::served::{Seen, Serving};
 pub struct Read {
     /// What it has been handed by reads.
     pub seen: Seen,
-    /// What [`crate::Sessions::cached`] has just handed out under the key.
-    pub handed: Option<String>,
+    /// What [`crate::Sessions::cached`] has just handed out under the key, the latest last.
+    pub handed: Vec<String>,
 }
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.

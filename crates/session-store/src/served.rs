@@ -57,6 +57,18 @@ pub(crate) struct Reading {
     pub(crate) is_certain: bool,
 }
 
+impl Reading {
+    /// The writer was handed these as well, just now and after those.
+    pub(crate) fn or(mut self, handed: impl ExactSizeIterator<Item = Stored> + Clone) -> Self {
+        if handed.len() > 0 {
+            self.versions.retain(|version| self.is_certain && !handed.clone().any(|later| later == *version));
+            self.versions.extend(handed);
+            self.is_certain = true;
+        }
+        self
+    }
+}
+
 /// A version of a record.
 #[derive(Debug)]
 struct Version {
@@ -106,11 +118,14 @@ impl Served {
             return latest.clone();
         }
         let mut versions = known.map_or_else(Vec::new, |versions| Vec::clone(&versions));
-        versions.retain(|version| version.stored != *stored);
+        // One that comes again is still at work wherever it was.
+        let again = versions.iter().position(|version| version.stored == *stored);
+        let version = again
+            .map(|at| versions.remove(at))
+            .unwrap_or_else(|| Arc::new(Version { stored: stored.clone(), first: now, servings: Mutex::default() }));
         if versions.len() == VERSIONS {
             versions.remove(0);
         }
-        let version = Arc::new(Version { stored: stored.clone(), first: now, servings: Mutex::default() });
         versions.push(version.clone());
         self.0.insert(token.to_owned(), Arc::new(versions));
         version
@@ -185,6 +200,31 @@ mod tests {
         seen.up_to = Serving::next();
         served.serve("another", &version(1), seen.up_to);
         assert_eq!(served.read_by("t", Some(seen)).versions, [version(1)]);
+    }
+
+    #[test]
+    fn a_version_that_comes_again_is_still_at_work() {
+        let served = Served::new();
+        let first = serve(&served, 1);
+        served.wrote("t", &version(2));
+        served.wrote("t", &version(1));
+        let seen = Seen { up_to: serve(&served, 3).up_to, ..first };
+        assert_eq!(served.read_by("t", Some(seen)).versions, [version(1), version(3)]);
+    }
+
+    #[test]
+    fn what_was_handed_out_beside_comes_last() {
+        let served = Served::new();
+        let (first, second) = (serve(&served, 1), serve(&served, 2));
+        let read_by = |seen: Seen, handed: &[u32]| {
+            let handed: Vec<_> = handed.iter().map(|n| version(*n)).collect();
+            served.read_by("t", Some(seen)).or(handed.into_iter()).versions
+        };
+        assert_eq!(read_by(second, &[]), [version(2)]);
+        assert_eq!(read_by(second, &[3]), [version(2), version(3)]);
+        assert_eq!(read_by(Seen { after: first.after, ..second }, &[1, 3]), [version(2), version(1), version(3)]);
+        // Of those served once only, what was handed out just now is all that counts.
+        assert_eq!(read_by(Seen { after: second.up_to, ..second }, &[3]), [version(3)]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::command::{Command, Read, Reply, Text, Values};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
-use crate::served::{Reading, Served, Serving};
+use crate::served::{Served, Serving};
 use crate::session::{Bases, Object, Record, merge, patch, replace};
 
 /// The longest key, token or user id, in bytes.
@@ -378,12 +378,8 @@ impl<E: Engine> Store<E> {
         create: Create,
         read: Option<Read>,
     ) -> Result<Written> {
-        let served = match read {
-            Some(Read { handed: Some(text), .. }) => {
-                Reading { versions: vec![Stored::record(&text)], is_certain: true }
-            }
-            read => self.served.read_by(token, read.map(|read| read.seen)),
-        };
+        let (seen, handed) = read.map_or((None, Vec::new()), |Read { seen, handed }| (Some(seen), handed));
+        let served = self.served.read_by(token, seen).or(handed.iter().map(|text| Stored::record(text)));
         let _writing = self.writing(token);
         // What is taken to lie there; the engine says if it does not. As a rule nothing lies where a session is created.
         let mut known = if create == Create::Always { None } else { self.served.latest(token) };
