@@ -9,6 +9,14 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Reads session cookies that were signed with one secret. */
+export declare class CookieVerifier {
+  /** `secret`: Better Auth's; then the names of its cookies. */
+  constructor(secret: string, sessionToken: string, dontRemember: string, sessionData: string)
+  /** The session cookie in a `Cookie` header, or null when there is none with a valid signature. */
+  verify(header: string): SessionCookie | null
+}
+
 /** Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number. */
 export declare function attach(onCompletions: () => void): number
 
@@ -85,6 +93,16 @@ export declare function open(border: number, options: string): number
 
 /** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. */
 export declare function read(handle: number, id: number, keys: string): void
+
+/** What a request's cookies say, their signatures checked. */
+export interface SessionCookie {
+  /** The token of the session. */
+  token: string
+  /** Whether the session is not to be extended. */
+  dontRemember: boolean
+  /** Whether there is a cookie of Better Auth's cookie cache. */
+  hasData: boolean
+}
 
 /** Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last. */
 export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, handed?: Array<string> | undefined | null): void

@@ -773,7 +773,8 @@ if (
   }
 }
 
-const { attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, read, submit } = nativeBinding
+const { CookieVerifier, attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, read, submit } = nativeBinding
+export { CookieVerifier }
 export { attach }
 export { cached }
 export { check }

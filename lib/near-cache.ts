@@ -3,6 +3,7 @@
  * copy holds while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/cache.rs.
  */
 import * as native from "#native";
+import { Generations } from "./generations.js";
 
 // As they are now: tests with fake timers replace them later.
 const monotonic = performance.now.bind(performance);
@@ -54,16 +55,12 @@ export class NearCache {
 	readonly #integers: Int32Array;
 	/** The addon's monotonic clock when this thread's stands at 0. */
 	readonly #start: number;
-	readonly #maxBytes: number;
-	/** Two generations: when the young one is full it becomes the old one, and the old one is forgotten. */
-	#young = new Map<string, Copy>();
-	#old = new Map<string, Copy>();
-	#bytes = 0;
+	readonly #copies: Generations<Copy>;
 
 	constructor(handle: number, { memory, maxStalenessMs, maxBytes }: native.NearCache) {
 		this.#handle = handle;
 		this.#maxStalenessMs = maxStalenessMs;
-		this.#maxBytes = (maxBytes * SHARE) / 2;
+		this.#copies = new Generations(maxBytes * SHARE);
 		this.#alive = new Float64Array(memory, 0, 2);
 		this.#integers = new Int32Array(memory, INTEGERS_AT, 1 + STRIPES);
 		this.#start = native.clock() - monotonic();
@@ -71,7 +68,7 @@ export class NearCache {
 
 	/** Of what this thread has copied. */
 	copied(key: string): Hit {
-		const copy = this.#young.get(key) ?? this.#old.get(key);
+		const copy = this.#copies.get(key);
 		if (copy === undefined) return undefined;
 		// The signs of life before the stripe: a connection that began in between has counted the stripe up.
 		const alive = this.#alive[0] as number;
@@ -100,7 +97,7 @@ export class NearCache {
 	 * it: one of these is what it has changed.
 	 */
 	handed(key: string): string[] | undefined {
-		const copy = this.#young.get(key) ?? this.#old.get(key);
+		const copy = this.#copies.get(key);
 		if (copy?.run !== run) return undefined;
 		return copy.value === null ? [...copy.before] : [...copy.before, copy.value];
 	}
@@ -110,13 +107,8 @@ export class NearCache {
 		const life = native.life(this.#handle, key);
 		if (life <= 0) return;
 		const before = this.handed(key)?.slice(-VERSIONS) ?? NONE;
-		this.#bytes += key.length + (value?.length ?? 0) + COPY_BYTES;
-		if (this.#bytes > this.#maxBytes) {
-			this.#old = this.#young;
-			this.#young = new Map();
-			this.#bytes = 0;
-		}
-		this.#young.set(key, { value, stripe, count, until: now + life, untilWall: nowWall + life, run, before });
+		const copy = { value, stripe, count, until: now + life, untilWall: nowWall + life, run, before };
+		this.#copies.set(key, copy, key.length + (value?.length ?? 0) + COPY_BYTES);
 	}
 }
 

@@ -49,6 +49,9 @@ struct Handle {
     border: Rc<Border>,
 }
 
+/// Keys are shorter than this, most of them.
+const KEY_BYTES: usize = 256;
+
 thread_local! {
     static BORDERS: RefCell<Vec<Rc<Border>>> = const { RefCell::new(Vec::new()) };
     static HANDLES: RefCell<Vec<Option<Handle>>> = const { RefCell::new(Vec::new()) };
@@ -221,7 +224,8 @@ fn js_text<'env>(env: &'env Env, text: &str) -> Result<JsString<'env>> {
 /// What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know.
 #[napi]
 pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<Either3<JsString<'env>, Null, ()>> {
-    let hit = with_handle(handle, |Handle { store, .. }| with_text(env, &key, |key| store.cached(key)))?;
+    let hit =
+        with_handle(handle, |Handle { store, .. }| with_text::<KEY_BYTES, _>(env, &key, |key| store.cached(key)))?;
     match hit.as_ref().map(Hit::text) {
         Some(Some(text)) => js_text(env, text).map(Either3::A),
         Some(None) => Ok(Either3::B(Null)),
@@ -232,7 +236,7 @@ pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<
 /// For how many ms what [`cached`] answered may be answered again, while the memory of [`near_cache`] says that nothing has changed.
 #[napi]
 pub fn life(env: &Env, handle: u32, key: JsString) -> Result<f64> {
-    with_handle(handle, |Handle { store, .. }| with_text(env, &key, |key| store.life_ms(key)))
+    with_handle(handle, |Handle { store, .. }| with_text::<KEY_BYTES, _>(env, &key, |key| store.life_ms(key)))
 }
 
 /// What is needed to keep copies of the near cache's answers.
@@ -278,9 +282,9 @@ pub fn metrics(handle: u32) -> Result<String> {
     with_handle(handle, |Handle { store, .. }| Ok(store.metrics()))
 }
 
-/// Uses a JavaScript string, on the stack when it is as short as keys are.
-fn with_text<T>(env: &Env, text: &JsString, use_it: impl FnOnce(&str) -> T) -> Result<T> {
-    let mut buffer = [0_u8; 256];
+/// Uses a JavaScript string, on the stack when it has less than `N` bytes.
+pub(crate) fn with_text<const N: usize, T>(env: &Env, text: &JsString, use_it: impl FnOnce(&str) -> T) -> Result<T> {
+    let mut buffer = [0_u8; N];
     let mut length = 0;
     // SAFETY: `text` lives, and the buffer has the length that is told.
     check_status!(unsafe {

@@ -5,6 +5,7 @@
 
 pub mod border;
 mod completions;
+pub mod gate;
 mod packed;
 mod runtime;
 

@@ -6,6 +6,7 @@
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
 //! - `served`: what this process last served, the base of a merge.
+//! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
 //! Nothing here knows of Node.js.
@@ -15,6 +16,7 @@ mod command;
 mod config;
 mod engine;
 mod error;
+mod gate;
 mod registry;
 mod served;
 mod session;
@@ -25,5 +27,6 @@ pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
 pub use config::{Address, Config, NearCache, Server, Target, Tls};
 pub use error::{Code, Error, Result};
+pub use gate::{CookieNames, CookieVerifier, SessionCookie};
 pub use registry::{Running, Sessions, open};
 pub use served::{Seen, Serving};

@@ -1,0 +1,204 @@
+/** A full session check in this process: what `auth.api.getSession` answers, in microseconds. */
+
+import type * as native from "#native";
+import { invalid } from "./error.js";
+import { SessionRecord } from "./gate/record.js";
+import { type Asked, asked, type GateRequest } from "./gate/request.js";
+import { type AuthContext, Setup } from "./gate/setup.js";
+import { Generations } from "./generations.js";
+import type { RedisStorage } from "./storage.js";
+
+export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
+
+/** What a gate needs of `betterAuth(…)`. */
+export interface GateAuth {
+	// biome-ignore lint/suspicious/noExplicitAny: each version of Better Auth has types of its own
+	readonly $context: Promise<any>;
+	// biome-ignore lint/suspicious/noExplicitAny: as above
+	readonly api: { getSession(...args: any[]): Promise<any> };
+}
+
+/** Options of a gate. */
+export interface GateOptions {
+	/**
+	 * What to do with a session that is due to be extended (Better Auth's `updateAge`): `full` lets Better Auth extend it, on its full
+	 * path; `skip` answers it as it is, which suits a place that cannot set cookies when another place extends. Default `full`.
+	 */
+	onRefresh?: "full" | "skip" | undefined;
+}
+
+/** How the checks of a gate went, each counted once. */
+export interface GateStats {
+	/** Answered by the gate with a session. */
+	fast: number;
+	/** Answered by the gate with `null`, without asking Redis: no session cookie, or none with a valid signature. */
+	refused: number;
+	/**
+	 * Handed to `auth.api.getSession`, by reason. For every check: `version` (Better Auth before 1.4), `cookieCache`, `baseURL` (as an
+	 * object), `hooks`, `hiddenField` (an essential one has `returned: false`), `plugin:<id>` (has a `/get-session` of its own). For some:
+	 * `options` (a query, `asResponse` …), `plugin:<id>` (its hook matches), `sessionData` (a cookie of the cookie cache is left over), `noSession`,
+	 * `unreadable` (written by something else than Better Auth), `revoked`, `expired`, `refresh`.
+	 */
+	full: Record<string, number>;
+}
+
+/** What `auth.api.getSession` of this application resolves to. */
+export type GateSession<A extends GateAuth> = Awaited<ReturnType<A["api"]["getSession"]>>;
+
+/** Checks the session of a request. See {@link sessionGate}. */
+export interface SessionGate<A extends GateAuth> {
+	/**
+	 * The session of a request with its user, or `null`. Each answer is a fresh object.
+	 *
+	 * Takes the argument of `auth.api.getSession` as well; with more than `headers` in it, it goes there.
+	 *
+	 * @throws {SessionStoreError} when Redis cannot answer, as the store does: never `null` for that.
+	 */
+	(from: GateRequest): Promise<GateSession<A>>;
+	/** How the checks went so far. */
+	stats(): GateStats;
+}
+
+/** What remembered cookies and their records may take in a thread, in bytes, about. */
+const MEMORY_BYTES = 16 * 1024 * 1024;
+
+/** A Cookie header whose signature has been checked. */
+interface Verified extends native.SessionCookie {
+	/** The record that was last found under the token, and the text that it was read from. */
+	text?: string;
+	record?: SessionRecord | undefined;
+}
+
+/**
+ * Makes a gate: a check of the session cookie's signature, the session, its expiry and its revocation in this process, with the near
+ * cache of the storage. Where Better Auth would do more than read, the request goes to `auth.api.getSession`; {@link GateStats} tells why.
+ *
+ * Everything is read from `auth`, once. Two things cannot be seen: a patched `internalAdapter` or `auth.api`, and settings that
+ * are changed later.
+ *
+ * @param auth What `betterAuth(…)` returned; 1.4 and later profit.
+ * @param storage The very storage that `auth` has as `secondaryStorage`.
+ *
+ * @example
+ * ```ts
+ * import { sessionGate } from "better-auth-redis-store/gate";
+ * import { auth, storage } from "./auth";
+ *
+ * export const getSession = sessionGate(auth, storage);
+ * ```
+ */
+export function sessionGate<A extends GateAuth>(
+	auth: A,
+	storage: Pick<RedisStorage, "get">,
+	options: GateOptions = {},
+): SessionGate<A> {
+	const gate = new Gate(auth, storage, checkOptions(options));
+	const check = (from: GateRequest) => gate.check(from) as Promise<GateSession<A>>;
+	return Object.assign(check, { stats: () => gate.stats() });
+}
+
+function checkOptions(options: GateOptions): GateOptions {
+	const { onRefresh, ...others } = options;
+	const [other] = Object.keys(others);
+	if (other !== undefined) throw invalid(`${other}: is no option of a gate; there is onRefresh`);
+	if (onRefresh !== undefined && onRefresh !== "full" && onRefresh !== "skip") {
+		throw invalid(`onRefresh: must be "full" or "skip"`);
+	}
+	return options;
+}
+
+type Answer = { session: object; user: object; needsRefresh?: boolean } | null;
+
+class Gate {
+	readonly #auth: GateAuth;
+	readonly #storage: Pick<RedisStorage, "get">;
+	readonly #skipsRefresh: boolean;
+	readonly #verified = new Generations<Verified>(MEMORY_BYTES);
+	#setup: Setup | undefined;
+	#fast = 0;
+	#refused = 0;
+	readonly #full = new Map<string, number>();
+
+	constructor(auth: GateAuth, storage: Pick<RedisStorage, "get">, { onRefresh }: GateOptions) {
+		this.#auth = auth;
+		this.#storage = storage;
+		this.#skipsRefresh = onRefresh === "skip";
+	}
+
+	stats(): GateStats {
+		return { fast: this.#fast, refused: this.#refused, full: Object.fromEntries(this.#full) };
+	}
+
+	async check(from: unknown): Promise<unknown> {
+		this.#setup ??= new Setup((await this.#auth.$context) as AuthContext, this.#storage);
+		const request = asked(from);
+		if (request.wantsMore) return this.#takeFullPath("options", from);
+		const answer = this.#answer(this.#setup, request);
+		const settled = answer instanceof Promise ? await answer : answer;
+		return typeof settled === "string" ? this.#takeFullPath(settled, { headers: request.headers() }) : settled;
+	}
+
+	#takeFullPath(reason: string, argument: unknown): Promise<unknown> {
+		this.#full.set(reason, (this.#full.get(reason) ?? 0) + 1);
+		return this.#auth.api.getSession(argument);
+	}
+
+	/** The answer; or a text: why Better Auth has to give it. */
+	#answer(setup: Setup, request: Asked): Answer | string | Promise<Answer | string> {
+		if (setup.always !== undefined) return setup.always;
+		const plugin = setup.before.wanting(request);
+		if (plugin !== undefined) return `plugin:${plugin}`;
+		const verified = this.#verify(setup, request.cookie);
+		if (verified === null) return this.#tell(setup, request, null);
+		if (verified.hasData) return "sessionData";
+		const text = this.#storage.get(verified.token);
+		return text instanceof Promise
+			? text.then((text) => this.#answerFor(setup, request, verified, text))
+			: this.#answerFor(setup, request, verified, text);
+	}
+
+	#verify(setup: Setup, cookie: string | null | undefined): Verified | null {
+		if (!cookie) return null;
+		const known = this.#verified.get(cookie);
+		if (known !== undefined) return known;
+		return setup.verifier.verify(cookie);
+	}
+
+	#answerFor(setup: Setup, request: Asked, verified: Verified, text: string | null) {
+		if (text === null) return "noSession";
+		if (verified.text !== text) {
+			verified.text = text;
+			verified.record = SessionRecord.parse(text, setup.hidden);
+			const cookie = request.cookie as string;
+			this.#verified.set(cookie, verified, 500 + cookie.length + 3 * text.length);
+		}
+		const { record } = verified;
+		if (record === undefined) return "unreadable";
+		// Better Auth 1.7.16 and later keep the time of a user's last "revoke all" here; to earlier ones it is never there.
+		const revokedBefore = this.#storage.get(`revoked-sessions-before-${record.userId}`);
+		return revokedBefore instanceof Promise
+			? revokedBefore.then((before) => this.#answerWith(setup, request, verified, record, before))
+			: this.#answerWith(setup, request, verified, record, revokedBefore);
+	}
+
+	#answerWith(setup: Setup, request: Asked, verified: Verified, record: SessionRecord, revokedBefore: string | null) {
+		if (revokedBefore !== null && record.createdAt < Number(revokedBefore)) return "revoked";
+		const now = Date.now();
+		if (record.expiresAt < now) return "expired";
+		const answer: Answer = record.copy();
+		if (!verified.dontRemember) {
+			const isDue = setup.refreshes && record.expiresAt - setup.refreshedBefore <= now;
+			if (isDue && !this.#skipsRefresh) return "refresh";
+			if (setup.defersRefresh) answer.needsRefresh = isDue;
+		}
+		return this.#tell(setup, request, answer);
+	}
+
+	#tell(setup: Setup, request: Asked, answer: Answer): Answer | string {
+		const plugin = setup.after.wanting(request, answer);
+		if (plugin !== undefined) return `plugin:${plugin}`;
+		if (answer === null) this.#refused++;
+		else this.#fast++;
+		return answer;
+	}
+}

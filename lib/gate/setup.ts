@@ -1,0 +1,96 @@
+/** What a gate reads from Better Auth: its cookies, its secret, its settings, its plugins. */
+import * as native from "#native";
+import { invalid } from "../error.js";
+import { type Fields, Hooks, type Plugin } from "./hooks.js";
+import type { Hidden } from "./record.js";
+
+/** The parts of Better Auth's `$context` that are read. */
+export interface AuthContext {
+	version?: string | undefined;
+	secret: string;
+	authCookies: { [name in "sessionToken" | "dontRememberToken" | "sessionData"]: { name: string } };
+	sessionConfig: { expiresIn: number; updateAge: number };
+	tables?: Record<"session" | "user", { fields?: Fields } | undefined> | undefined;
+	options: {
+		baseURL?: unknown;
+		hooks?: { before?: unknown; after?: unknown } | undefined;
+		plugins?: readonly Plugin[] | undefined;
+		secondaryStorage?: unknown;
+		session?:
+			| {
+					cookieCache?: { enabled?: boolean | undefined } | undefined;
+					disableSessionRefresh?: boolean | undefined;
+					deferSessionRefresh?: boolean | undefined;
+					additionalFields?: Fields | undefined;
+			  }
+			| undefined;
+		user?: { additionalFields?: Fields | undefined } | undefined;
+	};
+}
+
+/** Without these there is no telling whether a session lives, and whose it is. */
+const NEEDED = ["id", "token", "userId", "expiresAt", "createdAt", "updatedAt"];
+
+export class Setup {
+	/** Why every check has to take the full path, if that is so. */
+	readonly always: string | undefined;
+	readonly verifier: native.CookieVerifier;
+	readonly before: Hooks;
+	readonly after: Hooks;
+	readonly hidden: Hidden;
+	/** How long before its expiry a session is due to be extended, in ms. */
+	readonly refreshedBefore: number;
+	/** Whether sessions are extended at all. */
+	readonly refreshes: boolean;
+	/** Whether answers say `needsRefresh`, and nothing is extended. */
+	readonly defersRefresh: boolean;
+
+	/** @throws {SessionStoreError} `INVALID_ARGUMENT` when Better Auth keeps its sessions elsewhere. */
+	constructor(context: AuthContext, storage: unknown) {
+		const { options, authCookies, sessionConfig, secret } = context;
+		if (options.secondaryStorage !== storage) {
+			throw invalid("storage: must be the very object that betterAuth was given as secondaryStorage");
+		}
+		const plugins = options.plugins ?? [];
+		this.hidden = { session: hiddenFields(context, "session"), user: hiddenFields(context, "user") };
+		this.always = this.#always(context);
+		this.verifier = new native.CookieVerifier(
+			secret,
+			authCookies.sessionToken.name,
+			authCookies.dontRememberToken.name,
+			authCookies.sessionData.name,
+		);
+		this.before = new Hooks(plugins, "before", context);
+		this.after = new Hooks(plugins, "after", context);
+		this.refreshedBefore = (sessionConfig.expiresIn - sessionConfig.updateAge) * 1000;
+		// Better Auth 1.4 means to, and does not.
+		this.refreshes = !options.session?.disableSessionRefresh || minorOf(context) < 5;
+		this.defersRefresh = options.session?.deferSessionRefresh === true && minorOf(context) >= 5;
+	}
+
+	#always(context: AuthContext): string | undefined {
+		const { baseURL, hooks, plugins, session } = context.options;
+		if (!(minorOf(context) >= 4)) return "version";
+		if (session?.cookieCache?.enabled) return "cookieCache";
+		if (typeof baseURL === "object" && baseURL !== null) return "baseURL";
+		if (hooks?.before || hooks?.after) return "hooks";
+		const owns = (plugin: Plugin) => Object.values(plugin.endpoints ?? {}).some((it) => it?.path === "/get-session");
+		const owner = plugins?.find(owns);
+		if (owner) return `plugin:${owner.id}`;
+		return NEEDED.some((name) => this.hidden.session.has(name) || this.hidden.user.has(name))
+			? "hiddenField"
+			: undefined;
+	}
+}
+
+/** The number behind "1." in Better Auth's version; NaN when it is another. */
+function minorOf({ version }: AuthContext): number {
+	return Number(/^1\.(\d+)\./.exec(version ?? "")?.[1]);
+}
+
+/** As Better Auth puts a model's fields together: its own, the application's, the plugins'. */
+function hiddenFields({ tables, options }: AuthContext, model: "session" | "user"): ReadonlySet<string> {
+	const fields: Fields = { ...tables?.[model]?.fields, ...options[model]?.additionalFields };
+	for (const { schema } of options.plugins ?? []) Object.assign(fields, schema?.[model]?.fields);
+	return new Set(Object.keys(fields).filter((name) => fields[name]?.returned === false));
+}

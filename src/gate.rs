@@ -1,0 +1,46 @@
+//! The session cookie's reader, as JavaScript sees it: `session_store::CookieVerifier`.
+
+use napi::{Env, JsString, Result};
+use napi_derive::napi;
+use session_store::CookieNames;
+
+use crate::border::with_text;
+
+/// `Cookie` headers are shorter than this, most of them.
+const HEADER_BYTES: usize = 1024;
+
+/// What a request's cookies say, their signatures checked.
+#[napi(object)]
+pub struct SessionCookie {
+    /// The token of the session.
+    pub token: String,
+    /// Whether the session is not to be extended.
+    pub dont_remember: bool,
+    /// Whether there is a cookie of Better Auth's cookie cache.
+    pub has_data: bool,
+}
+
+/// Reads session cookies that were signed with one secret.
+#[napi]
+pub struct CookieVerifier(session_store::CookieVerifier);
+
+#[napi]
+impl CookieVerifier {
+    /// `secret`: Better Auth's; then the names of its cookies.
+    #[napi(constructor)]
+    pub fn new(secret: String, session_token: String, dont_remember: String, session_data: String) -> Self {
+        let names = CookieNames { session_token, dont_remember, session_data };
+        CookieVerifier(session_store::CookieVerifier::new(&secret, names))
+    }
+
+    /// The session cookie in a `Cookie` header, or null when there is none with a valid signature.
+    #[napi]
+    pub fn verify(&self, env: &Env, header: JsString) -> Result<Option<SessionCookie>> {
+        let cookie = with_text::<HEADER_BYTES, _>(env, &header, |header| self.0.verify(header))?;
+        Ok(cookie.map(|session_store::SessionCookie { token, dont_remember, has_data }| SessionCookie {
+            token,
+            dont_remember,
+            has_data,
+        }))
+    }
+}
