@@ -14,6 +14,8 @@ const packages = {
 export const versions = await Promise.all(
 	Object.entries(packages).map(async ([release, name]) => ({
 		release,
+		/** The name that it is installed under. */
+		package: name,
 		/** The number to compare by: 3 is 1.3. */
 		minor: Number(release.split(".")[1]),
 		betterAuth: (await import(name)).betterAuth,
