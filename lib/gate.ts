@@ -92,12 +92,14 @@ export function sessionGate<A extends GateAuth>(
 	storage: Pick<RedisStorage, "get">,
 	options: GateOptions = {},
 ): SessionGate<A> {
+	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
 	const gate = new Gate(auth, storage, checkOptions(options));
 	const check = (from: GateRequest) => gate.check(from) as Promise<GateSession<A>>;
 	return Object.assign(check, { stats: () => gate.stats() });
 }
 
 function checkOptions(options: GateOptions): GateOptions {
+	if (typeof options !== "object" || options === null) throw invalid("options: must be an object");
 	const { onRefresh, ...others } = options;
 	const [other] = Object.keys(others);
 	if (other !== undefined) throw invalid(`${other}: is no option of a gate; there is onRefresh`);

@@ -14,7 +14,12 @@ export const releases = await Promise.all(
 		.map(async (version) => ({
 			...version,
 			createAuthMiddleware: (await import(`${version.package}/api`)).createAuthMiddleware,
-			nextCookies: (await import(`${version.package}/next-js`)).nextCookies,
+			integrations: {
+				...(await import(`${version.package}/next-js`)),
+				...(await import(`${version.package}/svelte-kit`)),
+				...(await import(`${version.package}/tanstack-start`)),
+				solid: await import(`${version.package}/tanstack-start/solid`),
+			},
 		})),
 );
 
@@ -70,8 +75,8 @@ export class App {
 	}
 
 	async #signUp(release, settings) {
-		// Without what is only about reading; Better Auth 1.4's nextCookies needs to be bundled by Next.js for this.
-		const plain = { ...settings, plugins: settings.plugins?.filter((name) => name !== "nextCookies") };
+		// Without what is only about reading, and without those that hand cookies to a framework.
+		const plain = { ...settings, plugins: settings.plugins?.filter((name) => !name.endsWith("Cookies")) };
 		const auth = this.#betterAuth(release, { ...plain, hooks: false, customSession: false, cookieCache: false }, {});
 		const email = `${randomUUID()}@example.com`;
 		const body = { email, password: "correct horse battery staple", name: "Ada", note: "told", secretNote: "not told" };
@@ -84,7 +89,7 @@ export class App {
 		this.record = record;
 	}
 
-	#betterAuth({ betterAuth, memoryAdapter, plugins, nextCookies, createAuthMiddleware, minor }, settings, options) {
+	#betterAuth({ betterAuth, memoryAdapter, plugins, integrations, createAuthMiddleware, minor }, settings, options) {
 		/** In the order in which applications have them: nextCookies last. */
 		const made = {
 			organization: () => plugins.organization(),
@@ -113,7 +118,10 @@ export class App {
 				},
 			}),
 			customSession: () => plugins.customSession(async (session) => ({ ...session, custom: true })),
-			nextCookies: () => nextCookies(),
+			sveltekitCookies: () => integrations.sveltekitCookies(() => undefined),
+			tanstackStartCookies: () => integrations.tanstackStartCookies(),
+			solidStartCookies: () => integrations.solid.tanstackStartCookies(),
+			nextCookies: () => integrations.nextCookies(),
 		};
 		const wanted = [...(settings.plugins ?? []), ...(settings.customSession ? ["customSession"] : [])];
 		const note = { type: "string", required: false };

@@ -78,8 +78,6 @@ async function assertSame(own, other, request) {
 		const wanted = await outcome(() => other.auth.api.getSession(call));
 		alignTimes(got, wanted);
 		assert.equal(all(got), all(wanted));
-		// The next answer is not touched by what is done to this one.
-		if (got.value?.session) Object.assign(got.value.session, { touched: true }).expiresAt?.setTime(0);
 	}
 }
 

@@ -1,0 +1,277 @@
+// A gate in use: what it can be asked with, what it refuses, why it takes the full path, what it does when Redis is away.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { describe, test } from "node:test";
+import { RedisSessionStore, redisStorage, SessionStoreError } from "better-auth-redis-store";
+import { sessionGate } from "better-auth-redis-store/gate";
+import express from "express";
+import { Hono } from "hono";
+import { NextRequest } from "next/server.js";
+import { sentDuring } from "../contract/monitor.js";
+import { until } from "../contract/wait.js";
+import { redisPerFile } from "../support/redis.js";
+import { App, newest } from "./apps.js";
+
+const redis = redisPerFile();
+/** Long enough for the near cache to ask nothing during a test. */
+const QUIET = { nearCache: { maxStalenessMs: 60_000, heartbeatMs: 50_000 } };
+
+/** @param {import("node:test").TestContext} t */
+async function open(t, settings, more) {
+	const app = await App.open(newest, redis.url, settings, more);
+	t.after(() => app.close());
+	return app;
+}
+
+/** @param {import("node:test").TestContext} t */
+async function listen(t, handler) {
+	const server = createServer(handler).listen(0, "127.0.0.1");
+	t.after(() => server.close());
+	await once(server, "listening");
+	return `http://127.0.0.1:${server.address().port}`;
+}
+
+describe("what it can be asked with", () => {
+	for (const [name, from] of [
+		["Headers", (cookie) => new Headers({ cookie })],
+		["a Request", (cookie) => new Request("http://localhost/", { headers: { cookie } })],
+		["a Request that posts", (cookie) => new Request("http://localhost/", { method: "POST", headers: { cookie } })],
+		["a NextRequest", (cookie) => new NextRequest("http://localhost/", { headers: { cookie } })],
+		["a Cookie header", (cookie) => cookie],
+		["headers of Node.js", (cookie) => ({ host: "localhost", cookie })],
+		["several Cookie headers", (cookie) => ({ cookie: ["theme=dark", cookie] })],
+		["the argument of auth.api.getSession", (cookie) => ({ headers: new Headers({ cookie }) })],
+		["that argument with headers of Node.js", (cookie) => ({ headers: { cookie } })],
+	]) {
+		test(name, async (t) => {
+			const app = await open(t);
+			const token = await app.session();
+			assert.equal((await app.gate(from(app.cookie(token)))).session.token, token);
+			assert.deepEqual(app.gate.stats(), { fast: 1, refused: 0, full: {} });
+			// On the full path it arrives as well.
+			await app.storage.set(token, JSON.stringify({ ...app.record, session: { ...app.record.session, token } }), 600);
+			const hooked = await open(t, { hooks: true }, { like: app });
+			assert.equal((await hooked.gate(from(app.cookie(token)))).session.token, token);
+			assert.deepEqual(hooked.gate.stats().full, { hooks: 1 });
+		});
+	}
+
+	test("requests of node:http and Express", async (t) => {
+		const app = await open(t, { plugins: ["nosy"] });
+		const token = await app.session();
+		const answer = async (request, response) => response.end((await app.gate(request))?.session.token ?? "nobody");
+		const web = express();
+		web.all("/page", answer);
+		for (const handler of [answer, web]) {
+			const url = await listen(t, handler);
+			const headers = { cookie: app.cookie(token) };
+			assert.equal(await (await fetch(`${url}/page?query=1`, { headers })).text(), token);
+			assert.equal(await (await fetch(`${url}/page`, { headers, method: "POST", body: "x" })).text(), token);
+			assert.equal(await (await fetch(`${url}/page`)).text(), "nobody");
+		}
+		assert.deepEqual(app.gate.stats(), { fast: 4, refused: 2, full: {} });
+	});
+
+	test("requests of Hono", async (t) => {
+		const app = await open(t);
+		const token = await app.session();
+		const web = new Hono().get("/page", async (c) => c.json(await app.gate(c.req.raw)));
+		const response = await web.request("/page", { headers: { cookie: app.cookie(token) } });
+		assert.equal((await response.json()).session.token, token);
+	});
+
+	test("what is no request is told so", async (t) => {
+		const app = await open(t);
+		for (const wrong of [undefined, null, 1, true, { headers: undefined }, { headers: "cookie" }]) {
+			await assert.rejects(app.gate(wrong), (error) => {
+				assert.ok(error instanceof SessionStoreError);
+				assert.match(error.message, /^(the request|headers): must be Headers, a Request or a Cookie header, not \w+$/);
+				return error.code === "INVALID_ARGUMENT";
+			});
+		}
+	});
+});
+
+describe("what it answers", () => {
+	test("each answer is a fresh object, as deep as it goes", async (t) => {
+		const app = await open(t);
+		const token = await app.session({ nested: { list: [{ at: new Date(0) }] } });
+		const [one, other] = [await app.gate(app.headers(token)), await app.gate(app.headers(token))];
+		assert.deepEqual(one, other);
+		one.session.nested.list[0].at.setTime(1);
+		one.session.expiresAt.setTime(1);
+		one.user.name = "somebody else";
+		assert.deepEqual(await app.gate(app.headers(token)), other);
+	});
+
+	test("a change by another server is seen", async (t) => {
+		const app = await open(t);
+		const stranger = redisStorage({ url: redis.url, nearCache: false });
+		t.after(() => stranger.close());
+		const token = await app.session();
+		assert.equal((await app.gate(app.headers(token))).user.name, "Ada");
+		const record = JSON.parse(await stranger.get(token));
+		record.user = { ...record.user, name: "Augusta", updatedAt: new Date() };
+		await stranger.set(token, JSON.stringify(record), 600);
+		await until("the new name", async () => (await app.gate(app.headers(token))).user.name === "Augusta");
+		await stranger.delete(token);
+		await until("the end", async () => (await app.gate(app.headers(token))) === null);
+	});
+
+	test("without a near cache it asks Redis each time", async (t) => {
+		const app = await open(t, {}, { store: { nearCache: false } });
+		const token = await app.session();
+		await app.gate(app.headers(token));
+		const sent = await sentDuring(redis, async () => {
+			assert.equal((await app.gate(app.headers(token))).session.token, token);
+		});
+		assert.deepEqual(sent, ["GET", "GET"]);
+		assert.equal(app.gate.stats().fast, 2);
+	});
+});
+
+describe("what it refuses", () => {
+	test("without touching Redis, and in a moment's work", async (t) => {
+		const app = await open(t, {}, { store: QUIET });
+		const token = await app.session();
+		await app.gate(app.headers(token));
+		const name = app.cookies.sessionToken.name;
+		const cookie = app.cookie(token);
+		const refused = [
+			"",
+			"theme=dark",
+			name,
+			`${name}=`,
+			`${name}=${token}`,
+			cookie.slice(0, -4),
+			cookie.replace(
+				token,
+				token.replace(/^./, (c) => (c === "a" ? "b" : "a")),
+			),
+			`${name}=${"x".repeat(5000)}.${"A".repeat(43)}=`,
+			`${name}=%E0%A4%A; theme=dark`,
+			`${name}=x; ${cookie}`,
+		];
+		const sent = await sentDuring(redis, async () => {
+			for (const header of refused) assert.equal(await app.gate(header), null, header);
+			assert.equal(await app.gate(new Headers()), null);
+			assert.equal((await app.gate(`long=${"x".repeat(12_000)}; ${cookie}`)).session.token, token);
+		});
+		assert.deepEqual(sent, []);
+		assert.deepEqual(app.gate.stats(), { fast: 2, refused: refused.length + 1, full: {} });
+	});
+});
+
+describe("why it takes the full path", () => {
+	const always = {
+		cookieCache: [{ cookieCache: true }, {}],
+		hooks: [{ hooks: true }, {}],
+		"plugin:custom-session": [{ customSession: true }, {}],
+		baseURL: [{}, { baseURL: { allowedHosts: ["localhost:3000"], fallback: "http://localhost:3000" } }],
+		hiddenField: [{}, { session: { additionalFields: { token: { type: "string", returned: false } } } }],
+	};
+	for (const [reason, [settings, options]] of Object.entries(always)) {
+		test(`always: ${reason}`, async (t) => {
+			const app = await open(t, settings, { options });
+			const headers = app.headers(await app.session());
+			assert.deepEqual(await app.gate(headers), await app.auth.api.getSession({ headers }));
+			assert.equal(await app.gate(""), null);
+			assert.deepEqual(app.gate.stats(), { fast: 0, refused: 0, full: { [reason]: 2 } });
+		});
+	}
+
+	test("a call that wants more than the session", async (t) => {
+		const app = await open(t);
+		const headers = app.headers(await app.session());
+		const { response, headers: own } = await app.gate({ headers, returnHeaders: true });
+		assert.equal(own.get("cache-control"), "no-store");
+		assert.deepEqual(response, await app.gate({ headers, query: { disableRefresh: true } }));
+		assert.ok((await app.gate({ headers, asResponse: true })) instanceof Response);
+		assert.deepEqual(app.gate.stats(), { fast: 0, refused: 0, full: { options: 3 } });
+	});
+
+	test("a session that is over, and one that is gone", async (t) => {
+		const app = await open(t);
+		const over = await app.session();
+		const record = {
+			...app.record,
+			session: { ...app.record.session, token: over, expiresAt: new Date(Date.now() - 1) },
+		};
+		await app.redis.set(`session:${over}`, JSON.stringify(record), "EX", 60);
+		for (const token of [over, "never-there"]) assert.equal(await app.gate(app.headers(token)), null);
+		assert.deepEqual(app.gate.stats().full, { expired: 1, noSession: 1 });
+	});
+
+	test("a session that is due to be extended is extended once, or answered as it is", async (t) => {
+		const soon = new Date(Date.now() + 3600 * 1000);
+		for (const [onRefresh, stats] of [
+			[undefined, { fast: 1, refused: 0, full: { refresh: 1 } }],
+			["full", { fast: 1, refused: 0, full: { refresh: 1 } }],
+			["skip", { fast: 2, refused: 0, full: {} }],
+		]) {
+			const app = await open(t, {}, { gate: { onRefresh } });
+			const headers = app.headers(await app.session({ expiresAt: soon }));
+			for (let n = 0; n < 2; n++) {
+				const { session } = await app.gate(headers);
+				assert.equal(session.expiresAt > soon, onRefresh !== "skip");
+			}
+			assert.deepEqual(app.gate.stats(), stats);
+		}
+	});
+
+	test("what is left over of the cookie cache", async (t) => {
+		const app = await open(t);
+		const cookie = app.cookie(await app.session());
+		for (const end of ["", ".0"]) await app.gate(`${cookie}; ${app.cookies.sessionData.name}${end}=x`);
+		assert.deepEqual(app.gate.stats(), { fast: 0, refused: 0, full: { sessionData: 2 } });
+	});
+
+	test("Better Auth before 1.4 is never answered for", async (t) => {
+		const app = await open(t);
+		const { $context, api } = app.auth;
+		const auth = { $context: $context.then((context) => ({ ...context, version: "1.3.23" })), api };
+		const gate = sessionGate(auth, app.storage);
+		const token = await app.session();
+		assert.equal((await gate(app.headers(token))).session.token, token);
+		assert.deepEqual(gate.stats().full, { version: 1 });
+	});
+});
+
+describe("what is wrong", () => {
+	test("another storage than Better Auth's is told so", async (t) => {
+		const app = await open(t);
+		const other = redisStorage(redis.url);
+		t.after(() => other.close());
+		for (const wrong of [other, new RedisSessionStore(redis.url), undefined]) {
+			await assert.rejects(sessionGate(app.auth, wrong)(""), {
+				code: "INVALID_ARGUMENT",
+				message: "storage: must be the very object that betterAuth was given as secondaryStorage",
+			});
+		}
+	});
+
+	test("a wrong option is named", async (t) => {
+		const app = await open(t);
+		const make = (options) => () => sessionGate(app.auth, app.storage, options);
+		assert.throws(make({ onRefresh: "never" }), {
+			code: "INVALID_ARGUMENT",
+			message: 'onRefresh: must be "full" or "skip"',
+		});
+		assert.throws(make({ onrefresh: "skip" }), { message: "onrefresh: is no option of a gate; there is onRefresh" });
+		assert.throws(make(null), { code: "INVALID_ARGUMENT" });
+		assert.throws(() => sessionGate(undefined, app.storage), { code: "INVALID_ARGUMENT", message: /^auth: / });
+	});
+
+	test("when Redis is away a check rejects, and is never null", async (t) => {
+		const store = { nearCache: false, commandTimeout: 300 };
+		const app = await open(t, {}, { store });
+		const headers = app.headers(await app.session());
+		await app.gate(headers);
+		await redis.pause();
+		t.after(() => redis.resume());
+		await assert.rejects(app.gate(headers), { name: "SessionStoreError", code: "TIMEOUT" });
+		assert.equal(await app.gate("theme=dark"), null);
+	});
+});
