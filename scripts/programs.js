@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Adds Cargo's bin folder to the PATH: a shell that was open when rustup ran does not have it there yet. */
-export function useCargoHome() {
+export function addCargoHome() {
 	const bin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
 	process.env.PATH = [process.env.PATH, bin].filter(Boolean).join(delimiter);
 }

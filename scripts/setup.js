@@ -1,14 +1,18 @@
 // Makes this package ready on a fresh machine: checks Node.js and Rust, installs the npm packages, builds.
 //   --redis  also gets what the test servers need (redis-server, openssl), by apt
 //   --lint   also gets rustfmt and clippy, by rustup
+//   --fuzz   also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
 // Safe to run again: what is in place is left alone, and the build is always run (Cargo itself knows what is stale).
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { findProgram, findRedisServer, outputOf, root, run, useCargoHome } from "./programs.js";
+import { addCargoHome, findProgram, findRedisServer, outputOf, root, run } from "./programs.js";
 
 /** A step failed for a reason that its message tells in full. */
 class SetupError extends Error {}
+
+/** The version of cargo-fuzz that is installed where there is none. */
+const CARGO_FUZZ = "0.13.2";
 
 const wants = (flag) => process.argv.includes(flag);
 
@@ -17,6 +21,7 @@ const steps = [
 	["Rust", checkRust],
 	...(wants("--lint") ? [["rustfmt and clippy", getRustLints]] : []),
 	...(wants("--redis") ? [["Redis", getRedis]] : []),
+	...(wants("--fuzz") ? [["cargo-fuzz", getCargoFuzz]] : []),
 	["npm packages", installPackages],
 	["build", build],
 ];
@@ -42,7 +47,7 @@ function checkNode() {
 }
 
 function checkRust() {
-	useCargoHome();
+	addCargoHome();
 	if (!findProgram("cargo")) {
 		throw new SetupError("cargo was found neither on the PATH nor in ~/.cargo/bin. Install Rust: https://rustup.rs");
 	}
@@ -80,28 +85,45 @@ function getRustLints() {
 }
 
 function getRedis() {
-	const missing = [
-		["redis-server", findRedisServer()],
-		["openssl", findProgram("openssl")],
-	].filter(([, found]) => !found);
-	if (missing.length === 0) return findRedisServer();
+	const had = findProgram("redis-server");
+	const installed = getByApt({ "redis-server": findRedisServer, openssl: () => findProgram("openssl") });
+	// Not on the PATH before, on it now: this install brought it, so its service is ours to end.
+	if (!had && findProgram("redis-server")) endRedisService();
+	return installed ?? findRedisServer();
+}
 
-	const packages = missing.map(([name]) => name);
+function getCargoFuzz() {
+	getByApt({ "g++": () => findProgram("c++", "g++", "clang++") });
+	if (findProgram("cargo-fuzz")) return "found";
+	if (!run("cargo", ["install", "--locked", "--quiet", `cargo-fuzz@${CARGO_FUZZ}`])) {
+		throw new SetupError(
+			`\`cargo install cargo-fuzz@${CARGO_FUZZ}\` failed (its reason is above). It needs https://crates.io`,
+		);
+	}
+	return "installed";
+}
+
+/**
+ * Installs the Debian packages whose program is not found.
+ * @param {Record<string, () => string | undefined>} programs how to find each, by its package
+ * @returns {string | undefined} what was installed, if anything had to be
+ */
+function getByApt(programs) {
+	const missing = () => Object.keys(programs).filter((name) => !programs[name]());
+	const packages = missing();
+	if (packages.length === 0) return undefined;
+
 	const wanted = `the tests need ${packages.join(" and ")} on the PATH`;
 	if (!findProgram("apt-get")) {
-		throw new SetupError(`${wanted}, and there is no apt-get to install from. Valkey does as well: https://valkey.io`);
+		const valkey = packages.includes("redis-server") ? ". Valkey does as well: https://valkey.io" : "";
+		throw new SetupError(`${wanted}, and there is no apt-get to install from${valkey}`);
 	}
 	if (process.getuid() !== 0 && outputOf("sudo", ["-n", "true"]) === undefined) {
 		throw new SetupError(`${wanted}, and apt-get needs root: \`sudo apt-get install ${packages.join(" ")}\``);
 	}
 	asRoot("apt-get", "update"); // What it cannot refresh may be known from an earlier update: the install decides.
 	asRoot("apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...packages);
-	// Not on the PATH before, on it now: this install brought it, so its service is ours to end.
-	if (packages.includes("redis-server") && findProgram("redis-server")) endRedisService();
-
-	if (!findRedisServer() || !findProgram("openssl")) {
-		throw new SetupError(`${wanted}, and apt-get could not install that (its reason is above)`);
-	}
+	if (missing().length > 0) throw new SetupError(`${wanted}, and apt-get could not install that (its reason is above)`);
 	return `installed ${packages.join(", ")}`;
 }
 

@@ -3,19 +3,19 @@
 //   --long      the full counts: TEST_LONG=1, for the Rust tests and the Node tests alike
 //   <word>...   only the Node test files with one of these words in their path: npm test -- support
 
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { findProgram, root, run, useCargoHome } from "./programs.js";
+import { addCargoHome, findProgram, root, run } from "./programs.js";
 
 const { values, positionals: words } = parseArgs({
 	options: { long: { type: "boolean", default: false } },
 	allowPositionals: true,
 });
-useCargoHome();
+addCargoHome();
 if (values.long) process.env.TEST_LONG = "1";
 
-const steps = words.length > 0 ? [nodeTests()] : [...lints(), ...rustTests(), nodeTests()];
+const steps = words.length > 0 ? [nodeTests()] : [...lints(), ...rustTests(), fuzzing(), nodeTests()];
 const results = steps.map(([name, program, args]) => {
 	console.log(`\n--- ${name}`);
 	const start = performance.now();
@@ -34,7 +34,7 @@ function lints() {
 	const colors = process.stdout.isTTY ? [] : ["--colors=off"]; // else it colours every letter of a log
 	const tool = (name) => join(root, "node_modules/.bin", name);
 	return [
-		["cargo fmt", "cargo", ["fmt", "--all", "--check"]],
+		["cargo fmt", "cargo", ["fmt", "--all", "--check", "--", "crates/session-store/fuzz/fuzz_targets/cookie.rs"]],
 		["cargo clippy", "cargo", ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]],
 		["biome", tool("biome"), ["ci", ...colors]],
 		["tsc", tool("tsc"), []],
@@ -48,6 +48,18 @@ function rustTests() {
 		["cargo nextest", "cargo", ["nextest", "run", ...everything]],
 		["cargo test --doc", "cargo", ["test", "--doc", ...everything]], // nextest runs no documentation examples
 	];
+}
+
+/** Strangers' cookies, for a while: on the seeds that are kept, and on what earlier runs on this machine have found. */
+function fuzzing() {
+	const folder = "crates/session-store/fuzz";
+	const corpus = [`${folder}/corpus/cookie`, `${folder}/seeds/cookie`];
+	mkdirSync(join(root, corpus[0]), { recursive: true });
+	const seconds = values.long ? 600 : 10;
+	const options = [`-max_total_time=${seconds}`, "-verbosity=0", "-print_final_stats=1"];
+	// Without a sanitizer, which a stable toolchain lacks: the code has no "unsafe".
+	const fuzz = ["fuzz", "run", "--fuzz-dir", folder, "--sanitizer", "none", "cookie"];
+	return ["cargo fuzz", "cargo", [...fuzz, ...corpus, "--", ...options]];
 }
 
 function nodeTests() {
