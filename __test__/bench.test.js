@@ -49,10 +49,13 @@ describe("npm run bench -- --quick", () => {
 		for (const depth of [1, 8, 64, 512]) assertFigures(results.limits.redisBenchmark[depth], `pipeline of ${depth}`);
 		assertFigures(results.limits.nativeCall, "nativeCall");
 		assertFigures(results.limits.mapGet, "mapGet");
+		assertFigures(results.limits.parsedRecord, "parsedRecord");
+		for (const { title, requests } of results.http) assertFigures(requests, title);
+		assert.equal(results.http.length, 4);
 	});
 
 	test("what must be reached is compared in every row", () => {
-		assert.equal(results.checks.length, 14);
+		assert.equal(results.checks.length, 18);
 		for (const { figure, against, measured } of results.checks) {
 			if (against === "PostgreSQL" && !findPostgres()) continue;
 			assert.match(measured, /^\d+\.\d\dx \(|^p99 \d+ ms, none failed$/, figure);

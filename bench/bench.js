@@ -13,12 +13,13 @@ import { root } from "../scripts/programs.js";
 import { chartOf } from "./chart.js";
 import { checks } from "./checks.js";
 import { documentOf } from "./document.js";
-import { mapGet, nativeCall, redisBenchmark } from "./limits.js";
+import { measureHttp } from "./http.js";
+import { mapGet, nativeCall, parsedRecord, redisBenchmark } from "./limits.js";
 import { describeMachine, versionOf } from "./machine.js";
 import { PeerHandle } from "./peer-handle.js";
 import { peers as allPeers, offers } from "./peers.js";
 import { findPostgres, installPostgres, startPostgres } from "./postgres.js";
-import { sayChecks, sayLimits, sayWorkload } from "./report.js";
+import { sayChecks, sayHttp, sayLimits, sayWorkload } from "./report.js";
 import { runWorkload } from "./rounds.js";
 import { recordSignIn } from "./sign-in-recording.js";
 import { workloads as allWorkloads } from "./workloads.js";
@@ -77,7 +78,9 @@ const limits = {
 	redisBenchmark: await redisBenchmark(redis, settings),
 	nativeCall: nativeCall(settings),
 	mapGet: mapGet(settings),
+	parsedRecord: parsedRecord(settings),
 };
+const http = chosen || flags.workload ? [] : await measureHttp(redis, settings);
 await redis.stop();
 await postgres?.stop?.();
 
@@ -96,10 +99,12 @@ const results = {
 	workloads: workloads.map(({ id, title, face, inFlight }) => ({ id, title, face, inFlight })),
 	cells,
 	signInCalls,
+	http,
 	limits,
 };
 results.checks = checks(results);
 
+sayHttp(http);
 sayLimits(limits);
 sayChecks(results.checks);
 writeFileSync(flags.json, `${JSON.stringify(results, null, "\t")}\n`);

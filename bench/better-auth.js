@@ -3,7 +3,7 @@
 
 import { betterAuth } from "better-auth";
 import { createAdapterFactory } from "better-auth/adapters";
-import { users } from "./records.js";
+import { SECRET, users } from "./records.js";
 
 /**
  * @param {object} options Better Auth's `database` or `secondaryStorage`
@@ -12,7 +12,7 @@ import { users } from "./records.js";
 export async function openBetterAuth(options) {
 	const auth = betterAuth({
 		baseURL: "http://localhost:3000",
-		secret: "f3hK9sQ2vLx7PzR4mTn8WbYc6JdGa1Ue5",
+		secret: SECRET,
 		telemetry: { enabled: false },
 		logger: { disabled: true },
 		...options,

@@ -10,7 +10,7 @@
  */
 
 /** @param {{ peers: object[], cells: Record<string, Record<string, object>> }} results @returns {Check[]} */
-export function checks({ peers, cells }) {
+export function checks({ peers, cells, limits }) {
 	const overTheWire = peers.filter((peer) => peer.id !== "ours" && !peer.answersFromMemory);
 	const cached = { mine: "ours-near" };
 	const figures = { cells, overTheWire };
@@ -35,8 +35,17 @@ export function checks({ peers, cells }) {
 			share: true,
 			reached: (ratio) => ratio <= 1.1,
 		}),
+		times(cells, "session check, cached, 1 in flight", "check-1", "official", 100, { ...cached, against: GET_SESSION }),
+		overFloor(cells, limits),
+		times(cells, "session check, first ones, 64 in flight", "check-first-64", "official", 10, {
+			...cached,
+			against: GET_SESSION,
+		}),
+		forged(cells),
 	];
 }
+
+const GET_SESSION = "auth.api.getSession, official storage";
 
 const NAMES = {
 	ioredis: "ioredis",
@@ -68,10 +77,34 @@ function cheaper({ cells, overTheWire }, figure, workload, most) {
 
 function times(cells, figure, workload, peer, least, more = {}) {
 	return compared(cells[workload], figure, peer, "throughput", {
-		...more,
 		against: NAMES[peer],
+		...more,
 		least: `${least}x`,
 		reached: (ratio) => ratio >= least,
+	});
+}
+
+/** A cached check against what it could not do without. */
+function overFloor(cells, { parsedRecord }) {
+	const cell = cells["check-1"]?.["ours-near"]?.throughput;
+	const floor = cell && { rounds: cell.rounds.map(() => 1e9 / parsedRecord.median), median: 1e9 / parsedRecord.median };
+	const row = { floor: { throughput: floor }, check: { throughput: cell } };
+	return compared(row, "session check, cached: its time", "check", "throughput", {
+		mine: "floor",
+		against: "JSON.parse of the record and two Map.get",
+		least: "3x or less",
+		reached: (ratio) => ratio <= 3,
+	});
+}
+
+/** What a forger can make us spend. */
+function forged(cells) {
+	const row = { valid: cells["check-1"]?.["ours-near"], forged: cells["check-forged-1"]?.["ours-near"] };
+	return compared(row, "a forged cookie: its time", "forged", "throughput", {
+		mine: "valid",
+		against: "a valid session, cached",
+		least: "2x or less",
+		reached: (ratio) => ratio <= 2,
 	});
 }
 

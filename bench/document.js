@@ -1,11 +1,24 @@
 // docs/benchmarks.md, from the results as they are in the JSON file.
 
 import { METRICS, medianAndSpread, rounded } from "./figures.js";
+import { CONNECTIONS as HTTP_CONNECTIONS } from "./http.js";
 import { CHECK_HEAD, checkRow } from "./report.js";
 import { markdownTable } from "./table.js";
 
 export function documentOf(results) {
-	const parts = [intro, mustReach, reads, storeOperations, throughBetterAuth, signIn, limits, memory, method];
+	const parts = [
+		intro,
+		mustReach,
+		reads,
+		storeOperations,
+		throughBetterAuth,
+		wholeChecks,
+		http,
+		signIn,
+		limits,
+		memory,
+		method,
+	];
 	return `${parts.map((part) => part(results)).join("\n\n")}\n`;
 }
 
@@ -57,6 +70,27 @@ The calls of Better Auth's internal adapter, which its routes make. With a store
 ${["throughput", "p50", "p99", "mainCpu"].map((metric) => byWorkload(results, workloads, metric)).join("\n\n")}`;
 }
 
+function wholeChecks(results) {
+	const workloads = results.workloads.filter(({ face }) => face === "check");
+	return `## A whole session check
+From a request's headers to \`{ session, user }\`: the gate of this package; \`auth.api.getSession\` with the others.
+
+${["throughput", "p50", "p99", "mainCpu"].map((metric) => byWorkload(results, workloads, metric)).join("\n\n")}`;
+}
+
+function http({ http }) {
+	const rows = http.map(({ title, requests, p99 }) => [
+		title,
+		medianAndSpread({ throughput: requests }, "throughput"),
+		`${rounded(p99.median)} ms`,
+	]);
+	return `## Behind HTTP
+A server of node:http that answers each request with the name of its user, loaded by autocannon over ${HTTP_CONNECTIONS} connections; server and load
+share the cores.
+
+${markdownTable(["", "requests/s", "p99"], rows)}`;
+}
+
 function signIn(results) {
 	const workloads = results.workloads.filter(({ face }) => face === "storage");
 	const calls = results.signInCalls.map(([method, ...args]) => `${method}(${args.map(shortened).join(", ")})`);
@@ -76,13 +110,14 @@ function shortened(argument) {
 	return text.length > 60 ? `${text.slice(0, 57)}…"` : text;
 }
 
-function limits({ limits: { redisBenchmark, nativeCall, mapGet } }) {
+function limits({ limits: { redisBenchmark, nativeCall, mapGet, parsedRecord } }) {
 	const rows = Object.entries(redisBenchmark).map(([depth, summary]) => [
 		`redis-benchmark: GET of 600 B, one connection, pipeline of ${depth}`,
 		`${medianAndSpread({ throughput: summary }, "throughput")}/s`,
 	]);
 	rows.push(["a synchronous call of the addon that finds nothing to do", `${rounded(nativeCall.median)} ns`]);
 	rows.push(["`Map.get` of a token", `${rounded(mapGet.median)} ns`]);
+	rows.push(["`JSON.parse` of a record of 600 B, after two `Map.get`", `${rounded(parsedRecord.median)} ns`]);
 	return `## Limits of this machine\n${markdownTable(["", "median"], rows)}`;
 }
 

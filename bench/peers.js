@@ -4,7 +4,7 @@
  * @typedef {object} Peer
  * @property {Record<string, () => Promise<object>>} faces how it can be worked with: `store`, its own session operations (`read
  * create update end list endAll`); `betterAuth`, the same operations through Better Auth's internal adapter; `storage`,
- * Better Auth's secondaryStorage
+ * Better Auth's secondaryStorage; `check`, a whole session check from a request's headers
  * @property {(records: object[]) => Promise<void>} fill puts records in as if it had made them, untimed
  * @property {() => Promise<void>} [clear] removes every session, where that is not done by a FLUSHALL of Redis
  */
@@ -18,14 +18,14 @@ export const peers = [
 		id: "ours",
 		title: "better-auth-redis-store",
 		file: "ours.js",
-		faces: ["store", "betterAuth", "storage"],
+		faces: ["store", "betterAuth", "storage", "check"],
 		options: { nearCache: false },
 	},
 	{
 		id: "ours-near",
 		title: "better-auth-redis-store, near cache",
 		file: "ours.js",
-		faces: ["store", "betterAuth", "storage"],
+		faces: ["store", "betterAuth", "storage", "check"],
 		options: {},
 		answersFromMemory: true,
 	},
@@ -88,14 +88,14 @@ export const peers = [
 		id: "official",
 		title: "@better-auth/redis-storage",
 		file: "official.js",
-		faces: ["store", "betterAuth", "storage"],
+		faces: ["store", "betterAuth", "storage", "check"],
 		package: "@better-auth/redis-storage",
 	},
 	{
 		id: "postgres",
 		title: "PostgreSQL through Better Auth",
 		file: "postgres.js",
-		faces: ["betterAuth"],
+		faces: ["betterAuth", "check"],
 		package: "pg",
 		needsPostgres: true,
 	},

@@ -1,6 +1,11 @@
 // What lies in the stores while they are measured: users, their sessions, and session records of a given size. All of
 // it is drawn from a seed, so that every peer works on the same records in the same order.
 
+import { createHmac } from "node:crypto";
+
+/** Better Auth's, in every peer. */
+export const SECRET = "f3hK9sQ2vLx7PzR4mTn8WbYc6JdGa1Ue5";
+
 export const USER_COUNT = 1000;
 export const LIFE_S = 7 * 24 * 60 * 60;
 
@@ -60,6 +65,13 @@ export function makeSession(random, userId) {
 		ipAddress: "203.0.113.7",
 		userAgent: BROWSER,
 	};
+}
+
+/** The headers of a request for a session, as a browser sends them; `secret` signs the cookie. */
+export function headersFor(token, secret = SECRET) {
+	const signature = createHmac("sha256", secret).update(token).digest("base64");
+	const cookie = `better-auth.session_token=${encodeURIComponent(`${token}.${signature}`)}`;
+	return new Headers({ cookie: `theme=dark; ${cookie}`, "user-agent": BROWSER, accept: "text/html" });
 }
 
 /**

@@ -22,7 +22,18 @@ function through({ face }) {
 	return face === "betterAuth" ? ", through Better Auth" : "";
 }
 
-export function sayLimits({ redisBenchmark, nativeCall, mapGet }) {
+export function sayHttp(servers) {
+	if (servers.length === 0) return;
+	console.log("\nRequests of a small HTTP server");
+	const rows = servers.map(({ title, requests, p99 }) => [
+		title,
+		`${rounded(requests.median)}/s`,
+		`${rounded(p99.median)} ms`,
+	]);
+	console.log(textTable(["", "median", "p99"], rows));
+}
+
+export function sayLimits({ redisBenchmark, nativeCall, mapGet, parsedRecord }) {
 	console.log("\nLimits on this machine");
 	const rows = Object.entries(redisBenchmark).map(([depth, summary]) => [
 		`redis-benchmark GET, 600 B, one connection, pipeline of ${depth}`,
@@ -30,6 +41,7 @@ export function sayLimits({ redisBenchmark, nativeCall, mapGet }) {
 	]);
 	rows.push(["a native call that finds nothing to do", `${rounded(nativeCall.median)} ns`]);
 	rows.push(["Map.get", `${rounded(mapGet.median)} ns`]);
+	rows.push(["JSON.parse of a record, after two Map.get", `${rounded(parsedRecord.median)} ns`]);
 	console.log(textTable(["", "median"], rows));
 }
 

@@ -1,7 +1,7 @@
 // What is measured: each workload is an operation on one of a peer's faces, at so many in flight, over given records.
 // Which peer is asked for which workload follows from the faces that it has (peers.js).
 
-import { enlarged, LIFE_S, makeId, makeRecord, makeSession, shuffled, users } from "./records.js";
+import { enlarged, headersFor, LIFE_S, makeId, makeRecord, makeSession, shuffled, users } from "./records.js";
 import { replayOf } from "./sign-in.js";
 
 /**
@@ -31,6 +31,35 @@ export const operations = {
 		},
 		call: (face, token) => face.read(token),
 		holds: (value) => value !== null,
+	},
+	check: {
+		consumes: false,
+		make: (random, _, workload) => {
+			const { records, inputs } = readsOf(random, _, workload);
+			return { records, inputs: inputs.map((token) => headersFor(token)) };
+		},
+		call: (face, headers) => face.check(headers),
+		holds: (answer) => answer !== null,
+	},
+	/** Of sessions that nobody has checked before. */
+	checkOnce: {
+		consumes: true,
+		make: (random, count) => {
+			const records = filled(random, { users: count, devices: 1, bytes: 600 });
+			return { records, inputs: tokensOf(records).map((token) => headersFor(token)) };
+		},
+		call: (face, headers) => face.check(headers),
+		holds: (answer) => answer !== null,
+	},
+	/** Of cookies that somebody else has signed. */
+	checkForged: {
+		consumes: false,
+		make: (random, _, workload) => {
+			const { records, inputs } = readsOf(random, _, workload);
+			return { records, inputs: inputs.map((token) => headersFor(token, "another secret")) };
+		},
+		call: (face, headers) => face.check(headers),
+		holds: (answer) => answer === null,
 	},
 	update: {
 		consumes: false,
@@ -115,7 +144,7 @@ const READS = { operation: "read", users: 1000, devices: 1, bytes: 600 };
 const BURST = 10_000;
 
 /**
- * In the order in which they are run. Those on the `betterAuth` face come last: memory is told before Better Auth is loaded.
+ * In the order in which they are run. Those on the `betterAuth` and `check` faces come last: memory is told before Better Auth is loaded.
  * `mostInputs` bounds what a consuming run prepares, where one call uses up a lot.
  */
 export const workloads = [
@@ -159,6 +188,10 @@ export const workloads = [
 		inFlight: BURST,
 		once: true,
 	}),
+	check("check-1", "session check", { ...READS, operation: "check", inFlight: 1 }),
+	check("check-64", "session check", { ...READS, operation: "check", inFlight: 64 }),
+	check("check-first-64", "session check, each for the first time", { operation: "checkOnce", inFlight: 64 }),
+	check("check-forged-1", "check of a forged cookie", { ...READS, operation: "checkForged", inFlight: 1 }),
 ].map((workload) => ({ ...workload, consumes: operations[workload.operation].consumes }));
 
 /** On the store's own operations. */
@@ -169,6 +202,11 @@ function store(id, title, rest) {
 /** Through Better Auth's internal adapter. */
 function betterAuth(id, title, rest) {
 	return { id, title, face: "betterAuth", ...rest };
+}
+
+/** From a request's headers to the session and its user: `auth.api.getSession`, or the gate. */
+function check(id, title, rest) {
+	return { id, title, face: "check", ...rest };
 }
 
 /** Records of the first `users` users, `devices` of each. */

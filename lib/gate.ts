@@ -150,7 +150,8 @@ class Gate {
 		if (setup.always !== undefined) return setup.always;
 		const plugin = setup.before.wanting(request);
 		if (plugin !== undefined) return `plugin:${plugin}`;
-		const verified = this.#verify(setup, request.cookie);
+		const { cookie } = request;
+		const verified = this.#verify(setup, cookie);
 		if (verified === null) return this.#tell(setup, request, null);
 		if (verified.hasData) return "sessionData";
 		const text = this.#storage.get(verified.token);

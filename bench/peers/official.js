@@ -11,12 +11,13 @@ export async function open({ redis }) {
 	const storage = redisStorage({ client });
 
 	let opening;
-	const betterAuth = () => {
+	const open = () => {
 		opening ??= import("../better-auth.js").then(({ openBetterAuth, usersOnly }) =>
 			openBetterAuth({ database: usersOnly(), secondaryStorage: storage }),
 		);
-		return opening.then(({ face }) => face);
+		return opening;
 	};
+	const betterAuth = () => open().then(({ face }) => face);
 	return {
 		faces: {
 			// Better Auth is loaded by the first operation that is not a read, so that the memory told for reads is without it.
@@ -30,6 +31,10 @@ export async function open({ redis }) {
 			}),
 			storage: async () => storage,
 			betterAuth,
+			check: async () => {
+				const { auth } = await open();
+				return { check: (headers) => auth.api.getSession({ headers }) };
+			},
 		},
 		fill: (records) => fill(storage, records),
 	};

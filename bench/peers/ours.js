@@ -1,6 +1,7 @@
 // This package, as it is built: dist/ over the addon.
 
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
+import { sessionGate } from "better-auth-redis-store/gate";
 import { inChunks } from "../chunks.js";
 
 export async function open({ redis, peer }) {
@@ -17,15 +18,16 @@ export async function open({ redis, peer }) {
 		list: (userId) => sessions.getUserSessions(userId),
 		endAll: (userId) => sessions.deleteUserSessions(userId),
 	};
+	const open = async () => {
+		const { openBetterAuth, usersOnly } = await import("../better-auth.js");
+		return openBetterAuth({ database: usersOnly(), secondaryStorage: storage });
+	};
 	return {
 		faces: {
 			store: async () => store,
 			storage: async () => storage,
-			betterAuth: async () => {
-				const { openBetterAuth, usersOnly } = await import("../better-auth.js");
-				const { face } = await openBetterAuth({ database: usersOnly(), secondaryStorage: storage });
-				return face;
-			},
+			betterAuth: async () => (await open()).face,
+			check: async () => ({ check: sessionGate((await open()).auth, storage) }),
 		},
 		fill: (records) => inChunks(records, ({ token, json, ttl }) => storage.set(token, json, ttl)),
 	};

@@ -11,14 +11,17 @@ export async function open({ postgres }) {
 	const database = { database: pool };
 	const { runMigrations } = await getMigrations(database);
 	await runMigrations();
-	const { face } = await openBetterAuth(database);
+	const { auth, face } = await openBetterAuth(database);
 	const insert = (table, rows) =>
 		pool.query(`INSERT INTO "${table}" SELECT * FROM json_populate_recordset(NULL::"${table}", $1)`, [
 			JSON.stringify(rows),
 		]);
 	await insert("user", users);
 	return {
-		faces: { betterAuth: async () => face },
+		faces: {
+			betterAuth: async () => face,
+			check: async () => ({ check: (headers) => auth.api.getSession({ headers }) }),
+		},
 		fill: async (records) => {
 			const sessions = records.map((record) => record.session);
 			await insert("session", sessions);
