@@ -45,12 +45,17 @@ export interface GateStats {
 /** What `auth.api.getSession` of this application resolves to. */
 export type GateSession<A extends GateAuth> = Awaited<ReturnType<A["api"]["getSession"]>>;
 
-/** Checks the session of a request. See {@link sessionGate}. */
-export interface SessionGate<A extends GateAuth> {
+/**
+ * Checks the session of a request. See {@link sessionGate}.
+ *
+ * Takes the argument of `auth.api.getSession` as well; with more than `headers` in it, it goes there.
+ */
+export type SessionGate<A extends GateAuth> = A["api"]["getSession"] & GateCheck<A>;
+
+/** What a gate is beside an `auth.api.getSession`. */
+export interface GateCheck<A extends GateAuth> {
 	/**
 	 * The session of a request with its user, or `null`. Each answer is a fresh object.
-	 *
-	 * Takes the argument of `auth.api.getSession` as well; with more than `headers` in it, it goes there.
 	 *
 	 * @throws {SessionStoreError} when Redis cannot answer, as the store does: never `null` for that.
 	 */
@@ -95,7 +100,7 @@ export function sessionGate<A extends GateAuth>(
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
 	const gate = new Gate(auth, storage, checkOptions(options));
 	const check = (from: GateRequest) => gate.check(from) as Promise<GateSession<A>>;
-	return Object.assign(check, { stats: () => gate.stats() });
+	return Object.assign(check, { stats: () => gate.stats() }) as SessionGate<A>;
 }
 
 function checkOptions(options: GateOptions): GateOptions {
