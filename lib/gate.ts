@@ -72,6 +72,7 @@ interface Verified extends native.SessionCookie {
 	/** The record that was last found under the token, and the text that it was read from. */
 	text?: string;
 	record?: SessionRecord | undefined;
+	isRemembered?: boolean;
 }
 
 /**
@@ -160,9 +161,14 @@ class Gate {
 		if (verified === null) return this.#tell(setup, request, null);
 		if (verified.hasData) return "sessionData";
 		const text = this.#storage.get(verified.token);
-		return text instanceof Promise
-			? text.then((text) => this.#answerFor(setup, request, verified, text))
-			: this.#answerFor(setup, request, verified, text);
+		if (text instanceof Promise) return text.then((text) => this.#answerFor(setup, request, verified, text));
+		const answer = this.#answerFor(setup, request, verified, text);
+		// Whoever comes for the first time may not come again: what is remembered is known to the near cache already.
+		if (text !== null && !verified.isRemembered) {
+			verified.isRemembered = true;
+			this.#verified.set(cookie as string, verified, 500 + (cookie as string).length + 3 * text.length);
+		}
+		return answer;
 	}
 
 	#verify(setup: Setup, cookie: string | null | undefined): Verified | null {
@@ -177,8 +183,6 @@ class Gate {
 		if (verified.text !== text) {
 			verified.text = text;
 			verified.record = SessionRecord.parse(text, setup.hidden);
-			const cookie = request.cookie as string;
-			this.#verified.set(cookie, verified, 500 + cookie.length + 3 * text.length);
 		}
 		const { record } = verified;
 		if (record === undefined) return "unreadable";
