@@ -270,7 +270,8 @@ describe("a server that goes away", () => {
 		const { storage } = open(t, `redis://127.0.0.1:${listener.address().port}`);
 		const outcomes = await Promise.allSettled(Array.from({ length: 1000 }, () => storage.get("key")));
 		for (const { reason } of outcomes) assert.equal(reason.code, "UNAVAILABLE");
-		assert.ok(attempts <= 3, `${attempts} connections for 1,000 calls made at once`);
+		// One, and those of the 250 ms for which it is hoped that it comes back.
+		assert.ok(attempts <= 6, `${attempts} connections for 1,000 calls made at once`);
 	});
 
 	test("and comes back with another password is an AUTH error until that is undone", async (t) => {

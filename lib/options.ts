@@ -48,6 +48,17 @@ export interface StoreOptions {
 	connectTimeout?: number | undefined;
 	/** How long an operation may take in all, in ms. Default 2000. */
 	commandTimeout?: number | undefined;
+	/**
+	 * How long an operation waits at most for a connection that is down, in ms; then it rejects with `UNAVAILABLE`. An interruption that is
+	 * shorter is not noticed. Default 250.
+	 */
+	failFastMs?: number | undefined;
+	/** The shortest wait between two attempts to connect, in ms. Default 50. */
+	reconnectMinMs?: number | undefined;
+	/** The longest one, in ms: the wait grows with each failure, at random; being asked shortens it. Default 2000. */
+	reconnectMaxMs?: number | undefined;
+	/** How many operations may be under way; further ones reject with `UNAVAILABLE` at once. Default 50000. */
+	maxInFlight?: number | undefined;
 	/** Idle time before TCP keep-alive probes, in ms; 0 sends none. Default 30000. */
 	keepAlive?: number | undefined;
 	/** Name of the connection, as `CLIENT LIST` shows it. */

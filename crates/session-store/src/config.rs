@@ -19,9 +19,10 @@ use url::{Host, ParseError, Position, Url};
 
 /// Every option there is.
 #[rustfmt::skip]
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 22] = [
     "url", "host", "port", "path", "username", "password", "db", "tls",
-    "connectTimeout", "commandTimeout", "keepAlive", "connectionName",
+    "connectTimeout", "commandTimeout", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
+    "keepAlive", "connectionName",
     "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
 ];
 
@@ -57,6 +58,7 @@ const DEFAULT_PORT: u16 = 6379;
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 const DATABASES: RangeInclusive<u64> = 0..=65_535;
 const TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
+const IN_FLIGHT: RangeInclusive<u64> = 1..=10_000_000;
 /// Linux refuses a keep-alive time above 32,767 seconds, and the connection with it.
 const KEEP_ALIVE_MS: RangeInclusive<u64> = 0..=32_767_000;
 const TOMBSTONE_SECONDS: RangeInclusive<u64> = 1..=86_400;
@@ -86,6 +88,10 @@ pub struct Config {
     pub near_cache: Option<NearCache>,
     /// Time to set up a connection: `connectTimeout` in ms, default 10 s.
     pub connect_timeout: Duration,
+    /// What happens while there is no connection.
+    pub reconnect: Reconnect,
+    /// Operations that may be under way: `maxInFlight`, default 50,000. Further ones are refused.
+    pub max_in_flight: usize,
     /// Time for one operation, any wait for a connection included: `commandTimeout` in ms, default 2 s.
     pub command_timeout: Duration,
 }
@@ -101,6 +107,17 @@ pub struct NearCache {
     pub max_staleness: Duration,
     /// How often the server is asked for a sign of life: `heartbeatMs`, default 1 s. Less than `max_staleness`.
     pub heartbeat: Duration,
+}
+
+/// How a lost connection is dealt with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Reconnect {
+    /// How long a caller waits at most for a connection that is down: `failFastMs`, default 250 ms.
+    pub fail_fast: Duration,
+    /// The shortest wait between two attempts: `reconnectMinMs`, default 50 ms.
+    pub min: Duration,
+    /// The longest one: `reconnectMaxMs`, default 2 s. Not less than `min`.
+    pub max: Duration,
 }
 
 impl Default for NearCache {
@@ -221,6 +238,8 @@ impl Config {
         let max_value_bytes = options.integer("maxValueBytes", VALUE_BYTES);
         let max_sessions = options.integer::<u32>("maxSessionsPerUser", 1..=u32::MAX.into());
         let near_cache = options.near_cache();
+        let reconnect = options.reconnect();
+        let max_in_flight = options.integer("maxInFlight", IN_FLIGHT);
         let connect_timeout = options.integer("connectTimeout", TIMEOUT_MS);
         let command_timeout = options.integer("commandTimeout", TIMEOUT_MS);
         match target {
@@ -232,6 +251,8 @@ impl Config {
                 max_value_bytes: max_value_bytes.unwrap_or(1_024 * 1_024),
                 max_sessions_per_user: max_sessions.and_then(NonZeroU32::new),
                 near_cache,
+                reconnect,
+                max_in_flight: max_in_flight.unwrap_or(50_000),
                 connect_timeout: Duration::from_millis(connect_timeout.unwrap_or(10_000)),
                 command_timeout: Duration::from_millis(command_timeout.unwrap_or(2_000)),
             }),
@@ -373,6 +394,18 @@ impl Options {
             self.problem("nearCache", what);
         }
         Some(NearCache { max_bytes, ttl, max_staleness, heartbeat })
+    }
+
+    fn reconnect(&mut self) -> Reconnect {
+        let mut read =
+            |option: &str, default| Duration::from_millis(self.integer(option, TIMEOUT_MS).unwrap_or(default));
+        let (fail_fast, min) = (read("failFastMs", 250), read("reconnectMinMs", 50));
+        let max = read("reconnectMaxMs", 2_000.max(min.as_millis() as u64));
+        if max < min {
+            let (max, min) = (max.as_millis(), min.as_millis());
+            self.problem("reconnectMaxMs", format_args!("must not be less than reconnectMinMs ({min}), not {max}"));
+        }
+        Reconnect { fail_fast, min, max }
     }
 
     fn host(&mut self) -> Option<String> {
@@ -856,6 +889,12 @@ mod tests {
             max_value_bytes: 1_048_576,
             near_cache: Some(NearCache::default()),
             max_sessions_per_user: None,
+            reconnect: Reconnect {
+                fail_fast: Duration::from_millis(250),
+                min: Duration::from_millis(50),
+                max: Duration::from_secs(2),
+            },
+            max_in_flight: 50_000,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(2),
         };
@@ -882,12 +921,22 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_wait_is_not_the_shorter_one() {
+        let reconnect = |options| config(options).reconnect;
+        assert_eq!(reconnect(json!({ "url": "redis://a", "reconnectMinMs": 5000 })).max, Duration::from_secs(5));
+        let wrong = json!({ "url": "redis://a", "reconnectMinMs": 50, "reconnectMaxMs": 20 });
+        let problems = Config::from_json(&wrong.to_string()).unwrap_err();
+        assert_eq!(problems, ["reconnectMaxMs: must not be less than reconnectMinMs (50), not 20"]);
+    }
+
+    #[test]
     fn every_option_is_read() {
         let all = json!({
             "host": "cache", "port": 7000, "username": "app", "password": SECRET, "db": 65_535,
             "tls": { "ca": PEM, "cert": PEM, "key": PEM }, "connectTimeout": 1, "commandTimeout": 600_000,
             "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
             "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
+            "failFastMs": 1, "reconnectMinMs": 2, "reconnectMaxMs": 3, "maxInFlight": 4,
             "nearCache": { "maxBytes": 65536, "ttlMs": 1, "maxStalenessMs": 100, "heartbeatMs": 10 },
         });
         let pem = || Some(PEM.to_owned());
@@ -912,6 +961,12 @@ mod tests {
                 heartbeat: Duration::from_millis(10),
             }),
             max_sessions_per_user: NonZeroU32::new(5),
+            reconnect: Reconnect {
+                fail_fast: Duration::from_millis(1),
+                min: Duration::from_millis(2),
+                max: Duration::from_millis(3),
+            },
+            max_in_flight: 4,
             connect_timeout: Duration::from_millis(1),
             command_timeout: Duration::from_secs(600),
         };

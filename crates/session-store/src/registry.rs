@@ -39,12 +39,16 @@ pub trait Sessions: Send + Sync {
 
 impl<E: Engine> Sessions for Store<E> {
     fn run(self: Arc<Self>, command: Command) -> Running<Reply> {
-        Box::pin(async move { Store::run(&self, command).await })
+        Box::pin(async move {
+            let _entered = self.enter(1)?;
+            Store::run(&self, command).await
+        })
     }
 
     fn read(self: Arc<Self>, keys: String) -> Running<Values> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
+            let _entered = self.enter(keys.len())?;
             Store::read(&self, &keys).await
         })
     }

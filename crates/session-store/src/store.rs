@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -56,6 +57,17 @@ pub(crate) struct Store<E> {
     max_value_bytes: usize,
     max_sessions: Option<usize>,
     command_timeout: Duration,
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+}
+
+/// Operations that are under way.
+pub(crate) struct InFlight<'s>(&'s AtomicUsize, usize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Relaxed);
+    }
 }
 
 /// A write that ends nobody knows what until it is answered; unanswered, it may have ended anything.
@@ -88,7 +100,21 @@ impl<E: Engine> Store<E> {
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
             command_timeout: config.command_timeout,
+            in_flight: AtomicUsize::new(0),
+            max_in_flight: config.max_in_flight,
         }
+    }
+
+    /// Counts operations in, or refuses them: what waits for an outage to end takes memory.
+    pub(crate) fn enter(&self, count: usize) -> Result<InFlight<'_>> {
+        let before = self.in_flight.fetch_add(count, Relaxed);
+        let entered = InFlight(&self.in_flight, count);
+        // Many reads that were asked for together are one, when nothing else is under way.
+        if before == 0 || before + count <= self.max_in_flight {
+            return Ok(entered);
+        }
+        let what = format!("{before} operations are under way already (option maxInFlight); try again later");
+        Err(Error::new(Code::Unavailable, what))
     }
 
     /// Carries out a command. One that looks at a single key or user ends within `commandTimeout`; one that goes

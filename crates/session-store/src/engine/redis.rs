@@ -3,13 +3,16 @@
 mod connection;
 mod failure;
 mod role;
+mod supervisor;
 mod tracking;
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation, Value, cmd, pipe};
 use fail::fail_point;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
@@ -18,11 +21,16 @@ use super::{
 use crate::cache::NearCache;
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
-use connection::{Connection, Link};
+use connection::Link;
+use failure::Kind;
+use supervisor::Supervisor;
 use tracking::Feed;
 
 /// How many keys a scan asks the server to look at in one step.
 const SCAN_COUNT: usize = 500;
+
+/// How long a server is left alone that says that it is not ready.
+const NOT_READY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A script out of its parts: the constants and the clock, then the named files. What a script does not use costs it time.
 macro_rules! script {
@@ -61,7 +69,7 @@ enum Repeat {
 
 /// Records on one server.
 pub(crate) struct RedisEngine {
-    connection: Connection,
+    connection: Supervisor,
     keyspace: Keyspace,
 }
 
@@ -74,7 +82,7 @@ impl RedisEngine {
         cache: Option<Arc<NearCache>>,
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix)));
-        RedisEngine { connection: Connection::new(config, server, feed), keyspace }
+        RedisEngine { connection: Supervisor::new(config, server, feed), keyspace }
     }
 
     async fn run<T, F, Sent>(&self, repeat: Repeat, send: F) -> Result<T>
@@ -84,23 +92,36 @@ impl RedisEngine {
         Sent: Future<Output = RedisResult<T>> + Send,
     {
         let mut again = repeat == Repeat::Safe;
+        let patience = Instant::now() + self.connection.fail_fast();
         loop {
             let link = self.connection.link().await?;
             fail_point!("redis-before-send");
             let answer = send(link.clone()).await;
             fail_point!("redis-after-reply");
-            match answer {
+            let error = match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) => {
-                    if failure::is_lost_connection(&error) {
-                        self.connection.drop_link(&link);
-                        if std::mem::take(&mut again) {
-                            continue;
-                        }
+                Err(error) => error,
+            };
+            match failure::kind(&error) {
+                Kind::Lost => {
+                    self.connection.drop_link(&link);
+                    if std::mem::take(&mut again) {
+                        continue;
                     }
-                    return Err(failure::error(&error, self.connection.address()));
                 }
+                // Refused, so not carried out: it may be sent again, whatever it is.
+                Kind::Demoted if Instant::now() < patience => {
+                    self.connection.drop_link(&link);
+                    continue;
+                }
+                Kind::NotReady if Instant::now() < patience => {
+                    sleep(NOT_READY_PAUSE).await;
+                    continue;
+                }
+                Kind::Demoted => self.connection.drop_link(&link),
+                Kind::NotReady | Kind::Other => {}
             }
+            return Err(failure::error(&error, self.connection.address()));
         }
     }
 

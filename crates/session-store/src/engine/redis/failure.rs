@@ -7,9 +7,32 @@ use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
 
-/// Whether the connection that this happened on is of no more use.
-pub(super) fn is_lost_connection(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_unrecoverable_error()
+/// What is to be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// The connection is of no more use; whether the step was carried out is unknown.
+    Lost,
+    /// The server has become a replica, and refused.
+    Demoted,
+    /// The server refused for now: it loads its data, or waits for its primary.
+    NotReady,
+    /// The answer is an answer.
+    Other,
+}
+
+pub(super) fn kind(error: &RedisError) -> Kind {
+    match error.kind() {
+        _ if error.is_io_error() || error.is_unrecoverable_error() => Kind::Lost,
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => Kind::Demoted,
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::TryAgain,
+        ) => Kind::NotReady,
+        _ if error.code() == Some("READONLY") => Kind::Demoted,
+        _ => Kind::Other,
+    }
 }
 
 /// Whether the server lacks HELLO, and so RESP3.

@@ -116,13 +116,12 @@ impl Feed {
         self.cache.lost(number, why, reason);
     }
 
-    /// Sends a sign of life every now and then, until the connection turns out to be of no use, or `connection` gives none.
-    pub(super) async fn watch(&self, number: u64, connection: impl Fn() -> Option<MultiplexedConnection>) {
+    /// Sends a sign of life every now and then, until the connection turns out to be of no use.
+    pub(super) async fn watch(&self, number: u64, mut connection: MultiplexedConnection) {
         let settings = self.cache.settings();
         let mut canary_due = Instant::now() + CANARY_EVERY;
         loop {
             sleep(settings.heartbeat).await;
-            let Some(mut connection) = connection() else { return };
             let sent = Moment::now();
             let with_canary = Instant::now() >= canary_due;
             if with_canary {

@@ -1,0 +1,249 @@
+//! Keeps a connection: made when it is first asked for, made anew for as long as anybody holds the store, whatever goes wrong.
+//!
+//! While there is none, who asks is answered soon. A short interruption is ridden out: nobody is refused before
+//! `failFastMs` after the loss. Later, who asks waits for one attempt that began after he came, and for `failFastMs` at most; being asked shortens
+//! the wait between two attempts. What time does not mend (a wrong password) is told as soon as an attempt has shown it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{PushInfo, PushKind};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::connection::{Connector, Link};
+use super::role::Role;
+use super::tracking::Feed;
+use crate::cache::Flush;
+use crate::config::{Config, Reconnect, Server};
+use crate::error::{Code, Error, Result};
+
+/// How often an idle connection must show that it is alive, and how long it may take, where the near cache does not ask already.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(3);
+
+#[derive(Clone)]
+enum State {
+    /// Nobody has asked yet, or the first attempt is under way.
+    Idle,
+    Up(Link),
+    Down(Outage),
+}
+
+#[derive(Clone)]
+struct Outage {
+    since: Instant,
+    /// The number of the last attempt that has ended.
+    ended: u64,
+    why: Error,
+}
+
+/// A connection, and whoever sees to it that there is one.
+pub(super) struct Supervisor(Arc<Shared>);
+
+struct Shared {
+    connector: Connector,
+    pace: Reconnect,
+    state: watch::Sender<State>,
+    /// How many attempts have begun.
+    begun: AtomicU64,
+    is_at_work: AtomicBool,
+    asked: Notify,
+}
+
+impl Supervisor {
+    pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>) -> Self {
+        Supervisor(Arc::new(Shared {
+            connector: Connector::new(config, server, feed),
+            pace: config.reconnect.clone(),
+            state: watch::Sender::new(State::Idle),
+            begun: AtomicU64::new(0),
+            is_at_work: AtomicBool::new(false),
+            asked: Notify::new(),
+        }))
+    }
+
+    /// The server's address, as messages name it.
+    pub(super) fn address(&self) -> &str {
+        &self.0.connector.address
+    }
+
+    /// For how long it is hoped that what is down now will be up again.
+    pub(super) fn fail_fast(&self) -> Duration {
+        self.0.pace.fail_fast
+    }
+
+    /// The live connection, or the next one.
+    pub(super) async fn link(&self) -> Result<Link> {
+        if let State::Up(link) = &*self.0.state.borrow() {
+            return Ok(link.clone());
+        }
+        self.0.wait().await
+    }
+
+    /// Leaves a link that turned out not to tell of changes.
+    pub(super) fn is_deaf(&self, link: &Link) {
+        if let Some(feed) = &self.0.connector.feed {
+            feed.is_deaf(link.number);
+        }
+        self.drop_link(link);
+    }
+
+    /// Leaves a link that turned out to be dead, unless another has taken its place.
+    pub(super) fn drop_link(&self, link: &Link) {
+        self.0.lose(link.number);
+    }
+}
+
+impl Shared {
+    async fn wait(self: &Arc<Self>) -> Result<Link> {
+        let came = Instant::now();
+        let mut state = self.state.subscribe();
+        let begun = self.begun.load(SeqCst);
+        if !self.is_at_work.swap(true, SeqCst) {
+            tokio::spawn(supervise(Arc::downgrade(self)));
+        }
+        self.asked.notify_one();
+        let patience = came + self.pace.fail_fast;
+        loop {
+            let until = match &*state.borrow_and_update() {
+                State::Up(link) => return Ok(link.clone()),
+                State::Idle => None,
+                State::Down(Outage { since, ended, why }) => {
+                    let now = Instant::now();
+                    let until = match *ended > begun {
+                        true if is_final(why) => now,
+                        true => patience.min(*since + self.pace.fail_fast),
+                        false => patience,
+                    };
+                    if now >= until {
+                        return Err(why.clone());
+                    }
+                    Some(until)
+                }
+            };
+            let changed = match until {
+                None => state.changed().await,
+                Some(until) => timeout_at(until, state.changed()).await.unwrap_or(Ok(())),
+            };
+            if changed.is_err() {
+                return Err(Error::new(Code::Closed, "the store was closed"));
+            }
+        }
+    }
+
+    /// The connection of this number is lost.
+    fn lose(&self, number: u64) {
+        self.state.send_if_modified(|state| {
+            let is_it = matches!(state, State::Up(link) if link.number == number);
+            if is_it {
+                let why = format!("the connection to Redis at {} was lost", self.connector.address);
+                let why = Error::new(Code::Unavailable, why);
+                *state = State::Down(Outage { since: Instant::now(), ended: number, why });
+            }
+            is_it
+        });
+        if let Some(feed) = &self.connector.feed {
+            feed.lost(number, Flush::Disconnected, "the connection was lost");
+        }
+    }
+
+    /// One attempt; the link if it came to one.
+    async fn attempt(self: &Arc<Self>) -> Option<Link> {
+        let number = self.begun.fetch_add(1, SeqCst) + 1;
+        let began = Instant::now();
+        let told = Arc::downgrade(self);
+        let outcome = self.connector.connect(number, move |push| hear(&told, number, push)).await;
+        let up = outcome.as_ref().ok().cloned();
+        self.state.send_modify(|state| {
+            *state = match outcome {
+                Ok(link) => State::Up(link),
+                Err(why) => {
+                    let since = if let State::Down(outage) = state { outage.since } else { began };
+                    State::Down(Outage { since, ended: number, why })
+                }
+            }
+        });
+        up
+    }
+
+    /// Between two attempts: `min` to `max`, longer with each failure, at random so that servers do not come back all at once.
+    async fn pause(&self, began: Instant, failures: u32) {
+        let Reconnect { min, max, .. } = self.pace;
+        let most = min.saturating_mul(1 << failures.min(16)).min(max).max(min);
+        let delay = min + (most - min).mul_f64(fastrand::f64());
+        // Whoever asks does not wait so long; but no server is asked more often than every `min`.
+        let _ = timeout(delay, self.asked.notified()).await;
+        sleep_until(began + min).await;
+    }
+}
+
+/// What somebody has to mend.
+fn is_final(error: &Error) -> bool {
+    matches!(error.code, Code::Auth | Code::Tls | Code::InvalidArgument | Code::Protocol)
+}
+
+/// What the server says unasked. Called in the order of the connection.
+fn hear(shared: &Weak<Shared>, number: u64, push: &PushInfo) {
+    let Some(shared) = shared.upgrade() else { return };
+    match &shared.connector.feed {
+        // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a caller.
+        _ if push.kind == PushKind::Disconnection => shared.lose(number),
+        Some(feed) => feed.hears(push),
+        None => {}
+    }
+}
+
+/// Makes connections, one after the other, until nobody holds the store.
+async fn supervise(shared: Weak<Shared>) {
+    let mut failures = 0;
+    loop {
+        let began = Instant::now();
+        let Some(held) = shared.upgrade() else { return };
+        let link = held.attempt().await;
+        let (state, feed) = (held.state.subscribe(), held.connector.feed.clone());
+        drop(held);
+        if let Some(link) = link {
+            let number = link.number;
+            stay(link, feed, state).await;
+            let Some(held) = shared.upgrade() else { return };
+            held.lose(number);
+            // What holds for a moment only is no better than what fails.
+            if began.elapsed() > held.pace.min {
+                failures = 0;
+                continue;
+            }
+        }
+        failures += 1;
+        let Some(held) = shared.upgrade() else { return };
+        held.pause(began, failures).await;
+    }
+}
+
+/// Until a link is lost, or turns out to be of no use.
+async fn stay(link: Link, feed: Option<Arc<Feed>>, mut state: watch::Receiver<State>) {
+    let number = link.number;
+    let beats = async {
+        match feed {
+            Some(feed) if link.is_tracked => feed.watch(number, link.connection).await,
+            _ => heartbeats(link.connection).await,
+        }
+    };
+    tokio::select! {
+        () = beats => {}
+        _ = state.wait_for(|state| !matches!(state, State::Up(link) if link.number == number)) => {}
+    }
+}
+
+/// Until the server does not answer, or is a primary no more.
+async fn heartbeats(mut connection: MultiplexedConnection) {
+    loop {
+        sleep(HEARTBEAT).await;
+        match timeout(SILENCE, Role::ask(&mut connection)).await {
+            Ok(Ok(Role::Primary | Role::Unknown)) => {}
+            _ => return,
+        }
+    }
+}
