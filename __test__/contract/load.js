@@ -8,20 +8,33 @@ import { fresh, session } from "./records.js";
  * Runs tasks until it is told to stop.
  * @param {ReturnType<typeof import("./engines.js").open>} doors
  * @param {() => boolean} isOver
- * @returns {Promise<{ done: number, failed: number }>} how many operations were acknowledged, and how many failed
+ * @param {string[]} [allowed] the codes with which an operation may fail
+ * @returns {Promise<Load>}
+ *
+ * @typedef {object} Load
+ * @property {number} done how many operations were acknowledged
+ * @property {number} failed how many failed
+ * @property {Record<string, number>} codes with which code, how often
+ * @property {number} longestMs of all, done or failed
+ * @property {number[]} doneAt when operations were acknowledged, by `performance.now()`
  */
-export async function load({ storage, store }, isOver) {
-	const counts = { done: 0, failed: 0 };
+export async function load({ storage, store }, isOver, allowed = ["UNAVAILABLE"]) {
+	const counts = { done: 0, failed: 0, codes: {}, longestMs: 0, doneAt: [] };
 
-	/** Resolves to `{ value }`, or to undefined when the operation failed in the one way that is allowed. */
+	/** Resolves to `{ value }`, or to undefined when the operation failed in a way that is allowed. */
 	const attempt = async (operation) => {
+		const start = performance.now();
 		try {
 			const value = await operation;
 			counts.done++;
+			counts.doneAt.push(performance.now());
 			return { value };
 		} catch (error) {
-			assert.equal(error.code, "UNAVAILABLE", error.stack);
+			assert.ok(allowed.includes(error.code), error.stack);
 			counts.failed++;
+			counts.codes[error.code] = (counts.codes[error.code] ?? 0) + 1;
+		} finally {
+			counts.longestMs = Math.max(counts.longestMs, performance.now() - start);
 		}
 	};
 

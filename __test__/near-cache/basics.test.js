@@ -13,8 +13,8 @@ import { until } from "../contract/wait.js";
 import { openApp } from "../races/app.js";
 import { now } from "../races/race.js";
 import { rounds, seeded } from "../support/counts.js";
+import { startProxy } from "../support/proxy.js";
 import { redisPerFile, startRedis } from "../support/redis.js";
-import { startProxy } from "./proxy.js";
 import {
 	connect,
 	counters,

@@ -11,8 +11,8 @@ import { connectionsNamed } from "../lifecycle/clients.js";
 import { now } from "../races/race.js";
 import { spawnWorkers } from "../support/child.js";
 import { rounds } from "../support/counts.js";
+import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
-import { startProxy } from "./proxy.js";
 import { startRevocations } from "./revocations.js";
 import { connect, counters, isHit, keyOf, openCached, seed, sessions } from "./stores.js";
 

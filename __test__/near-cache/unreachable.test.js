@@ -8,8 +8,8 @@ import { fresh, record } from "../contract/records.js";
 import { until } from "../contract/wait.js";
 import { now } from "../races/race.js";
 import { rounds } from "../support/counts.js";
+import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
-import { startProxy } from "./proxy.js";
 import { connect, counters, isHit, openCached, seed, sessions, warm } from "./stores.js";
 
 const HEARTBEAT_MS = rounds(80, 1000);

@@ -1,13 +1,14 @@
-// A TCP proxy before a Redis server that can do to a connection what networks do: keep it open and carry nothing, or carry
-// the answers and lose the pushes. It also counts round trips.
+// A TCP proxy before a Redis server that can do to a connection what networks do: keep it open and carry nothing, cut it,
+// carry everything late, or carry the answers and lose the pushes. It also counts round trips.
 
 import { once } from "node:events";
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /**
  * Starts one on a port of its own; it ends with the test.
  * @param {import("node:test").TestContext} t
- * @param {import("../support/redis.js").RedisServer} server one without TLS and without a password
+ * @param {import("./redis.js").RedisServer} server one without TLS and without a password
  */
 export async function startProxy(t, server) {
 	const proxy = new RedisProxy(server);
@@ -28,11 +29,17 @@ class RedisProxy {
 	/** What a client is told in place of what the server said. @type {(text: Buffer) => Buffer} */
 	rewrite = (frame) => frame;
 
+	/** How late everything arrives, in ms, in each direction. */
+	delayMs = 0;
+
 	#server;
 	#listener = net.createServer((client) => this.#carry(client));
 	/** @type {Set<net.Socket>} */
 	#sockets = new Set();
 	#isFrozen = false;
+	/** How much is on its late way to a socket, and when the last of it has arrived. */
+	#late = new WeakMap();
+	#queues = new WeakMap();
 
 	constructor(server) {
 		this.#server = server;
@@ -61,6 +68,28 @@ class RedisProxy {
 		for (const socket of this.#sockets) socket.resume();
 	}
 
+	/** Cuts connections as a host does that has forgotten them: by RST. @param {() => boolean} [which] asked for each */
+	cut(which = () => true) {
+		for (const socket of this.#sockets) if (which()) socket.resetAndDestroy();
+	}
+
+	/** Passes something on, late as it may be; nothing overtakes what is late. */
+	#pass(socket, bytes) {
+		const late = this.#late.get(socket) ?? 0;
+		if (this.delayMs === 0 && late === 0) {
+			if (socket.writable) socket.write(bytes);
+			return;
+		}
+		this.#late.set(socket, late + 1);
+		const before = this.#queues.get(socket);
+		const due = sleep(this.delayMs);
+		const queue = Promise.all([before, due]).then(() => {
+			if (socket.writable) socket.write(bytes);
+			this.#late.set(socket, this.#late.get(socket) - 1);
+		});
+		this.#queues.set(socket, queue);
+	}
+
 	#carry(client) {
 		const upstream = net.connect({ host: this.#server.host, port: this.#server.port, noDelay: true });
 		client.setNoDelay(true);
@@ -80,7 +109,7 @@ class RedisProxy {
 		client.on("data", (chunk) => {
 			if (isAnswered) this.roundTrips++;
 			isAnswered = false;
-			upstream.write(chunk);
+			this.#pass(upstream, chunk);
 		});
 		let rest = Buffer.alloc(0);
 		upstream.on("data", (chunk) => {
@@ -95,7 +124,7 @@ class RedisProxy {
 				at = end;
 			}
 			rest = bytes.subarray(at);
-			if (passed.length > 0) client.write(Buffer.concat(passed));
+			if (passed.length > 0) this.#pass(client, Buffer.concat(passed));
 		});
 	}
 }
