@@ -26,7 +26,8 @@ export interface NearCacheOptions {
 export interface StoreOptions {
 	/**
 	 * Where Redis or Valkey is: `redis://`, `rediss://` (TLS), `valkey://`, `valkeys://`, `unix:///path`, each with
-	 * `user:password@` and `/database` as needed; or `memory://`, the embedded engine: sessions in this process only.
+	 * `user:password@` and `/database` as needed; `redis-sentinel://host:port,host:port/name/database`, the primary that these sentinels
+	 * name; or `memory://`, the embedded engine: sessions in this process only.
 	 * Default: the environment variable `REDIS_URL`. With neither, outside production, the embedded engine.
 	 */
 	url?: string | undefined;
@@ -36,6 +37,16 @@ export interface StoreOptions {
 	port?: number | undefined;
 	/** Path of a Unix socket, instead of `url`. */
 	path?: string | undefined;
+	/** Sentinels, instead of `url`: they are asked where the primary is, any of them that answers. Port 26379 unless told. */
+	sentinels?: readonly { readonly host: string; readonly port?: number | undefined }[] | undefined;
+	/** What the sentinels call the primary. Default `mymaster`. */
+	name?: string | undefined;
+	/** User name at the sentinels. */
+	sentinelUsername?: string | undefined;
+	/** Password at the sentinels. */
+	sentinelPassword?: string | undefined;
+	/** Whether the sentinels speak TLS, with the settings of `tls`. Default: as the servers. */
+	sentinelTLS?: boolean | undefined;
 	/** User name (ACL). */
 	username?: string | undefined;
 	/** Password. */
@@ -88,7 +99,8 @@ export function toJson(options: StoreOptions): string {
 
 /** Whether the options say where the sessions are. */
 export function namesServer(options: StoreOptions): boolean {
-	return options.url !== undefined || options.host !== undefined || options.path !== undefined;
+	const { url, host, path, sentinels } = options;
+	return [url, host, path, sentinels].some((option) => option !== undefined);
 }
 
 let noticed = false;

@@ -18,6 +18,7 @@ const PORT_ATTEMPTS = 20;
 
 /**
  * @typedef {object} RedisOptions
+ * @property {boolean} [sentinel] a Sentinel, not a server
  * @property {string[]} [config] lines for redis.conf, after ours: `"maxmemory-policy noeviction"`, `"appendonly yes"`
  * @property {string} [password] the default user's
  * @property {boolean} [unixSocket] listens on `server.socket` as well
@@ -177,7 +178,8 @@ export class RedisServer {
 		const config = join(this.dir, "redis.conf");
 		writeFileSync(config, `${this.#configLines().join("\n")}\n`);
 
-		const server = spawn(program, [config], { cwd: this.dir, stdio: ["ignore", "pipe", "pipe"] });
+		const mode = this.#options.sentinel ? ["--sentinel"] : [];
+		const server = spawn(program, [config, ...mode], { cwd: this.dir, stdio: ["ignore", "pipe", "pipe"] });
 		this.#process = server;
 		this.#log = "";
 		try {
@@ -201,7 +203,7 @@ export class RedisServer {
 		await new Promise((resolve, reject) => {
 			const read = (chunk) => {
 				this.#log = (this.#log + chunk).slice(-64 * 1024);
-				if (this.#log.includes("Ready to accept connections")) resolve();
+				if (/Ready to accept connections|Sentinel ID is/.test(this.#log)) resolve();
 			};
 			server.stdout.on("data", read);
 			server.stderr.on("data", read);
@@ -212,8 +214,9 @@ export class RedisServer {
 	}
 
 	#configLines() {
-		const { config = [], tls } = this.#options;
-		const lines = [`bind ${this.host}`, `dir ${quote(this.dir)}`, 'save ""', "loglevel notice"];
+		const { config = [], tls, sentinel } = this.#options;
+		const lines = [`bind ${this.host}`, `dir ${quote(this.dir)}`, "loglevel notice"];
+		if (!sentinel) lines.push('save ""');
 		if (this.certificates) {
 			const { ca, cert, key } = this.certificates;
 			lines.push("port 0", `tls-port ${this.port}`);

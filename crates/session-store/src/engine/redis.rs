@@ -3,6 +3,7 @@
 mod connection;
 mod failure;
 mod role;
+mod sentinel;
 mod supervisor;
 mod tracking;
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::{TcpSettings, socket2};
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, RedisResult, ServerErrorKind, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, ServerErrorKind, TlsCertificates,
 };
 use tokio::time::timeout;
 
 use super::failure;
 use super::role::Role;
+use super::sentinel::{Node, Sentinels};
 use super::tracking::Feed;
 use crate::config::{Address, Config, Server, Tls};
 use crate::error::Result;
@@ -26,12 +27,15 @@ pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
     /// Whether the near cache hears of what is read on it.
     pub(super) is_tracked: bool,
+    /// The primary that it leads to, where sentinels tell which one that is.
+    pub(super) primary: Option<Node>,
     pub(super) number: u64,
 }
 
 /// How to get a connection.
 pub(super) struct Connector {
     server: Server,
+    pub(super) sentinels: Option<Sentinels>,
     /// The server's address, as messages name it.
     pub(super) address: String,
     timeout: Duration,
@@ -44,8 +48,13 @@ impl Connector {
         let address = match &server.address {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Unix(path) => path.display().to_string(),
+            Address::Sentinel { name, nodes } => {
+                let nodes: Vec<_> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+                format!("{name} (by the sentinels {})", nodes.join(", "))
+            }
         };
-        Connector { server: server.clone(), address, timeout: config.connect_timeout, feed }
+        let sentinels = Sentinels::new(config, server);
+        Connector { server: server.clone(), sentinels, address, timeout: config.connect_timeout, feed }
     }
 
     /// A connection that is ready for work. `heard`: is told what the server says unasked, in the order of the connection.
@@ -54,16 +63,20 @@ impl Connector {
         number: u64,
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
-        let (outcome, protocol) = match self.open(ProtocolVersion::RESP3, heard.clone()).await {
+        let primary = match &self.sentinels {
+            Some(sentinels) => Some(sentinels.primary().await?),
+            None => None,
+        };
+        let (outcome, protocol) = match self.open(primary.as_ref(), ProtocolVersion::RESP3, heard.clone()).await {
             Err(error) if failure::is_resp3_refusal(&error) => {
-                (self.open(ProtocolVersion::RESP2, heard).await, ProtocolVersion::RESP2)
+                (self.open(primary.as_ref(), ProtocolVersion::RESP2, heard).await, ProtocolVersion::RESP2)
             }
             outcome => (outcome, ProtocolVersion::RESP3),
         };
         let outcome = match outcome {
             Ok(connection) => {
                 let slow = (ErrorKind::Io, "the server does not answer");
-                let ready = self.make_ready(connection, protocol, number);
+                let ready = self.make_ready(connection, primary, protocol, number);
                 timeout(self.timeout, ready).await.unwrap_or_else(|_| Err(slow.into()))
             }
             Err(error) => Err(error),
@@ -75,6 +88,7 @@ impl Connector {
     async fn make_ready(
         &self,
         mut connection: MultiplexedConnection,
+        primary: Option<Node>,
         protocol: ProtocolVersion,
         number: u64,
     ) -> RedisResult<Link> {
@@ -90,15 +104,16 @@ impl Connector {
             }
             (Some(feed), _) => feed.begins(&mut connection, number).await?,
         };
-        Ok(Link { connection, is_tracked, number })
+        Ok(Link { connection, is_tracked, primary, number })
     }
 
     async fn open(
         &self,
+        primary: Option<&Node>,
         protocol: ProtocolVersion,
         heard: impl Fn(&PushInfo) + Send + Sync + 'static,
     ) -> RedisResult<MultiplexedConnection> {
-        let client = client(&self.server, protocol)?;
+        let client = client(&self.server, primary, protocol)?;
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None)
@@ -117,13 +132,13 @@ impl Connector {
     }
 }
 
-fn client(server: &Server, protocol: ProtocolVersion) -> RedisResult<Client> {
-    let address = match (&server.address, &server.tls) {
-        (Address::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
-        (Address::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-        (Address::Tcp { host, port }, Some(_)) => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
-        }
+/// `primary`: where the server is, if sentinels had to be asked.
+fn client(server: &Server, primary: Option<&Node>, protocol: ProtocolVersion) -> RedisResult<Client> {
+    let address = match (&server.address, primary) {
+        (_, Some(node)) => node.address(server.tls.is_some()),
+        (Address::Tcp { host, port }, None) => Node::new(host, *port).address(server.tls.is_some()),
+        (Address::Unix(path), None) => ConnectionAddr::Unix(path.clone()),
+        (Address::Sentinel { .. }, None) => unreachable!("the sentinels are asked first"),
     };
     let mut tcp = TcpSettings::default().set_nodelay(true);
     if let Some(idle) = server.keep_alive {
@@ -137,7 +152,11 @@ fn client(server: &Server, protocol: ProtocolVersion) -> RedisResult<Client> {
         login = login.set_password(password);
     }
     let info = address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login);
-    match &server.tls {
+    open_client(info, server.tls.as_ref())
+}
+
+pub(super) fn open_client(info: ConnectionInfo, tls: Option<&Tls>) -> RedisResult<Client> {
+    match tls {
         Some(tls) => Client::build_with_tls(info, certificates(tls)),
         None => Client::open(info),
     }

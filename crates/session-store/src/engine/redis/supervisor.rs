@@ -4,6 +4,7 @@
 //! `failFastMs` after the loss. Later, who asks waits for one attempt that began after he came, and for `failFastMs` at most; being asked shortens
 //! the wait between two attempts. What time does not mend (a wrong password) is told as soon as an attempt has shown it.
 
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -44,7 +45,7 @@ struct Outage {
 pub(super) struct Supervisor(Arc<Shared>);
 
 struct Shared {
-    connector: Connector,
+    connector: Arc<Connector>,
     pace: Reconnect,
     state: watch::Sender<State>,
     /// How many attempts have begun.
@@ -56,7 +57,7 @@ struct Shared {
 impl Supervisor {
     pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>) -> Self {
         Supervisor(Arc::new(Shared {
-            connector: Connector::new(config, server, feed),
+            connector: Arc::new(Connector::new(config, server, feed)),
             pace: config.reconnect.clone(),
             state: watch::Sender::new(State::Idle),
             begun: AtomicU64::new(0),
@@ -203,11 +204,11 @@ async fn supervise(shared: Weak<Shared>) {
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
         let link = held.attempt().await;
-        let (state, feed) = (held.state.subscribe(), held.connector.feed.clone());
+        let (state, connector) = (held.state.subscribe(), held.connector.clone());
         drop(held);
         if let Some(link) = link {
             let number = link.number;
-            stay(link, feed, state).await;
+            stay(link, &connector, state).await;
             let Some(held) = shared.upgrade() else { return };
             held.lose(number);
             // What holds for a moment only is no better than what fails.
@@ -223,16 +224,23 @@ async fn supervise(shared: Weak<Shared>) {
 }
 
 /// Until a link is lost, or turns out to be of no use.
-async fn stay(link: Link, feed: Option<Arc<Feed>>, mut state: watch::Receiver<State>) {
-    let number = link.number;
+async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<State>) {
+    let Link { connection, is_tracked, primary, number } = link;
     let beats = async {
-        match feed {
-            Some(feed) if link.is_tracked => feed.watch(number, link.connection).await,
-            _ => heartbeats(link.connection).await,
+        match &connector.feed {
+            Some(feed) if is_tracked => feed.watch(number, connection).await,
+            _ => heartbeats(connection).await,
+        }
+    };
+    let another = async {
+        match (&connector.sentinels, &primary) {
+            (Some(sentinels), Some(primary)) => sentinels.name_another(primary).await,
+            _ => pending().await,
         }
     };
     tokio::select! {
         () = beats => {}
+        () = another => {}
         _ = state.wait_for(|state| !matches!(state, State::Up(link) if link.number == number)) => {}
     }
 }

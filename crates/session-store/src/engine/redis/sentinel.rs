@@ -1,0 +1,132 @@
+//! Sentinels: who the primary is, as the first of them says that can be asked. Whether it really is one is for ROLE to tell.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+use tokio::time::{sleep, timeout};
+
+use super::connection::open_client;
+use super::failure;
+use crate::config::{Address, Config, SentinelLogin, Server, Tls};
+use crate::error::{Code, Error, Result};
+
+/// How long one of them may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often they are asked whether the primary is still the same.
+const POLL: Duration = Duration::from_secs(1);
+
+/// A host and its port.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    host: String,
+    port: u16,
+}
+
+impl Node {
+    pub(super) fn new(host: &str, port: u16) -> Self {
+        Node { host: host.to_owned(), port }
+    }
+
+    pub(super) fn address(&self, tls: bool) -> ConnectionAddr {
+        let Node { host, port } = self.clone();
+        if tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+pub(super) struct Sentinels {
+    /// What they call the primary.
+    name: String,
+    nodes: Vec<Node>,
+    login: SentinelLogin,
+    tls: Option<Tls>,
+    patience: Duration,
+}
+
+impl Sentinels {
+    /// `None`: the server is named without them.
+    pub(super) fn new(config: &Config, server: &Server) -> Option<Self> {
+        let (Address::Sentinel { name, nodes }, Some(login)) = (&server.address, &server.sentinel_login) else {
+            return None;
+        };
+        Some(Sentinels {
+            name: name.clone(),
+            nodes: nodes.iter().map(|(host, port)| Node::new(host, *port)).collect(),
+            login: login.clone(),
+            tls: server.tls.clone().filter(|_| login.tls),
+            patience: PATIENCE.min(config.connect_timeout),
+        })
+    }
+
+    /// Where the primary is.
+    pub(super) async fn primary(&self) -> Result<Node> {
+        let mut why = None;
+        // Another one first each time, so that a dead one does not cost every attempt its time.
+        let first = fastrand::usize(..self.nodes.len());
+        for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
+            match timeout(self.patience, self.ask(node)).await {
+                Ok(Ok(Some((host, port)))) => return Ok(Node { host, port }),
+                Ok(Ok(None)) => why = Some(self.unknown()),
+                Ok(Err(error)) if why.is_none() => {
+                    let error = failure::error(&error, &format!("{node} (a sentinel)"));
+                    // That one cannot be reached says little; that it refuses us says what is wrong with all.
+                    why = (error.code != Code::Unavailable).then_some(error);
+                }
+                _ => {}
+            }
+        }
+        Err(why.unwrap_or_else(|| self.unreachable()))
+    }
+
+    /// Until they name another primary than this one.
+    pub(super) async fn name_another(&self, than: &Node) {
+        loop {
+            sleep(POLL).await;
+            if self.primary().await.is_ok_and(|primary| primary != *than) {
+                return;
+            }
+        }
+    }
+
+    async fn ask(&self, node: &Node) -> RedisResult<Option<(String, u16)>> {
+        let mut login = RedisConnectionInfo::default();
+        if let Some(username) = &self.login.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &self.login.password {
+            login = login.set_password(password);
+        }
+        let info = node.address(self.tls.is_some()).into_connection_info()?.set_redis_settings(login);
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.patience));
+        let mut connection =
+            open_client(info, self.tls.as_ref())?.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut ask = ::redis::cmd("SENTINEL");
+        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name).query_async(&mut connection).await
+    }
+
+    fn unknown(&self) -> Error {
+        let name = &self.name;
+        let what = format!("name: the sentinels know no primary {name:?}; SENTINEL MASTERS lists those that they know");
+        Error::new(Code::InvalidArgument, what)
+    }
+
+    fn unreachable(&self) -> Error {
+        let nodes: Vec<_> = self.nodes.iter().map(Node::to_string).collect();
+        let what = format!(
+            "none of the sentinels can be reached: {}; check that they run and that sentinels is right",
+            nodes.join(", ")
+        );
+        Error::new(Code::Unavailable, what)
+    }
+}
