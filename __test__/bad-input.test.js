@@ -398,7 +398,7 @@ describe("options", () => {
 			[`redis://:${secret}?@localhost`, /^url: .*percent-encoded/],
 			[`redis://${secret}:${secret}@localhost:${secret}`, /^url: .*port/],
 			[`${secret}://localhost`, /^url: must begin with/],
-			["redis-sentinel://localhost", /^url: Redis Sentinel is not supported yet/],
+			["redis-sentinel://a,,b", /^url: has no valid list of sentinels/],
 			["redis+cluster://localhost", /^url: Redis Cluster is not supported yet/],
 			["unix://", /^url: must be unix:\/\/ and the absolute path/],
 			["memory://a b", /^url: memory:\/\/ takes .*a name/],
@@ -419,7 +419,7 @@ describe("options", () => {
 			["passwrd", /did you mean "password"\?/],
 			["database", /^unknown option "database": see the README/],
 			["retryStrategy", /^retryStrategy: .*remove the option/],
-			["sentinels", /^sentinels: Redis Sentinel is not supported yet/],
+			["nodes", /^nodes: Redis Cluster is not supported yet/],
 			["__proto__x", /^unknown option/],
 		]) {
 			assertRefused({ url, [name]: SECRETS.value }, message);

@@ -1654,7 +1654,6 @@ mod tests {
             "unix://S/s",
             "unix:///S%00",
             "rediss+sentinel://u:S@h:0",
-            "redis-sentinel://h?S=1",
             "u:S@redis://h",
         ];
         bad.extend(urls.map(|url| json!({ "url": url.replace('S', SECRET) })));
