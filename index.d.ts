@@ -32,7 +32,10 @@ export declare function clock(): number
 /** Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle. */
 export declare function close(handle: number): void
 
-/** Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. */
+/**
+ * Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. An
+ * event has the number 0, the store's handle in place of the code, and JSON.
+ */
 export declare function drain(border: number): unknown[]
 
 /** Hands this tick's batch to the store thread. */
@@ -106,3 +109,6 @@ export interface SessionCookie {
 
 /** Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last. */
 export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, handed?: Array<string> | undefined | null): void
+
+/** Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers. */
+export declare function watch(handle: number): void

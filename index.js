@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { CookieVerifier, attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, read, submit } = nativeBinding
+const { CookieVerifier, attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, read, submit, watch } = nativeBinding
 export { CookieVerifier }
 export { attach }
 export { cached }
@@ -789,4 +789,5 @@ export { Op }
 export { open }
 export { read }
 export { submit }
+export { watch }
 export const __napiBindingTarget = __napiLoadedBindingTarget

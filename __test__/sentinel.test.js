@@ -70,6 +70,8 @@ describe("Sentinel", () => {
 			const old = await group.primary();
 			const doors = open(t, { sentinels: group.nodes, commandTimeout: 1000, connectTimeout: 1000 });
 			await doors.storage.ping();
+			const failovers = [];
+			doors.storage.on("failover", (reason) => failovers.push(reason));
 			let over = false;
 			const errors = [];
 			const sessions = [];
@@ -112,6 +114,7 @@ describe("Sentinel", () => {
 			t.diagnostic(
 				`in use ${backMs.toFixed(0)} ms after the election; ${sessions.length} done, ${errors.length} failed`,
 			);
+			assert.deepEqual(failovers, [`the primary is 127.0.0.1:${elected.port} now`]);
 			assert.ok(counters(doors.storage).enabled, "the near cache hears the new primary");
 			await heal();
 			// The old one comes back as a replica, and all are there for the next test.

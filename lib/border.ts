@@ -4,6 +4,7 @@
  */
 import * as native from "#native";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
+import { StoreEvents } from "./events.js";
 import { metricsOfNone, type StoreMetrics } from "./metrics.js";
 import { beginRun, NearCache } from "./near-cache.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
@@ -23,6 +24,10 @@ interface Waiter {
 let border: number | undefined;
 let lastNumber = 0;
 const waiters = new Map<number, Waiter>();
+/** By the handle of a store, who is told what happens to its connection. */
+const watching = new Map<number, StoreEvents>();
+/** In place of a call's number. */
+const EVENT = 0;
 let flushing = false;
 /** This tick's reads, each of another store. */
 let readings: Reads[] = [];
@@ -32,6 +37,11 @@ function settle(): void {
 	const done = native.drain(border as number) as unknown[];
 	for (let i = 0; i < done.length; i += 3) {
 		const number = done[i] as number;
+		if (number === EVENT) {
+			const { event, reason } = JSON.parse(done[i + 2] as string);
+			watching.get(done[i + 1] as number)?.tell(event, reason);
+			continue;
+		}
 		const code = done[i + 1] as SessionStoreErrorCode | undefined;
 		const waiter = waiters.get(number) as Waiter;
 		waiters.delete(number);
@@ -61,7 +71,7 @@ function flush(): void {
 }
 
 function expect(waiter: Waiter): number {
-	lastNumber = (lastNumber + 1) >>> 0;
+	lastNumber = (lastNumber + 1) >>> 0 || 1;
 	waiters.set(lastNumber, waiter);
 	return lastNumber;
 }
@@ -139,14 +149,16 @@ function checked<T>(use: () => T): T {
 /** One store's way to the native side. Opened by its first call. */
 export class Connection {
 	readonly #options: StoreOptions;
+	readonly events: StoreEvents;
 	#handle: number | undefined;
 	#reads: Reads | undefined;
 	#near: NearCache | undefined;
 	#closed = false;
 
 	/** @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong. */
-	constructor(options: StoreOptions) {
+	constructor({ logger, ...options }: StoreOptions) {
 		this.#options = options;
+		this.events = new StoreEvents(logger);
 		// Checked here, so that a wrong option is found where it is written. The environment may name the server later.
 		const complete = namesServer(options) ? options : { ...options, url: "redis://localhost" };
 		checked(() => native.check(toJson(complete)));
@@ -195,7 +207,10 @@ export class Connection {
 		this.#closed = true;
 		this.#near = undefined;
 		this.#reads?.send();
-		if (this.#handle !== undefined) native.close(this.#handle);
+		if (this.#handle !== undefined) {
+			native.close(this.#handle);
+			watching.delete(this.#handle);
+		}
 		this.#handle = undefined;
 	}
 
@@ -211,6 +226,8 @@ export class Connection {
 			border ??= native.attach(settle);
 			const number = border;
 			this.#handle = checked(() => native.open(number, toJson(options)));
+			watching.set(this.#handle, this.events);
+			native.watch(this.#handle);
 			const near = native.nearCache(this.#handle);
 			if (near) this.#near = new NearCache(this.#handle, near);
 		}

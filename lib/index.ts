@@ -1,5 +1,6 @@
 /** Better Auth sessions in Redis. */
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
+export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
 export type { NearCacheMetrics, StoreMetrics } from "./metrics.js";
 export type { NearCacheOptions, StoreOptions, TlsOptions } from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";

@@ -1,5 +1,7 @@
 /** What a store can be told, and where it looks when it is told nothing. */
 
+import type { StoreLogger } from "./events.js";
+
 /** TLS settings. Each member is a PEM text. */
 export interface TlsOptions {
 	/** The certificate authority to trust. Default: the system's, and Mozilla's as bundled. */
@@ -89,6 +91,8 @@ export interface StoreOptions {
 	 * read goes to Redis. Off by itself where the server cannot track (it takes RESP3 and Redis 7 or Valkey). Default `true`.
 	 */
 	nearCache?: boolean | NearCacheOptions | undefined;
+	/** Takes a line when something happens to the connection, at most one a second; `false`: none. Default `console`. */
+	logger?: StoreLogger | false | undefined;
 }
 
 /** The options as the native part reads them. What JSON cannot say becomes what no option is, so that it is refused by name. */

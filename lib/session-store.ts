@@ -3,6 +3,7 @@
 import { checkDate, checkJson, checkKey, checkOptions } from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import { invalid } from "./error.js";
+import type { StoreEvent, StoreListener } from "./events.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
 
@@ -134,6 +135,15 @@ export class RedisSessionStore<S extends Session = Session> {
 	/** How the store stands, at this moment. */
 	metrics(): StoreMetrics {
 		return this.#connection.metrics();
+	}
+
+	/**
+	 * Listens to what happens to the connection. Returns a function that ends it.
+	 *
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for another event.
+	 */
+	on(event: StoreEvent, listener: StoreListener): () => void {
+		return this.#connection.events.on(event, listener);
 	}
 
 	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */

@@ -2,6 +2,7 @@
 
 import { checkKey, checkOptions, checkText, checkTtl } from "./arguments.js";
 import { Connection, Op } from "./border.js";
+import type { StoreEvent, StoreListener } from "./events.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
 
@@ -35,6 +36,8 @@ export interface RedisStorage {
 	ping(): Promise<void>;
 	/** How the store stands, at this moment. */
 	metrics(): StoreMetrics;
+	/** Listens to what happens to the connection. Returns a function that ends it. @throws `INVALID_ARGUMENT` for another event. */
+	on(event: StoreEvent, listener: StoreListener): () => void;
 	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */
 	close(): Promise<void>;
 }
@@ -79,6 +82,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 			await connection.call(Op.Ping);
 		},
 		metrics: () => connection.metrics(),
+		on: (event, listener) => connection.events.on(event, listener),
 		close: async () => connection.close(),
 	};
 }

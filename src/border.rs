@@ -166,6 +166,31 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
     })
 }
 
+/// Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers.
+#[napi]
+pub fn watch(handle: u32) -> Result<()> {
+    with_handle(handle, |Handle { store, border }| {
+        let Some(mut listener) = store.listen() else { return Ok(()) };
+        let completions = border.completions.clone();
+        // A task of its own, because it ends with the store only.
+        border.batch.borrow_mut().push(Box::pin(async move {
+            runtime::spawn(async move {
+                while let Some(event) = listener.next().await
+                    && !completions.is_closed()
+                {
+                    if completions.push((EVENT, Outcome::Event(handle, event))) {
+                        completions.wake();
+                    }
+                }
+            });
+        }));
+        Ok(())
+    })
+}
+
+/// In place of a call's number.
+const EVENT: u32 = 0;
+
 fn told(completions: &Arc<Waking>, completion: Completion) {
     if completions.push(completion) {
         let completions = completions.clone();
@@ -180,7 +205,8 @@ pub fn flush(border: u32) -> Result<()> {
     runtime::submit(batch).map_err(|error| Error::from_reason(format!("no thread can be started: {error}")))
 }
 
-/// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message.
+/// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. An
+/// event has the number 0, the store's handle in place of the code, and JSON.
 #[napi]
 pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
@@ -201,15 +227,20 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
             Outcome::Call(Ok(Reply::Text(text))) => flat.set(at + 2, js_text(env, text.as_str())?)?,
             Outcome::Reads(Ok((Packed::Latin1(packed), _))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
             Outcome::Reads(Ok((Packed::Utf16(packed), _))) => flat.set(at + 2, env.create_string_utf16(packed)?)?,
+            Outcome::Event(handle, event) => {
+                flat.set(at + 1, *handle)?;
+                flat.set(at + 2, serde_json::to_string(event).unwrap_or_default())?;
+            }
             Outcome::Call(Err(error)) | Outcome::Reads(Err(error)) => {
                 flat.set(at + 1, error.code.as_str())?;
                 flat.set(at + 2, error.to_string())?;
             }
         }
     }
-    let pending = border.pending.get() - completions.len();
+    let ended = completions.iter().filter(|(id, _)| *id != EVENT).count();
+    let pending = border.pending.get() - ended;
     border.pending.set(pending);
-    if pending == 0 && !completions.is_empty() {
+    if pending == 0 && ended > 0 {
         // SAFETY: as in `Border::begin`.
         check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), border.waker) })?;
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use session_store::{Reply, Result, Serving};
+use session_store::{Event, Reply, Result, Serving};
 
 use crate::packed::Packed;
 
@@ -11,11 +11,13 @@ use crate::packed::Packed;
 pub(crate) enum Outcome {
     /// One call.
     Call(Result<Reply>),
+    /// Something that happened to the connection of the store with this handle.
+    Event(u32, Event),
     /// A tick's reads, and the number of their serving.
     Reads(Result<(Packed, Serving)>),
 }
 
-/// Something that has ended, and the number that JavaScript gave it.
+/// Something that has ended, and the number that JavaScript gave it; 0 for an event.
 pub(crate) type Completion = (u32, Outcome);
 
 /// Completions on their way to JavaScript. `W` wakes its thread.
@@ -53,6 +55,11 @@ impl<W: Fn()> Completions<W> {
     pub(crate) fn drain(&self) -> Vec<Completion> {
         self.waking.store(false, Ordering::Release);
         std::mem::take(&mut *lock(&self.queue))
+    }
+
+    /// Whether nobody will take anything any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.waker).is_none()
     }
 
     /// Lets go of the waker, for ever.

@@ -59,6 +59,11 @@ pub(crate) fn submit(tasks: Vec<Task>) -> IoResult<()> {
     Ok(())
 }
 
+/// Starts something that goes on by itself. On the store thread only.
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(work);
+}
+
 /// Leaves something for the end of this turn of the store thread, when every task that can go on has: one wake-up of a
 /// JavaScript thread then tells it of everything.
 pub(crate) fn after_turn(work: impl FnOnce() + 'static) {

@@ -422,6 +422,14 @@ impl NearCache {
         }
     }
 
+    /// Why no feed tells.
+    pub(crate) fn why_off(&self) -> Option<String> {
+        match &self.lock().feed {
+            Feed::On(_) => None,
+            Feed::Off(reason) => Some(reason.clone()),
+        }
+    }
+
     /// A key has changed, or is no longer tracked.
     pub(crate) fn invalidate(&self, key: &str) {
         self.evict(key);
@@ -488,10 +496,7 @@ impl NearCache {
         let of = |counter: &AtomicU64| counter.load(Relaxed);
         self.lock().each_copy(|copy| _ = counters.hits.fetch_add(copy.hits.swap(0, Relaxed).into(), Relaxed));
         let [disconnected, flushed, demoted, silent, canary, uncertain] = counters.flushes.each_ref().map(of);
-        let reason = match &self.lock().feed {
-            Feed::On(_) => None,
-            Feed::Off(reason) => Some(reason.clone()),
-        };
+        let reason = self.why_off();
         NearCacheMetrics {
             enabled: reason.is_none(),
             reason,

@@ -6,6 +6,7 @@
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
 //! - `served`: what this process last served, the base of a merge.
+//! - `events`: what happens to the connection.
 //! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
@@ -16,6 +17,7 @@ mod command;
 mod config;
 mod engine;
 mod error;
+mod events;
 mod gate;
 mod registry;
 mod served;
@@ -27,6 +29,7 @@ pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
 pub use config::{Address, Config, NearCache, Reconnect, SentinelLogin, Server, Target, Tls};
 pub use error::{Code, Error, Result};
+pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, SessionCookie};
 pub use registry::{Running, Sessions, open};
 pub use served::{Seen, Serving};

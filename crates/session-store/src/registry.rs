@@ -11,6 +11,7 @@ use crate::command::{Command, Reply, Values};
 use crate::config::{self, Config, Target};
 use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
+use crate::events::{Events, Listener};
 use crate::store::Store;
 
 /// Something under way, on the tokio runtime that polls it.
@@ -35,6 +36,9 @@ pub trait Sessions: Send + Sync {
 
     /// How the store stands, as JSON.
     fn metrics(&self) -> String;
+
+    /// What happens to its connection from now on. `None`: it has none.
+    fn listen(&self) -> Option<Listener>;
 }
 
 impl<E: Engine> Sessions for Store<E> {
@@ -69,6 +73,10 @@ impl<E: Engine> Sessions for Store<E> {
         let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
         serde_json::json!({ "nearCache": near_cache }).to_string()
     }
+
+    fn listen(&self) -> Option<Listener> {
+        self.events().map(Events::listen)
+    }
 }
 
 static OPEN: LazyLock<Mutex<HashMap<Config, Weak<dyn Sessions>>>> = LazyLock::new(Mutex::default);
@@ -92,11 +100,12 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
         tombstone_ms: config.tombstone.as_millis() as u64,
     };
     match &config.target {
-        Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), None, config)),
+        Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), None, None, config)),
         Target::Redis(server) => {
             let cache = config.near_cache.as_ref().map(|settings| Arc::new(NearCache::new(settings)));
-            let engine = RedisEngine::new(config, server, keyspace, cache.clone());
-            Arc::new(Store::new(engine, cache, config))
+            let events = Events::new();
+            let engine = RedisEngine::new(config, server, keyspace, cache.clone(), events.clone());
+            Arc::new(Store::new(engine, cache, Some(events), config))
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::command::{Command, Read, Reply, Text, Values};
 use crate::config::Config;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
+use crate::events::Events;
 use crate::served::{Served, Serving};
 use crate::session::{Bases, Object, Record, merge, patch, replace};
 
@@ -50,6 +51,8 @@ pub(crate) struct Store<E> {
     engine: E,
     served: Served,
     cache: Option<Arc<NearCache>>,
+    /// What happens to the engine's connection.
+    events: Option<Events>,
     /// What was listed together and is not in the cache, by its first id: whoever asks for that one will ask for the others.
     listings: Cache<String, Arc<Vec<String>>>,
     /// By user, the ids whose record a prune found absent, and since when.
@@ -90,11 +93,12 @@ enum Written {
 
 impl<E: Engine> Store<E> {
     /// `cache`: the one that the engine's connection feeds.
-    pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, config: &Config) -> Self {
+    pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, events: Option<Events>, config: &Config) -> Self {
         Store {
             engine,
             served: Served::new(),
             cache,
+            events,
             listings: Cache::new(LISTINGS),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
@@ -280,6 +284,10 @@ impl<E: Engine> Store<E> {
     /// A write of `key` by this process, for as long as the answer lives.
     fn writing<'s>(&'s self, key: &'s str) -> Writing<'s> {
         NearCache::writing(self.cache.as_deref(), key)
+    }
+
+    pub(crate) fn events(&self) -> Option<&Events> {
+        self.events.as_ref()
     }
 
     pub(crate) fn near_cache(&self) -> Option<&NearCache> {

@@ -22,6 +22,7 @@ use super::{
 use crate::cache::NearCache;
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
+use crate::events::Events;
 use connection::Link;
 use failure::Kind;
 use supervisor::Supervisor;
@@ -75,15 +76,16 @@ pub(crate) struct RedisEngine {
 }
 
 impl RedisEngine {
-    /// `cache`: what is to hear of every change.
+    /// `cache`: what is to hear of every change; `events`: of what happens to the connection.
     pub(crate) fn new(
         config: &Config,
         server: &crate::config::Server,
         keyspace: Keyspace,
         cache: Option<Arc<NearCache>>,
+        events: Events,
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix)));
-        RedisEngine { connection: Supervisor::new(config, server, feed), keyspace }
+        RedisEngine { connection: Supervisor::new(config, server, feed, events), keyspace }
     }
 
     async fn run<T, F, Sent>(&self, repeat: Repeat, send: F) -> Result<T>

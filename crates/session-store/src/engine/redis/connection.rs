@@ -1,6 +1,6 @@
 //! Making a connection to a server, and finding out what it is good for. `supervisor.rs` says when.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -36,6 +36,8 @@ pub(super) struct Link {
 pub(super) struct Connector {
     server: Server,
     pub(super) sentinels: Option<Sentinels>,
+    /// The primary that was connected to last.
+    last: Mutex<Option<Node>>,
     /// The server's address, as messages name it.
     pub(super) address: String,
     timeout: Duration,
@@ -54,7 +56,8 @@ impl Connector {
             }
         };
         let sentinels = Sentinels::new(config, server);
-        Connector { server: server.clone(), sentinels, address, timeout: config.connect_timeout, feed }
+        let last = Mutex::default();
+        Connector { server: server.clone(), sentinels, last, address, timeout: config.connect_timeout, feed }
     }
 
     /// A connection that is ready for work. `heard`: is told what the server says unasked, in the order of the connection.
@@ -82,6 +85,12 @@ impl Connector {
             Err(error) => Err(error),
         };
         outcome.map_err(|error| failure::error(&error, &self.address))
+    }
+
+    /// Whether the primary is another one than the last time, which it becomes.
+    pub(super) fn is_another(&self, primary: &Node) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.replace(primary.clone()).is_some_and(|last| last != *primary)
     }
 
     /// Finds out what a connection is good for.

@@ -20,6 +20,7 @@ use super::tracking::Feed;
 use crate::cache::Flush;
 use crate::config::{Config, Reconnect, Server};
 use crate::error::{Code, Error, Result};
+use crate::events::{EventKind, Events};
 
 /// How often an idle connection must show that it is alive, and how long it may take, where the near cache does not ask already.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -52,10 +53,11 @@ struct Shared {
     begun: AtomicU64,
     is_at_work: AtomicBool,
     asked: Notify,
+    events: Events,
 }
 
 impl Supervisor {
-    pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>) -> Self {
+    pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>, events: Events) -> Self {
         Supervisor(Arc::new(Shared {
             connector: Arc::new(Connector::new(config, server, feed)),
             pace: config.reconnect.clone(),
@@ -63,6 +65,7 @@ impl Supervisor {
             begun: AtomicU64::new(0),
             is_at_work: AtomicBool::new(false),
             asked: Notify::new(),
+            events,
         }))
     }
 
@@ -137,7 +140,7 @@ impl Shared {
 
     /// The connection of this number is lost.
     fn lose(&self, number: u64) {
-        self.state.send_if_modified(|state| {
+        let is_lost = self.state.send_if_modified(|state| {
             let is_it = matches!(state, State::Up(link) if link.number == number);
             if is_it {
                 let why = format!("the connection to Redis at {} was lost", self.connector.address);
@@ -146,6 +149,9 @@ impl Shared {
             }
             is_it
         });
+        if is_lost {
+            self.events.tell(EventKind::Down, format!("the connection to Redis at {} was lost", self.connector.address));
+        }
         if let Some(feed) = &self.connector.feed {
             feed.lost(number, Flush::Disconnected, "the connection was lost");
         }
@@ -155,8 +161,13 @@ impl Shared {
     async fn attempt(self: &Arc<Self>) -> Option<Link> {
         let number = self.begun.fetch_add(1, SeqCst) + 1;
         let began = Instant::now();
+        if number > 1 {
+            let to = &self.connector.address;
+            self.events.tell(EventKind::Reconnecting, format!("connecting to Redis at {to} again"));
+        }
         let told = Arc::downgrade(self);
         let outcome = self.connector.connect(number, move |push| hear(&told, number, push)).await;
+        self.tell(&outcome);
         let up = outcome.as_ref().ok().cloned();
         self.state.send_modify(|state| {
             *state = match outcome {
@@ -168,6 +179,27 @@ impl Shared {
             }
         });
         up
+    }
+
+    /// What an attempt came to.
+    fn tell(&self, outcome: &Result<Link>) {
+        let Shared { connector, events, state, .. } = self;
+        match outcome {
+            Ok(link) => {
+                if let Some(primary) = &link.primary
+                    && connector.is_another(primary)
+                {
+                    events.tell(EventKind::Failover, format!("the primary is {primary} now"));
+                }
+                events.tell(EventKind::Ready, format!("connected to Redis at {}", connector.address));
+                if let (Some(feed), false) = (&connector.feed, link.is_tracked) {
+                    events.tell(EventKind::Degraded, format!("the near cache is off: {}", feed.why_off()));
+                }
+            }
+            // Of an outage only its beginning is news.
+            Err(why) if matches!(&*state.borrow(), State::Idle) => events.tell(EventKind::Down, why.to_string()),
+            Err(_) => {}
+        }
     }
 
     /// Between two attempts: `min` to `max`, longer with each failure, at random so that servers do not come back all at once.

@@ -83,6 +83,11 @@ impl Feed {
         self.cache.is_off(reason);
     }
 
+    /// Why there is no tracking.
+    pub(super) fn why_off(&self) -> String {
+        self.cache.why_off().unwrap_or_default()
+    }
+
     /// Why it cannot.
     async fn track(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<&'static str>> {
         let mut hello = pipe();

@@ -1,0 +1,114 @@
+// What a store tells of its connection: to listeners, and in lines to a logger.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
+import { until } from "./contract/wait.js";
+import { runText } from "./support/child.js";
+import { startRedis } from "./support/redis.js";
+
+/** @param {import("node:test").TestContext} t */
+async function startFor(t, options) {
+	const server = await startRedis(options);
+	t.after(() => server.stop());
+	return server;
+}
+
+/** A store that keeps what it told, in order, and its lines. */
+function watched(t, options) {
+	const told = [];
+	const lines = [];
+	const logger = { info: (line) => lines.push(`info ${line}`), warn: (line) => lines.push(`warn ${line}`) };
+	const storage = redisStorage({ logger, ...options });
+	t.after(() => storage.close());
+	for (const event of ["ready", "down", "reconnecting", "failover", "degraded"]) {
+		storage.on(event, (reason) => told.push([event, reason]));
+	}
+	return { storage, told, lines, events: () => told.map(([event]) => event) };
+}
+
+describe("a connection", () => {
+	test("that comes up, is lost and comes back is told, and its loss and return are lines", async (t) => {
+		const server = await startFor(t);
+		const { storage, told, lines, events } = watched(t, { url: server.url });
+		assert.deepEqual(told, []);
+		await storage.ping();
+		await until("ready", () => events().includes("ready"));
+		assert.deepEqual(lines, []);
+		await server.kill();
+		await until("down", () => events().includes("down"));
+		await until("reconnecting", () => events().includes("reconnecting"));
+		await sleep(1100); // a line a second
+		await server.restart();
+		await until("ready again", () => events().filter((event) => event === "ready").length === 2);
+		assert.deepEqual([...new Set(events())], ["ready", "down", "reconnecting"]);
+		const at = `Redis at 127.0.0.1:${server.port}`;
+		assert.ok(
+			told.every(([, reason]) => reason.includes(at)),
+			JSON.stringify(told),
+		);
+		assert.equal(lines[0], `warn better-auth-redis-store: down: the connection to ${at} was lost`);
+		assert.ok(lines.length >= 2 && lines.length <= 4, lines.join("\n"));
+	});
+
+	test("that cannot be made is down, with the reason", async (t) => {
+		const server = await startFor(t, { password: "secret" });
+		const { storage, told } = watched(t, { url: server.url.replace("secret", "wrong") });
+		await assert.rejects(storage.ping(), { code: "AUTH" });
+		await until("down", () => told.some(([event]) => event === "down"));
+		assert.match(told.find(([event]) => event === "down")[1], /refused the user name or password/);
+		assert.doesNotMatch(JSON.stringify(told), /secret|wrong/);
+	});
+
+	test("without the near cache that was asked for is degraded", async (t) => {
+		const server = await startFor(t, { config: ['rename-command HELLO ""'] });
+		const { storage, told } = watched(t, { url: server.url });
+		await storage.ping();
+		await until("degraded", () => told.some(([event]) => event === "degraded"));
+		assert.equal(told.at(-1)[1], "the near cache is off: the server does not speak RESP3");
+	});
+});
+
+describe("listeners", () => {
+	test("are told what there is to listen to", async () => {
+		for (const store of [redisStorage("memory://"), new RedisSessionStore("memory://")]) {
+			const events = "event: must be one of ready, down, reconnecting, failover, degraded";
+			assert.throws(() => store.on("error", () => {}), { code: "INVALID_ARGUMENT", message: events });
+			assert.throws(() => store.on("ready"), { code: "INVALID_ARGUMENT", message: "listener: must be a function" });
+			await store.close();
+		}
+		const message = "logger: must be false or an object with the functions info and warn";
+		for (const logger of [true, null, {}, { info() {} }, "console"]) {
+			assert.throws(() => redisStorage({ url: "memory://", logger }), { code: "INVALID_ARGUMENT", message });
+		}
+		await redisStorage({ url: "memory://", logger: false }).close();
+	});
+
+	test("leave by what `on` returned", async (t) => {
+		const server = await startFor(t);
+		const { storage, events } = watched(t, { url: server.url });
+		let heard = 0;
+		const leave = storage.on("ready", () => heard++);
+		leave();
+		await storage.ping();
+		await until("ready", () => events().includes("ready"));
+		assert.equal(heard, 0);
+	});
+
+	test("keep no process alive, and one that throws ends nothing of ours", async (t) => {
+		const server = await startFor(t);
+		const source = `
+			import { redisStorage } from "better-auth-redis-store";
+			const storage = redisStorage("${server.url}");
+			storage.on("ready", () => { throw new Error("mine"); });
+			process.on("uncaughtException", (error) => console.log("uncaught", error.message));
+			await storage.set("key", "value", 60);
+			await new Promise((resolve) => storage.on("ready", resolve) && setTimeout(resolve, 200));
+			console.log(await storage.get("key"));
+		`;
+		const { stdout, code } = await runText(source);
+		assert.equal(code, 0);
+		assert.equal(stdout, "uncaught mine\nvalue\n");
+	});
+});
