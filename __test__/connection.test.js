@@ -168,6 +168,39 @@ describe("TLS", () => {
 		await assertRejects(() => open(t, { url: other.url, tls: { ca: ca(other) } }).storage.ping(), "TLS", handshake);
 	});
 
+	test("says which check failed", async (t) => {
+		const ca = ({ certificates }) => pem(certificates.ca);
+		const [good, named, expired, asking] = await Promise.all(
+			[true, { names: "DNS:redis.example" }, { expired: true }, { clients: true }].map((tls) => startFor(t, { tls })),
+		);
+		for (const [options, says] of [
+			[
+				{ url: good.url },
+				/signed by an authority that is not trusted; give that authority's certificate as option tls\.ca/,
+			],
+			[{ url: named.url, tls: { ca: ca(named) } }, /is for another name; connect by a name that it holds/],
+			[{ url: expired.url, tls: { ca: ca(expired) } }, /has expired, or a clock is wrong/],
+			[
+				{ url: asking.url, tls: { ca: ca(asking) } },
+				/asks for a client's certificate; give options tls\.cert and tls\.key/,
+			],
+			[
+				{
+					url: asking.url,
+					tls: { ca: ca(asking), cert: pem(good.certificates.cert), key: pem(good.certificates.key) },
+				},
+				/does not trust the client's certificate/,
+			],
+		]) {
+			await assertRejects(() => open(t, options).storage.ping(), "TLS", says);
+		}
+		const deaf = net.createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")).listen(0, "127.0.0.1");
+		await once(deaf, "listening");
+		t.after(() => deaf.close());
+		const url = `rediss://127.0.0.1:${deaf.address().port}`;
+		await assertRejects(() => open(t, url).storage.ping(), "TLS", /does not speak TLS on this port/);
+	});
+
 	test("shows the certificate it is given to a server that asks for one", async (t) => {
 		const server = await startFor(t, { tls: { clients: true } });
 		const [ca, cert, key] = ["ca", "cert", "key"].map((file) => pem(server.certificates[file]));

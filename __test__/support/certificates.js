@@ -8,9 +8,10 @@ import { join } from "node:path";
  * Makes them with the openssl program.
  * @param {string} folder where the files go
  * @param {string} [names] whom the certificate is for, as OpenSSL writes a subjectAltName
+ * @param {boolean} [expired] whether its time is over already
  * @returns {{ ca: string, cert: string, key: string }} the paths of three PEM files
  */
-export function makeCertificates(folder, names = "DNS:localhost,IP:127.0.0.1") {
+export function makeCertificates(folder, names = "DNS:localhost,IP:127.0.0.1", expired = false) {
 	const at = (file) => join(folder, file);
 	const openssl = (...args) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
 	const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
@@ -36,6 +37,7 @@ subjectAltName = ${names}
 	create("key.pem", "-new", "-subj", "/CN=Test server", "-out", "cert.csr");
 	const authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
 	const extensions = ["-extfile", "openssl.cnf", "-extensions", "server"];
-	openssl("x509", "-req", "-in", "cert.csr", ...authority, ...extensions, ...days, "-out", "cert.pem");
+	const life = expired ? ["-days", "-1"] : days;
+	openssl("x509", "-req", "-in", "cert.csr", ...authority, ...extensions, ...life, "-out", "cert.pem");
 	return { ca: at("ca.pem"), cert: at("cert.pem"), key: at("key.pem") };
 }

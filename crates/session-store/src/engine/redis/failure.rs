@@ -46,7 +46,7 @@ pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
 pub(super) fn error(error: &RedisError, address: &str) -> Error {
     let at = format!("Redis at {address}");
     match error.kind() {
-        ErrorKind::Io | ErrorKind::InvalidClientConfig if is_tls(error) => tls(&at).caused_by(error),
+        ErrorKind::Io | ErrorKind::InvalidClientConfig if is_tls(error) => tls(error, &at).caused_by(error),
         ErrorKind::Io => {
             Error::new(Code::Unavailable, format!("{at} cannot be reached: check that it runs and that url is right"))
                 .caused_by(error)
@@ -106,8 +106,24 @@ pub(super) fn read_only(at: &str) -> Error {
     Error::new(Code::ReadOnly, format!("{at} is a read-only replica: connect to its primary"))
 }
 
-fn tls(at: &str) -> Error {
-    let check = "check the certificates, the CA (option tls.ca) and the host name";
+/// Which check of the handshake failed, as rustls words it.
+fn tls(error: &RedisError, at: &str) -> Error {
+    let text = error.to_string().to_lowercase();
+    let checks = [
+        (
+            "unknownissuer",
+            "its certificate is signed by an authority that is not trusted; give that authority's certificate as option tls.ca",
+        ),
+        ("not valid for name", "its certificate is for another name; connect by a name that it holds"),
+        ("expired", "its certificate has expired, or a clock is wrong"),
+        ("not valid yet", "its certificate is not valid yet, or a clock is wrong"),
+        ("certificaterequired", "it asks for a client's certificate; give options tls.cert and tls.key"),
+        ("unknownca", "it does not trust the client's certificate (option tls.cert)"),
+        ("badcertificate", "it does not accept the client's certificate (option tls.cert)"),
+        ("corrupt message", "it does not speak TLS on this port; use redis:// there, or its TLS port"),
+    ];
+    let check = checks.iter().find(|(words, _)| text.contains(words)).map(|(_, check)| *check);
+    let check = check.unwrap_or("check the certificates, the CA (option tls.ca) and the host name");
     Error::new(Code::Tls, format!("the TLS handshake with {at} failed: {check}"))
 }
 

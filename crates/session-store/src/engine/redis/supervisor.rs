@@ -150,7 +150,8 @@ impl Shared {
             is_it
         });
         if is_lost {
-            self.events.tell(EventKind::Down, format!("the connection to Redis at {} was lost", self.connector.address));
+            self.events
+                .tell(EventKind::Down, format!("the connection to Redis at {} was lost", self.connector.address));
         }
         if let Some(feed) = &self.connector.feed {
             feed.lost(number, Flush::Disconnected, "the connection was lost");
