@@ -194,7 +194,9 @@ describe("TLS", () => {
 		]) {
 			await assertRejects(() => open(t, options).storage.ping(), "TLS", says);
 		}
-		const deaf = net.createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")).listen(0, "127.0.0.1");
+		const deaf = net
+			.createServer((socket) => socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n")))
+			.listen(0, "127.0.0.1");
 		await once(deaf, "listening");
 		t.after(() => deaf.close());
 		const url = `rediss://127.0.0.1:${deaf.address().port}`;
