@@ -130,5 +130,5 @@ fn tls(error: &RedisError, at: &str) -> Error {
 /// The client hands a TLS failure on as a failure to read or write; only its text tells.
 fn is_tls(error: &RedisError) -> bool {
     let text = error.to_string().to_lowercase();
-    ["tls", "certificate", "fatal alert", "handshake"].iter().any(|word| text.contains(word))
+    ["tls", "certificate", "fatal alert", "handshake", "corrupt message"].iter().any(|word| text.contains(word))
 }
