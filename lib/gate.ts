@@ -64,15 +64,22 @@ export interface GateCheck<A extends GateAuth> {
 	stats(): GateStats;
 }
 
-/** What remembered cookies and their records may take in a thread, in bytes, about. */
-const MEMORY_BYTES = 16 * 1024 * 1024;
+/** What remembered cookies may take in a thread, and what their records may, in bytes, about. */
+const MEMORY_BYTES = 8 * 1024 * 1024;
+/** A larger record is read anew at each check, in characters. */
+const MAX_REMEMBERED = 64 * 1024;
+/** Of what is remembered, beside its texts. */
+const ENTRY_BYTES = 500;
 
 /** A Cookie header whose signature has been checked. */
 interface Verified extends native.SessionCookie {
-	/** The record that was last found under the token, and the text that it was read from. */
-	text?: string;
-	record?: SessionRecord | undefined;
 	isRemembered?: boolean;
+}
+
+/** A record as it was read from a text. */
+interface Read {
+	readonly text: string;
+	readonly record: SessionRecord | undefined;
 }
 
 /**
@@ -121,7 +128,10 @@ class Gate {
 	readonly #auth: GateAuth;
 	readonly #storage: Pick<RedisStorage, "get">;
 	readonly #skipsRefresh: boolean;
+	/** By Cookie header. */
 	readonly #verified = new Generations<Verified>(MEMORY_BYTES);
+	/** By token. */
+	readonly #read = new Generations<Read>(MEMORY_BYTES);
 	#setup: Setup | undefined;
 	#fast = 0;
 	#refused = 0;
@@ -161,14 +171,28 @@ class Gate {
 		if (verified === null) return this.#tell(setup, request, null);
 		if (verified.hasData) return "sessionData";
 		const text = this.#storage.get(verified.token);
-		if (text instanceof Promise) return text.then((text) => this.#answerFor(setup, request, verified, text));
-		const answer = this.#answerFor(setup, request, verified, text);
-		// Whoever comes for the first time may not come again: what is remembered is known to the near cache already.
-		if (text !== null && !verified.isRemembered) {
-			verified.isRemembered = true;
-			this.#verified.set(cookie as string, verified, 500 + (cookie as string).length + 3 * text.length);
+		if (text instanceof Promise) {
+			// Whoever comes for the first time may not come again: what is remembered is known to the near cache already.
+			return text.then((text) =>
+				text === null
+					? "noSession"
+					: this.#answerFor(setup, request, verified, SessionRecord.parse(text, setup.hidden)),
+			);
 		}
-		return answer;
+		if (text === null) return "noSession";
+		if (!verified.isRemembered) {
+			verified.isRemembered = true;
+			this.#verified.set(cookie as string, verified, ENTRY_BYTES + (cookie as string).length);
+		}
+		return this.#answerFor(setup, request, verified, this.#recordIn(setup, verified.token, text));
+	}
+
+	#recordIn(setup: Setup, token: string, text: string): SessionRecord | undefined {
+		const known = this.#read.get(token);
+		if (known?.text === text) return known.record;
+		const record = SessionRecord.parse(text, setup.hidden);
+		if (text.length <= MAX_REMEMBERED) this.#read.set(token, { text, record }, ENTRY_BYTES + 3 * text.length);
+		return record;
 	}
 
 	#verify(setup: Setup, cookie: string | null | undefined): Verified | null {
@@ -178,13 +202,7 @@ class Gate {
 		return setup.verifier.verify(cookie);
 	}
 
-	#answerFor(setup: Setup, request: Asked, verified: Verified, text: string | null) {
-		if (text === null) return "noSession";
-		if (verified.text !== text) {
-			verified.text = text;
-			verified.record = SessionRecord.parse(text, setup.hidden);
-		}
-		const { record } = verified;
+	#answerFor(setup: Setup, request: Asked, verified: Verified, record: SessionRecord | undefined) {
 		if (record === undefined) return "unreadable";
 		// Better Auth 1.7.16 and later keep the time of a user's last "revoke all" here; to earlier ones it is never there.
 		const revokedBefore = this.#storage.get(`revoked-sessions-before-${record.userId}`);

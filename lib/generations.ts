@@ -21,7 +21,7 @@ export class Generations<V> {
 		if (this.#bytes > this.#bytesEach) {
 			this.#old = this.#young;
 			this.#young = new Map();
-			this.#bytes = 0;
+			this.#bytes = bytes;
 		}
 		this.#young.set(key, value);
 	}

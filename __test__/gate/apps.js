@@ -13,7 +13,7 @@ export const releases = await Promise.all(
 		.filter(({ minor }) => minor >= 4)
 		.map(async (version) => ({
 			...version,
-			createAuthMiddleware: (await import(`${version.package}/api`)).createAuthMiddleware,
+			...(await import(`${version.package}/api`)),
 			integrations: {
 				...(await import(`${version.package}/next-js`)),
 				...(await import(`${version.package}/svelte-kit`)),

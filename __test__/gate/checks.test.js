@@ -44,6 +44,9 @@ describe("what it can be asked with", () => {
 		["several Cookie headers", (cookie) => ({ cookie: ["theme=dark", cookie] })],
 		["the argument of auth.api.getSession", (cookie) => ({ headers: new Headers({ cookie }) })],
 		["that argument with headers of Node.js", (cookie) => ({ headers: { cookie } })],
+		["names in another case", (cookie) => ({ headers: { Cookie: cookie } })],
+		["a list of headers", (cookie) => ({ headers: [["cookie", cookie]] })],
+		["headers of Node.js, one of them called headers", (cookie) => ({ cookie, headers: "1", request: "2" })],
 	]) {
 		test(name, async (t) => {
 			const app = await open(t);
@@ -84,7 +87,7 @@ describe("what it can be asked with", () => {
 
 	test("what is no request is told so", async (t) => {
 		const app = await open(t);
-		for (const wrong of [undefined, null, 1, true, { headers: undefined }, { headers: "cookie" }]) {
+		for (const wrong of [undefined, null, 1, true, { headers: undefined }, { get: () => null }]) {
 			await assert.rejects(app.gate(wrong), (error) => {
 				assert.ok(error instanceof SessionStoreError);
 				assert.match(error.message, /^(the request|headers): must be Headers, a Request or a Cookie header, not \w+$/);
@@ -92,6 +95,35 @@ describe("what it can be asked with", () => {
 			});
 		}
 	});
+});
+
+test("what no header may hold is refused, and not told", async (t) => {
+	const app = await open(t);
+	const cookie = app.cookie(await app.session());
+	for (const wrong of [`a=1\n; ${cookie}`, `${cookie}; a=€`, { cookie: `a=1\n; ${cookie}`, x: "y", Cookie: "z" }]) {
+		const error = await app.gate(wrong).catch((error) => error);
+		if (typeof wrong === "string") assert.equal(error.code, "INVALID_ARGUMENT");
+		assert.ok(!String(error?.message).includes(cookie));
+	}
+	const hooked = await open(t, { hooks: true }, { like: app });
+	const error = await hooked.gate({ cookie: `a=1\n; ${cookie}` }).catch((error) => error);
+	assert.equal(error.code, "INVALID_ARGUMENT");
+	assert.ok(!error.message.includes(cookie));
+});
+
+test("what is remembered is bounded, though a session grows after it was remembered under many headers", async (t) => {
+	const app = await open(t);
+	const token = await app.session();
+	const headers = Array.from({ length: 1000 }, (_, n) => `${app.cookie(token)}; n=${n}`);
+	for (let n = 0; n < 3; n++) for (const header of headers) await app.gate(header);
+	const record = JSON.parse(await app.storage.get(token));
+	record.user = { ...record.user, image: "x".repeat(300_000), updatedAt: new Date() };
+	await app.storage.set(token, JSON.stringify(record), 600);
+	const before = process.memoryUsage();
+	for (const header of headers) assert.equal((await app.gate(header)).user.image.length, 300_000);
+	globalThis.gc?.();
+	const grown = (process.memoryUsage().heapUsed - before.heapUsed) / 2 ** 20;
+	assert.ok(grown < 100, `${grown} MiB`);
 });
 
 describe("what it answers", () => {
@@ -164,11 +196,15 @@ describe("what it refuses", () => {
 	});
 });
 
+/** A plugin's endpoint that takes the place of Better Auth's, though its path is another. */
+const ownGetSession = newest.createAuthEndpoint("/own", { method: "GET", requireHeaders: true }, async () => null);
+
 describe("why it takes the full path", () => {
 	const always = {
 		cookieCache: [{ cookieCache: true }, {}],
 		hooks: [{ hooks: true }, {}],
 		"plugin:custom-session": [{ customSession: true }, {}],
+		"plugin:own": [{}, { plugins: [{ id: "own", endpoints: { getSession: ownGetSession } }] }],
 		baseURL: [{}, { baseURL: { allowedHosts: ["localhost:3000"], fallback: "http://localhost:3000" } }],
 		hiddenField: [{}, { session: { additionalFields: { token: { type: "string", returned: false } } } }],
 	};

@@ -33,47 +33,19 @@ const HARMLESS: Record<string, readonly Phase[]> = {
 	"tanstack-start-cookies-solid": ["after"],
 };
 
-/** What a matcher looks at. */
-class HookRequest {
-	readonly path = "/get-session";
-	readonly asResponse = false;
-	readonly context: object;
-	readonly #asked: Asked;
-
-	constructor(asked: Asked, context: object) {
-		this.#asked = asked;
-		this.context = context;
-	}
-
-	get headers(): Headers {
-		return this.#asked.headers();
-	}
-}
-
 type Answer = { session: unknown } | null | undefined;
 
 /** The hooks of one phase, without those that do nothing. */
 export class Hooks {
 	readonly #hooks: { plugin: string; matcher: Hook["matcher"] }[];
-	/** Better Auth's context, with what is answered in it. */
-	readonly #Context: new (
-		answer: Answer,
-	) => object;
+	readonly #context: object;
 
-	/** @param context Better Auth's */
+	/** @param context Better Auth's, as it is in this phase */
 	constructor(plugins: readonly Plugin[], phase: Phase, context: object) {
 		this.#hooks = plugins
 			.filter(({ id }) => !HARMLESS[id]?.includes(phase))
 			.flatMap(({ id, hooks }) => (hooks?.[phase] ?? []).map((it) => ({ plugin: id, matcher: it.matcher.bind(it) })));
-		this.#Context = class {
-			returned: Answer;
-			session: Answer;
-			constructor(answer: Answer) {
-				this.returned = answer;
-				this.session = answer ?? null;
-			}
-		};
-		Object.setPrototypeOf(this.#Context.prototype, context);
+		this.#context = context;
 	}
 
 	/**
@@ -82,7 +54,9 @@ export class Hooks {
 	 */
 	wanting(asked: Asked, answer?: Answer): string | undefined {
 		if (this.#hooks.length === 0) return undefined;
-		const request = new HookRequest(asked, new this.#Context(answer));
+		// Plain objects with properties of their own, as Better Auth's are: a matcher may spread them.
+		const context = { ...this.#context, returned: answer, session: answer ?? null };
+		const request = { path: "/get-session", asResponse: false, headers: asked.headers(), context };
 		for (const { plugin, matcher } of this.#hooks) if (wants(matcher, request)) return plugin;
 		return undefined;
 	}

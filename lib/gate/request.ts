@@ -7,7 +7,7 @@ export interface NodeHeaders {
 }
 
 /** Headers of any kind: a `Headers` object, what Next.js' `headers()` resolves to, or `IncomingMessage.headers`. */
-export type HeadersLike = { get(name: string): string | null } | NodeHeaders;
+export type HeadersLike = (Iterable<[string, string]> & { get(name: string): string | null }) | NodeHeaders;
 
 /** What a session can be asked for: a request (Fetch, Next.js, Node.js, Express, Fastify), its headers, or its Cookie header as a text. */
 export type GateRequest = string | HeadersLike | { readonly headers: HeadersLike };
@@ -22,22 +22,37 @@ export interface Asked {
 	readonly wantsMore: boolean;
 }
 
-type Object_ = Record<string, unknown>;
+/** What no HTTP header may hold. */
+const NO_HEADER = /[\0\r\n]|[^\0-\xff]/;
 
 /** @throws {SessionStoreError} `INVALID_ARGUMENT` when it is nothing of that kind. */
 export function asked(from: unknown): Asked {
-	if (typeof from === "string") return new Plain({ cookie: from });
+	if (typeof from === "string") {
+		if (NO_HEADER.test(from)) throw invalid("the request: the Cookie header holds what no header may hold");
+		return new Plain({ cookie: from }, false);
+	}
 	if (typeof from !== "object" || from === null) throw unusable("the request", from);
-	if (typeof (from as Headers).get === "function" && !("headers" in from)) return new Fetched(from as Headers, false);
-	if (!("headers" in from)) return new Plain(from as NodeHeaders);
-	const { headers } = from;
+	const { headers, request } = from as { headers?: unknown; request?: unknown };
+	// A header may have any name, "headers" as well; then it is a text.
+	if (!("headers" in from) || typeof headers === "string") {
+		return typeof request === "object" ? new Plain({}, true) : ofHeaders(from, false);
+	}
 	if (typeof headers !== "object" || headers === null) throw unusable("headers", headers);
 	// Requests have a URL. What has none is the argument of auth.api.getSession.
-	const wantsMore =
-		!("url" in from) && Object.entries(from).some(([name, value]) => name !== "headers" && value !== undefined);
-	return typeof (headers as Object_).get === "function"
-		? new Fetched(headers as Headers, wantsMore)
-		: new Plain(headers as NodeHeaders, wantsMore);
+	const isCall = !("url" in from);
+	return ofHeaders(
+		headers,
+		isCall && Object.entries(from).some(([name, value]) => name !== "headers" && value !== undefined),
+	);
+}
+
+function ofHeaders(headers: object, wantsMore: boolean): Asked {
+	if (Symbol.iterator in headers) {
+		const isHeaders = typeof (headers as Headers).get === "function";
+		return new Fetched(isHeaders ? (headers as Headers) : new Headers(headers as [string, string][]), wantsMore);
+	}
+	if (typeof (headers as Headers).get === "function") throw unusable("headers", headers);
+	return new Plain(headers as NodeHeaders, wantsMore);
 }
 
 function unusable(what: string, value: unknown): Error {
@@ -66,24 +81,37 @@ class Fetched implements Asked {
 
 class Plain implements Asked {
 	readonly #headers: NodeHeaders;
+	#made: Headers | undefined;
 	readonly wantsMore: boolean;
 
-	constructor(headers: NodeHeaders, wantsMore = false) {
+	constructor(headers: NodeHeaders, wantsMore: boolean) {
 		this.#headers = headers;
 		this.wantsMore = wantsMore;
 	}
 
-	get cookie(): string | undefined {
+	get cookie(): string | null | undefined {
 		const { cookie } = this.#headers;
-		return typeof cookie === "object" ? cookie.join("; ") : cookie;
+		if (typeof cookie === "string") return cookie;
+		// Node.js' names are in lower case; those of an object that somebody wrote may not be.
+		return cookie === undefined && !("Cookie" in this.#headers) ? undefined : this.headers().get("cookie");
 	}
 
 	headers(): Headers {
+		this.#made ??= this.#make();
+		return this.#made;
+	}
+
+	#make(): Headers {
 		const headers = new Headers();
 		for (const [name, values] of Object.entries(this.#headers)) {
 			// HTTP/2 has its own among them, such as ":path".
-			if (values === undefined || name.startsWith(":")) continue;
-			for (const value of typeof values === "string" ? [values] : values) headers.append(name, value);
+			if (values === undefined || values === null || name.startsWith(":")) continue;
+			try {
+				for (const value of typeof values === "string" ? [values] : values) headers.append(name, value);
+			} catch {
+				// The platform's own error would quote the value.
+				throw invalid(`headers: one of them has a name or a value that no header may have`);
+			}
 		}
 		return headers;
 	}

@@ -60,8 +60,12 @@ export class Setup {
 			authCookies.dontRememberToken.name,
 			authCookies.sessionData.name,
 		);
-		this.before = new Hooks(plugins, "before", context);
-		this.after = new Hooks(plugins, "after", context);
+		// What Better Auth has set by the time of the after-hooks.
+		const responseHeaders = new Headers(
+			minorOf(context) >= 6 ? { "cache-control": "no-store", pragma: "no-cache" } : {},
+		);
+		this.before = new Hooks(plugins, "before", { ...context, responseHeaders: undefined });
+		this.after = new Hooks(plugins, "after", { ...context, responseHeaders });
 		this.refreshedBefore = (sessionConfig.expiresIn - sessionConfig.updateAge) * 1000;
 		// Better Auth 1.4 means to, and does not.
 		this.refreshes = !options.session?.disableSessionRefresh || minorOf(context) < 5;
@@ -74,7 +78,8 @@ export class Setup {
 		if (session?.cookieCache?.enabled) return "cookieCache";
 		if (typeof baseURL === "object" && baseURL !== null) return "baseURL";
 		if (hooks?.before || hooks?.after) return "hooks";
-		const owns = (plugin: Plugin) => Object.values(plugin.endpoints ?? {}).some((it) => it?.path === "/get-session");
+		const owns = ({ endpoints = {} }: Plugin) =>
+			"getSession" in endpoints || Object.values(endpoints).some((it) => it?.path === "/get-session");
 		const owner = plugins?.find(owns);
 		if (owner) return `plugin:${owner.id}`;
 		return NEEDED.some((name) => this.hidden.session.has(name) || this.hidden.user.has(name))

@@ -43,7 +43,7 @@ pub struct SessionCookie {
     pub token: String,
     /// Whether the session is not to be extended.
     pub dont_remember: bool,
-    /// Whether there is a copy of the session, or a part of one. It is not looked at.
+    /// Whether there may be a copy of the session, or a part of one. It is not looked at.
     pub has_data: bool,
 }
 
@@ -61,18 +61,18 @@ impl CookieVerifier {
 
     /// The session cookie in a `Cookie` header. `None` when there is none with a valid signature, or its value is longer than 4 kB.
     pub fn verify(&self, header: &str) -> Option<SessionCookie> {
-        let (mut session, mut dont_remember, mut has_data) = (None, None, false);
+        let (mut session, mut dont_remember) = (None, None);
+        let CookieNames { session_token, dont_remember: remember, session_data } = &self.names;
         for (name, value) in cookies(header) {
-            let CookieNames { session_token, dont_remember: remember, session_data } = &self.names;
             if name == session_token {
                 session.get_or_insert(value);
             } else if name == remember {
                 dont_remember.get_or_insert(value);
-            } else if let Some(rest) = name.strip_prefix(session_data.as_str()) {
-                has_data |= rest.is_empty() || rest.starts_with('.');
             }
         }
         let token = self.signed(session?)?.into_owned();
+        // Anywhere at all: Better Auth 1.4 and 1.5 look for its parts with a parser of their own.
+        let has_data = header.contains(session_data.as_str());
         let dont_remember = dont_remember.is_some_and(|value| self.signed(value).is_some());
         Some(SessionCookie { token, dont_remember, has_data })
     }
@@ -266,7 +266,9 @@ mod tests {
             (format!("; d=; d={forget}"), false, false),
             ("; data=x".to_owned(), false, true),
             ("; data.1=x".to_owned(), false, true),
-            ("; database=x".to_owned(), false, false),
+            ("; database=x".to_owned(), false, true),
+            ("; a;data.1;x=y".to_owned(), false, true),
+            ("; other=x".to_owned(), false, false),
         ] {
             let expected = SessionCookie { token: "token".to_owned(), dont_remember, has_data };
             assert_eq!(verifier().verify(&format!("s={session}{others}")), Some(expected), "{others}");

@@ -55,10 +55,7 @@ fn as_javascript_does(header: &str) -> Option<SessionCookie> {
     };
     let token = signed("s")?;
     let dont_remember = signed("d").is_some();
-    let has_data = cookies.iter().any(|(key, _, _)| {
-        let key = String::from_utf16_lossy(key);
-        key == "data" || key.starts_with("data.")
-    });
+    let has_data = header.contains("data");
     Some(SessionCookie { token, dont_remember, has_data })
 }
 
