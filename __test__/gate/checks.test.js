@@ -33,12 +33,20 @@ async function listen(t, handler) {
 	return `http://127.0.0.1:${server.address().port}`;
 }
 
+/** Whoever looks for `request` in it is told by an error that it is no argument of an old kind. */
+class ProxyRequest extends NextRequest {
+	get request() {
+		throw new Error("middleware-new-signature");
+	}
+}
+
 describe("what it can be asked with", () => {
 	for (const [name, from] of [
 		["Headers", (cookie) => new Headers({ cookie })],
 		["a Request", (cookie) => new Request("http://localhost/", { headers: { cookie } })],
 		["a Request that posts", (cookie) => new Request("http://localhost/", { method: "POST", headers: { cookie } })],
 		["a NextRequest", (cookie) => new NextRequest("http://localhost/", { headers: { cookie } })],
+		["what Next.js hands to proxy.ts", (cookie) => new ProxyRequest("http://localhost/", { headers: { cookie } })],
 		["a Cookie header", (cookie) => cookie],
 		["headers of Node.js", (cookie) => ({ host: "localhost", cookie })],
 		["several Cookie headers", (cookie) => ({ cookie: ["theme=dark", cookie] })],

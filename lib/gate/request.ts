@@ -32,10 +32,12 @@ export function asked(from: unknown): Asked {
 		return new Plain({ cookie: from }, false);
 	}
 	if (typeof from !== "object" || from === null) throw unusable("the request", from);
-	const { headers, request } = from as { headers?: unknown; request?: unknown };
+	const { headers } = from as { headers?: unknown };
 	// A header may have any name, "headers" as well; then it is a text.
 	if (!("headers" in from) || typeof headers === "string") {
-		return typeof request === "object" ? new Plain({}, true) : ofHeaders(from, false);
+		// Looked at here only: of what Next.js hands to proxy.ts, "request" throws.
+		const isCall = "request" in from && typeof from.request === "object";
+		return isCall ? new Plain({}, true) : ofHeaders(from, false);
 	}
 	if (typeof headers !== "object" || headers === null) throw unusable("headers", headers);
 	// Requests have a URL. What has none is the argument of auth.api.getSession.
