@@ -11,6 +11,8 @@ const TASKS = 6;
 /** How long a session is looked at in every turn that the other process is about to end, and how long that waits. */
 const WATCHED_MS = 60;
 const NOTICE_MS = 8;
+/** Better Auth's line when the other process ends a user's last session between its reading the session and its reading the list. */
+const ENDED_MEANWHILE = "Active sessions list not found in secondary storage";
 /** How long a session that was ended is looked at. */
 const LOOKED_AT_MS = 2000;
 /** How many sessions a process keeps alive, about. */
@@ -49,7 +51,7 @@ const end = now() + seconds * 1000;
 const lastRevocation = end - LOOKED_AT_MS / 2;
 await Promise.all([...Array.from({ length: TASKS }, work), watch()]);
 counts.hits = counters(app.storage).hits - hitsBefore;
-unexpected.push(...app.logged);
+unexpected.push(...app.logged.filter((line) => line !== ENDED_MEANWHILE));
 await report({ revoked, lastValid, counts, unexpected });
 
 async function work() {
