@@ -1,0 +1,365 @@
+//! Reading the options one by one. What is wrong with one does not keep the others from being read.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Number, Value};
+use strsim::normalized_damerau_levenshtein;
+
+use super::location::canonical_host;
+use super::{NearCache, Reconnect, Tls};
+
+/// Every option there is.
+#[rustfmt::skip]
+pub(super) const OPTIONS: [&str; 27] = [
+    "url", "host", "port", "path", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "db", "tls",
+    "connectTimeout", "commandTimeout", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
+    "keepAlive", "connectionName",
+    "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
+];
+
+/// The members of the option `nearCache`, and what each may be.
+const NEAR_CACHE: [(&str, RangeInclusive<u64>); 4] = [
+    ("maxBytes", 64 * 1_024..=64 * 1_024 * 1_024 * 1_024),
+    ("ttlMs", 1..=24 * 3_600_000),
+    ("maxStalenessMs", 100..=60_000),
+    ("heartbeatMs", 10..=60_000),
+];
+
+/// Options of ioredis that people bring along and that have no place here, with what to do instead.
+#[rustfmt::skip]
+pub(super) const IOREDIS_HINTS: [(&str, &str); 8] = [
+    ("cluster", "Redis Cluster is not supported yet"),
+    ("nodes", "Redis Cluster is not supported yet"),
+    ("lazyConnect", "the store always connects lazily; remove the option"),
+    ("enableAutoPipelining", "always on: calls made together are sent together; remove the option"),
+    ("maxRetriesPerRequest", "an operation ends within commandTimeout; set that instead"),
+    ("retryStrategy", "the store reconnects by its own backoff and never gives up; remove the option"),
+    ("enableOfflineQueue", "there is no such queue, calls fail while Redis is down; remove the option"),
+    ("family", "every address that the host name resolves to is tried; remove the option"),
+];
+
+pub(super) const PORTS: RangeInclusive<u64> = 1..=65_535;
+pub(super) const DATABASES: RangeInclusive<u64> = 0..=65_535;
+pub(super) const TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
+pub(super) const IN_FLIGHT: RangeInclusive<u64> = 1..=10_000_000;
+/// Linux refuses a keep-alive time above 32,767 seconds, and the connection with it.
+pub(super) const KEEP_ALIVE_MS: RangeInclusive<u64> = 0..=32_767_000;
+pub(super) const TOMBSTONE_SECONDS: RangeInclusive<u64> = 1..=86_400;
+pub(super) const VALUE_BYTES: RangeInclusive<u64> = 1_024..=512 * 1_024 * 1_024;
+const MAX_PREFIX_BYTES: usize = 256;
+/// Least likeness (1 is equal) at which an unknown option is taken for a misspelling.
+const LIKENESS: f64 = 0.65;
+
+/// The options as given, and what was found wrong with them so far.
+///
+/// A reader returns `None` for an option that is absent, and also for a bad one after it noted the problem: a `Config`
+/// is made only when there is no problem, so the two need not be told apart.
+pub(super) struct Options {
+    pub(super) given: Map<String, Value>,
+    /// The option at fault, and the whole sentence.
+    pub(super) problems: Vec<(String, String)>,
+}
+
+/// The option `tls`, when it is given.
+pub(super) enum TlsOption {
+    Off,
+    On(Tls),
+}
+
+/// Noting problems.
+impl Options {
+    pub(super) fn problem(&mut self, option: &str, what: impl fmt::Display) {
+        let sentence = format!("{option}: {what}");
+        self.problems.push((option.into(), sentence));
+    }
+
+    /// Notes a problem in place of a value.
+    pub(super) fn refuse<T>(&mut self, option: &str, what: impl fmt::Display) -> Option<T> {
+        self.problem(option, what);
+        None
+    }
+
+    pub(super) fn refuse_unknown(&mut self) {
+        let unknown = |name: &&String| OPTIONS.into_iter().all(|option| option != *name);
+        let names: Vec<String> = self.given.keys().filter(unknown).cloned().collect();
+        for name in names {
+            let sentence = unknown_option(&name);
+            self.problems.push((name, sentence));
+        }
+    }
+
+    /// All problems in the order of the options as given; those of options that are not there come first.
+    pub(super) fn sentences(mut self) -> Vec<String> {
+        let place = |option: &String| self.given.keys().position(|key| key == option);
+        self.problems.sort_by_key(|(option, _)| place(option));
+        self.problems.into_iter().map(|(_, sentence)| sentence).collect()
+    }
+}
+
+/// Reading one option.
+impl Options {
+    pub(super) fn has(&self, option: &str) -> bool {
+        self.given.contains_key(option)
+    }
+
+    /// Those of `options` that are given, for a sentence: `host, port`.
+    pub(super) fn present(&self, options: &[&str]) -> Option<String> {
+        let given: Vec<&str> = options.iter().copied().filter(|o| self.has(o)).collect();
+        (!given.is_empty()).then(|| given.join(", "))
+    }
+
+    pub(super) fn string(&mut self, option: &str) -> Option<String> {
+        match self.given.get(option)? {
+            Value::String(text) if text.contains('\0') => self.refuse(option, "must not contain a NUL byte"),
+            Value::String(text) => Some(text.clone()),
+            other => {
+                let given = kind(other);
+                self.refuse(option, format_args!("must be a string, not {given}"))
+            }
+        }
+    }
+
+    pub(super) fn integer<T: TryFrom<u64>>(&mut self, option: &str, range: RangeInclusive<u64>) -> Option<T> {
+        match integer(self.given.get(option)?, &range) {
+            Ok(integer) => T::try_from(integer).ok(),
+            Err(what) => self.refuse(option, what),
+        }
+    }
+
+    pub(super) fn near_cache(&mut self) -> Option<NearCache> {
+        let members = match self.given.get("nearCache") {
+            None | Some(Value::Bool(true)) => return Some(NearCache::default()),
+            Some(Value::Bool(false)) => return None,
+            Some(Value::Object(members)) => members.clone(),
+            Some(other) => {
+                let (right, what) =
+                    ("must be true, false or an object with maxBytes, ttlMs, maxStalenessMs, heartbeatMs", kind(other));
+                return self.refuse("nearCache", format_args!("{right}, not {what}"));
+            }
+        };
+        for name in members.keys().filter(|name| NEAR_CACHE.iter().all(|(member, _)| member != name)) {
+            self.problem(
+                "nearCache",
+                format_args!(
+                    "unknown member {}: it takes maxBytes, ttlMs, maxStalenessMs and heartbeatMs",
+                    shortened(name)
+                ),
+            );
+        }
+        let mut read = |name: &str| {
+            let (_, range) = NEAR_CACHE.iter().find(|(member, _)| *member == name)?;
+            match integer(members.get(name)?, range) {
+                Ok(integer) => Some(integer),
+                Err(what) => {
+                    let sentence = format!("nearCache.{name}: {what}");
+                    self.problems.push(("nearCache".into(), sentence));
+                    None
+                }
+            }
+        };
+        let default = NearCache::default();
+        let max_bytes = read("maxBytes").unwrap_or(default.max_bytes);
+        let [ttl, max_staleness, heartbeat] =
+            [("ttlMs", default.ttl), ("maxStalenessMs", default.max_staleness), ("heartbeatMs", default.heartbeat)]
+                .map(|(name, default)| read(name).map_or(default, Duration::from_millis));
+        if heartbeat >= max_staleness {
+            let (beat, bound) = (heartbeat.as_millis(), max_staleness.as_millis());
+            let what = format!("heartbeatMs ({beat}) must be less than maxStalenessMs ({bound})");
+            self.problem("nearCache", what);
+        }
+        Some(NearCache { max_bytes, ttl, max_staleness, heartbeat })
+    }
+
+    pub(super) fn reconnect(&mut self) -> Reconnect {
+        let mut read =
+            |option: &str, default| Duration::from_millis(self.integer(option, TIMEOUT_MS).unwrap_or(default));
+        let (fail_fast, min) = (read("failFastMs", 250), read("reconnectMinMs", 50));
+        let max = read("reconnectMaxMs", 2_000.max(min.as_millis() as u64));
+        if max < min {
+            let (max, min) = (max.as_millis(), min.as_millis());
+            self.problem("reconnectMaxMs", format_args!("must not be less than reconnectMinMs ({min}), not {max}"));
+        }
+        Reconnect { fail_fast, min, max }
+    }
+
+    pub(super) fn host(&mut self) -> Option<String> {
+        let what = "must be a host name or an IP address; a port goes into port, a URL into url";
+        let host = self.string("host")?;
+        canonical_host(&host).or_else(|| self.refuse("host", what))
+    }
+
+    pub(super) fn path(&mut self) -> Option<PathBuf> {
+        let path = self.string("path")?;
+        if path.is_empty() {
+            return self.refuse("path", "must not be empty; give the path of a unix socket");
+        }
+        Some(path.into())
+    }
+
+    pub(super) fn keep_alive(&mut self) -> Option<Duration> {
+        // The kernel counts whole seconds and refuses 0: half a second, cut down, would break the connection.
+        let ms: u64 = self.integer("keepAlive", KEEP_ALIVE_MS).unwrap_or(30_000);
+        (ms > 0).then(|| Duration::from_secs(ms.div_ceil(1_000)))
+    }
+
+    pub(super) fn connection_name(&mut self) -> Option<String> {
+        let name = self.string("connectionName")?;
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Some(name);
+        }
+        let (right, name) = ("must be printable ASCII without spaces", shortened(&name));
+        self.refuse("connectionName", format_args!("{right}, not {name}"))
+    }
+
+    pub(super) fn tls(&mut self) -> Option<TlsOption> {
+        let what = match self.given.get("tls")?.clone() {
+            Value::Bool(false) => return Some(TlsOption::Off),
+            Value::Bool(true) => return Some(TlsOption::On(Tls::default())),
+            Value::Object(members) if !is_buffer(&members) => {
+                return Some(TlsOption::On(self.tls_members(members)));
+            }
+            other => kind(&other),
+        };
+        let right = "must be true, false or an object with ca, cert, key";
+        self.refuse("tls", format_args!("{right}, not {what}"))
+    }
+
+    pub(super) fn tls_members(&mut self, members: Map<String, Value>) -> Tls {
+        let mut tls = Tls::default();
+        if members.contains_key("cert") != members.contains_key("key") {
+            self.problem("tls", "cert and key go together; give both or neither");
+        }
+        for (name, value) in members {
+            let member = match name.as_str() {
+                "ca" => &mut tls.ca,
+                "cert" => &mut tls.cert,
+                "key" => &mut tls.key,
+                _ => {
+                    self.problem("tls", unknown_tls_member(&name));
+                    continue;
+                }
+            };
+            match pem(&value) {
+                Ok(text) => *member = Some(text),
+                Err(what) => self.problem("tls", format_args!("{name} {what}")),
+            }
+        }
+        tls
+    }
+
+    pub(super) fn prefixes(&mut self) -> (String, String) {
+        let problems_before = self.problems.len();
+        let key = self.prefix("keyPrefix", "session:");
+        let user = self.prefix("userPrefix", "user-sessions:");
+        let overlap = key.starts_with(&user) || user.starts_with(&key);
+        if overlap && self.problems.len() == problems_before {
+            let given = ["keyPrefix", "userPrefix"].into_iter().find(|o| self.has(o));
+            let (key, user) = (shortened(&key), shortened(&user));
+            let what = format!(
+                "sessions and indexes would share keys; neither of keyPrefix {key} and \
+                 userPrefix {user} may be a prefix of the other"
+            );
+            self.problem(given.unwrap_or("keyPrefix"), what);
+        }
+        (key, user)
+    }
+
+    pub(super) fn prefix(&mut self, option: &str, default: &str) -> String {
+        let prefix = self.string(option).unwrap_or_else(|| default.into());
+        let bytes = prefix.len();
+        if !(1..=MAX_PREFIX_BYTES).contains(&bytes) {
+            let right = format!("must be 1 to {MAX_PREFIX_BYTES} bytes long");
+            self.problem(option, format_args!("{right}, not {bytes}"));
+        }
+        prefix
+    }
+}
+
+/// A whole number in a range, or what the value must be instead.
+pub(super) fn integer(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let right = format!("an integer from {} to {}", range.start(), range.end());
+    match value {
+        Value::Number(number) => {
+            whole(number).filter(|n| range.contains(n)).ok_or_else(|| format!("must be {right}, not {number}"))
+        }
+        // JSON has no NaN and no Infinity: JavaScript writes null for them.
+        Value::Null => Err(format!("must be a finite number, {right}")),
+        other => Err(format!("must be {right}, not {}", kind(other))),
+    }
+}
+
+pub(super) fn unknown_option(name: &str) -> String {
+    if let Some((_, hint)) = IOREDIS_HINTS.iter().find(|(option, _)| *option == name) {
+        return format!("{name}: {hint}");
+    }
+    let advice = match nearest_option(name) {
+        Some(option) => format!("did you mean \"{option}\"?"),
+        None => "see the README for the options".into(),
+    };
+    format!("unknown option {}: {advice}", shortened(name))
+}
+
+/// The option that `name` is most likely a misspelling of. Case does not count.
+pub(super) fn nearest_option(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    let likeness = |o: &str| normalized_damerau_levenshtein(&name, &o.to_lowercase());
+    OPTIONS
+        .into_iter()
+        .map(|option| (likeness(option), option))
+        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, option)| option)
+}
+
+pub(super) fn unknown_tls_member(name: &str) -> String {
+    if name == "rejectUnauthorized" {
+        let what = "certificates are always checked; remove rejectUnauthorized";
+        return format!("{what}, and give a private CA as ca");
+    }
+    let name = shortened(name);
+    format!("unknown member {name}: an object takes ca, cert and key")
+}
+
+/// `text` in quotes with escapes, cut after 40 characters. Never for a secret.
+pub(super) fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(40).collect();
+    let cut = if start.len() < text.len() { "…" } else { "" };
+    format!("{start:?}{cut}")
+}
+
+/// What a value is, for "must be …, not …": never the value itself.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(members) if is_buffer(members) => "a Buffer (read the file as \"utf8\")",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Whether this is what Node's `Buffer` becomes in JSON: what `readFileSync` without an encoding returns.
+pub(super) fn is_buffer(members: &Map<String, Value>) -> bool {
+    members.get("type").and_then(Value::as_str) == Some("Buffer")
+}
+
+pub(super) fn whole(number: &Number) -> Option<u64> {
+    // 6379.0 is 6379; what is too large for an exact integer is out of every range anyway.
+    let integral = |n: &f64| n.fract() == 0.0 && (0.0..=9e15).contains(n);
+    let float = || number.as_f64().filter(integral).map(|n| n as u64);
+    number.as_u64().or_else(float)
+}
+
+pub(super) fn pem(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) if text.contains('\0') => Err("must not contain a NUL byte".into()),
+        Value::String(text) if text.contains("-----BEGIN") => Ok(text.trim().replace("\r\n", "\n")),
+        Value::String(_) => Err("must be PEM text, with a line -----BEGIN …; not a path".into()),
+        other => Err(format!("must be a PEM string, not {}", kind(other))),
+    }
+}
