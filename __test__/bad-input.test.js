@@ -398,8 +398,8 @@ describe("options", () => {
 			[`redis://:${secret}?@localhost`, /^url: .*percent-encoded/],
 			[`redis://${secret}:${secret}@localhost:${secret}`, /^url: .*port/],
 			[`${secret}://localhost`, /^url: must begin with/],
-			["redis-sentinel://a,,b", /^url: has no valid list of sentinels/],
-			["redis+cluster://localhost", /^url: Redis Cluster is not supported yet/],
+			["redis-sentinel://a,,b", /^url: has no valid list of hosts/],
+			["redis+cluster://localhost/1", /^url: a cluster has database 0 only/],
 			["unix://", /^url: must be unix:\/\/ and the absolute path/],
 			["memory://a b", /^url: memory:\/\/ takes .*a name/],
 			[7, /^url: must be a string, not a number/],
@@ -419,7 +419,7 @@ describe("options", () => {
 			["passwrd", /did you mean "password"\?/],
 			["database", /^unknown option "database": see the README/],
 			["retryStrategy", /^retryStrategy: .*remove the option/],
-			["nodes", /^nodes: Redis Cluster is not supported yet/],
+			["nodes", /^nodes: give the servers of a cluster as option cluster/],
 			["__proto__x", /^unknown option/],
 		]) {
 			assertRefused({ url, [name]: SECRETS.value }, message);

@@ -2,6 +2,6 @@
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
 export type { NearCacheMetrics, StoreMetrics } from "./metrics.js";
-export type { NearCacheOptions, StoreOptions, TlsOptions } from "./options.js";
+export type { NearCacheOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
 export { type RedisStorage, redisStorage } from "./storage.js";

@@ -30,6 +30,8 @@ export interface NearCacheMetrics {
 		canary: number;
 		/** Ending all sessions of a user was not answered, so what it ended is not known. */
 		uncertain: number;
+		/** Of a cluster, keys lie on other servers now. */
+		topology: number;
 	};
 	/** Values that made room for others. */
 	evictions: number;
@@ -46,7 +48,7 @@ export interface StoreMetrics {
 
 /** Of a store that is not open. */
 export function metricsOfNone(reason: string): StoreMetrics {
-	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0 };
+	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0, topology: 0 };
 	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
 	return { nearCache: { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 } };
 }

@@ -24,12 +24,19 @@ export interface NearCacheOptions {
 	heartbeatMs?: number | undefined;
 }
 
+/** One server of several. */
+export interface ServerAddress {
+	/** Host name or address. */
+	readonly host: string;
+	readonly port?: number | undefined;
+}
+
 /** Options of a store. Names that ioredis has mean what they mean there. */
 export interface StoreOptions {
 	/**
 	 * Where Redis or Valkey is: `redis://`, `rediss://` (TLS), `valkey://`, `valkeys://`, `unix:///path`, each with
 	 * `user:password@` and `/database` as needed; `redis-sentinel://host:port,host:port/name/database`, the primary that these sentinels
-	 * name; or `memory://`, the embedded engine: sessions in this process only.
+	 * name; `redis-cluster://host:port,host:port` (`rediss-cluster://`: TLS), the cluster that these servers are part of; or `memory://`, the embedded engine: sessions in this process only.
 	 * Default: the environment variable `REDIS_URL`. With neither, outside production, the embedded engine.
 	 */
 	url?: string | undefined;
@@ -39,8 +46,18 @@ export interface StoreOptions {
 	port?: number | undefined;
 	/** Path of a Unix socket, instead of `url`. */
 	path?: string | undefined;
+	/**
+	 * Servers of a Redis Cluster, instead of `url`: any of them, the others are found from the first that answers. Port 6379 unless told. All
+	 * connect with the same `username`, `password` and `tls`.
+	 */
+	cluster?: readonly ServerAddress[] | undefined;
+	/**
+	 * Where the servers that sentinels or a cluster name are reached from here, if elsewhere than they say (NAT, port forwarding):
+	 * `{ "10.0.0.1:6379": { host: "redis.example.com", port: 7001 } }`.
+	 */
+	natMap?: Readonly<Record<string, ServerAddress>> | undefined;
 	/** Sentinels, instead of `url`: they are asked where the primary is, any of them that answers. Port 26379 unless told. */
-	sentinels?: readonly { readonly host: string; readonly port?: number | undefined }[] | undefined;
+	sentinels?: readonly ServerAddress[] | undefined;
 	/** What the sentinels call the primary. Default `mymaster`. */
 	name?: string | undefined;
 	/** User name at the sentinels. */
@@ -103,8 +120,8 @@ export function toJson(options: StoreOptions): string {
 
 /** Whether the options say where the sessions are. */
 export function namesServer(options: StoreOptions): boolean {
-	const { url, host, path, sentinels } = options;
-	return [url, host, path, sentinels].some((option) => option !== undefined);
+	const { url, host, path, cluster, sentinels } = options;
+	return [url, host, path, cluster, sentinels].some((option) => option !== undefined);
 }
 
 let noticed = false;

@@ -22,14 +22,23 @@ export const memoryEngine = {
  * @returns {Engine}
  */
 export function redisEngine(server) {
+	return { name: "redis", empty: () => ({ url: server.url, ...emptyKeyspace() }) };
+}
+
+/**
+ * @param {import("../support/cluster.js").RedisCluster} cluster
+ * @returns {Engine}
+ */
+export function clusterEngine(cluster) {
+	return { name: "cluster", empty: () => ({ cluster: cluster.nodes, ...emptyKeyspace() }) };
+}
+
+/** Prefixes that nobody else has. */
+function emptyKeyspace() {
 	return {
-		name: "redis",
-		empty: () => ({
-			url: server.url,
-			keyPrefix: `${fresh("key")}:`,
-			userPrefix: `${fresh("index")}:`,
-			commandTimeout: 20_000, // many tests at once on a busy machine: what it is about is not the time
-		}),
+		keyPrefix: `${fresh("key")}:`,
+		userPrefix: `${fresh("index")}:`,
+		commandTimeout: 20_000, // many tests at once on a busy machine: what it is about is not the time
 	};
 }
 

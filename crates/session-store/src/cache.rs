@@ -1,6 +1,6 @@
 //! The near cache: what this process read a moment ago, for as long as the server says that it has not changed.
 //!
-//! It knows keys, values and a *feed*, which is whoever hears from the server: [`NearCache::begins`], [`NearCache::alive`],
+//! It knows keys, values and a *feed*, which is whoever hears from a server: [`NearCache::joins`], [`NearCache::begins`], [`NearCache::alive`],
 //! [`NearCache::invalidate`], [`NearCache::lost`]. The rules, each checked by `tests/near_cache.rs` over every interleaving:
 //!
 //! - A miss leaves a flight. Only the flight's own answer may become a value, and only while the flight is still the one
@@ -12,10 +12,10 @@
 //!
 //! What is kept is session records and `revoked-sessions-before-*`, of which also the absence is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, LazyLock, PoisonError, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::{Lifecycle, Weighter};
 use serde::Serialize;
@@ -46,6 +46,12 @@ pub struct Moment {
 
 impl Moment {
     const NEVER: Moment = Moment { monotonic: f64::NEG_INFINITY, wall: f64::NEG_INFINITY };
+    const EVER: Moment = Moment { monotonic: f64::INFINITY, wall: f64::INFINITY };
+
+    /// The earlier one by each clock.
+    fn min(self, other: Moment) -> Self {
+        Moment { monotonic: self.monotonic.min(other.monotonic), wall: self.wall.min(other.wall) }
+    }
 
     /// Now.
     pub fn now() -> Self {
@@ -119,6 +125,8 @@ pub(crate) enum Flush {
     Canary,
     /// A write of unknown extent failed: what it ended, nobody knows.
     Uncertain,
+    /// Of a cluster, keys lie on other servers now.
+    Topology,
 }
 
 /// A value, or the absence of one.
@@ -206,17 +214,33 @@ impl Drop for Writing<'_> {
     }
 }
 
-/// Whoever hears from the server, by a number of its own: of several connections in turn only the last one counts.
+/// A connection that tells of changes: of those that a feed had in turn, only the last one counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Source {
+    /// Whose connection it is: [`NearCache::joins`].
+    pub(crate) feed: u64,
+    /// Its number among the feed's.
+    pub(crate) number: u64,
+}
+
+/// Whoever hears from a server. Of several servers each has one.
 #[derive(Debug)]
 enum Feed {
-    /// There is none, for this reason.
+    /// It hears nothing, for this reason.
     Off(String),
-    On(u64),
+    On {
+        number: u64,
+        /// When its last sign of life was sent.
+        alive: Moment,
+    },
 }
 
 #[derive(Debug)]
 struct State {
-    feed: Feed,
+    /// The cache answers while there is one and all of them hear.
+    feeds: BTreeMap<u64, Feed>,
+    /// How many have joined.
+    joined: u64,
     flights: HashMap<String, Arc<Flight>>,
     /// Those who keep copies.
     copies: Vec<Weak<Shared>>,
@@ -227,6 +251,21 @@ impl State {
         self.flights.get(key).is_some_and(|under_way| Arc::ptr_eq(under_way, flight))
     }
 
+    fn is_on(&self) -> bool {
+        !self.feeds.is_empty() && self.feeds.values().all(|feed| matches!(feed, Feed::On { .. }))
+    }
+
+    /// Of the signs of life the oldest.
+    fn alive(&self) -> Moment {
+        if !self.is_on() {
+            return Moment::NEVER;
+        }
+        self.feeds.values().fold(Moment::EVER, |oldest, feed| match feed {
+            Feed::On { alive, .. } => oldest.min(*alive),
+            Feed::Off(_) => Moment::NEVER,
+        })
+    }
+
     fn each_copy(&mut self, visit: impl Fn(&Shared)) {
         self.copies.retain(|copy| copy.upgrade().inspect(|copy| visit(copy)).is_some());
     }
@@ -235,6 +274,8 @@ impl State {
 /// The cache of one store.
 pub(crate) struct NearCache {
     settings: config::NearCache,
+    /// How long an absence is answered at most without being asked for anew.
+    absence: Duration,
     values: Cache<String, Arc<Entry>, Bytes, quick_cache::DefaultHashBuilder, Evictions>,
     /// Its lock orders whatever puts values in with whatever takes them away.
     state: Mutex<State>,
@@ -250,7 +291,7 @@ struct Counters {
     inserts_refused: AtomicU64,
     invalidations: AtomicU64,
     evictions: Arc<AtomicU64>,
-    flushes: [AtomicU64; 6],
+    flushes: [AtomicU64; 7],
 }
 
 /// What the near cache has done, and how it stands.
@@ -279,6 +320,7 @@ struct Flushes {
     silent: u64,
     canary: u64,
     uncertain: u64,
+    topology: u64,
 }
 
 impl NearCacheMetrics {
@@ -301,19 +343,17 @@ impl NearCacheMetrics {
 }
 
 impl NearCache {
-    pub(crate) fn new(settings: &config::NearCache) -> Self {
+    /// `absence`: how long an absence is answered at most without being asked for anew.
+    pub(crate) fn new(settings: &config::NearCache, absence: Duration) -> Self {
         let counters = Counters::default();
         let capacity = settings.max_bytes - settings.max_bytes / COPIES_SHARE;
         let items = (capacity / 1024).clamp(64, 1 << 20) as usize;
         let evictions = Evictions(counters.evictions.clone());
         NearCache {
             settings: settings.clone(),
+            absence,
             values: Cache::with(items, capacity, Bytes, Default::default(), evictions),
-            state: Mutex::new(State {
-                feed: Feed::Off("there is no connection yet".to_owned()),
-                flights: HashMap::new(),
-                copies: Vec::new(),
-            }),
+            state: Mutex::new(State { feeds: BTreeMap::new(), joined: 0, flights: HashMap::new(), copies: Vec::new() }),
             alive: Shared::new(),
             counters,
         }
@@ -351,7 +391,9 @@ impl NearCache {
             return Some(Begun::Hit(hit));
         }
         let mut state = self.lock();
-        let Feed::On(_) = state.feed else { return None };
+        if !state.is_on() {
+            return None;
+        }
         if let Some(flight) = state.flights.get(key) {
             let (told, answer) = oneshot::channel();
             lock(&flight.0).push(told);
@@ -372,12 +414,14 @@ impl NearCache {
         }
         state.flights.remove(key);
         let is_mark = key.starts_with(REVOKED_BEFORE);
-        let (value, life) = match slot {
-            Some(Slot::Value(stored)) if is_mark || is_session(key, stored) => (Some(stored.clone()), life),
-            Some(Slot::Absent) if is_mark => (None, None),
+        let (value, ttl, life) = match slot {
+            Some(Slot::Value(stored)) if is_mark || is_session(key, stored) => {
+                (Some(stored.clone()), self.settings.ttl, life)
+            }
+            Some(Slot::Absent) if is_mark => (None, self.absence, None),
             _ => return,
         };
-        let ttl = self.settings.ttl.as_secs_f64() * 1e3;
+        let ttl = ttl.as_secs_f64() * 1e3;
         let life = life.map_or(ttl, |life| ttl.min(life as f64));
         let until = Moment { monotonic: asked.monotonic + life, wall: asked.wall + life };
         // What it takes the place of has not been evicted, which is what the table would count it as.
@@ -406,27 +450,52 @@ impl NearCache {
 
     // ---- The feed ----
 
-    /// A feed begins: from `sent` on it tells of every change. What was read before is gone.
-    pub(crate) fn begins(&self, feed: u64, sent: Moment) {
+    /// Another server is to be heard, from before anything is read there: until its feed begins, nothing is answered. The feed's number.
+    pub(crate) fn joins(&self) -> u64 {
         let mut state = self.lock();
-        self.empty(&mut state);
-        state.feed = Feed::On(feed);
-        self.set_alive(&mut state, sent);
+        state.joined += 1;
+        let id = state.joined;
+        state.feeds.insert(id, Feed::Off("there is no connection yet".to_owned()));
+        self.feeds_changed(&mut state);
+        id
+    }
+
+    /// A server is heard no more, because nothing is read there any more.
+    pub(crate) fn leaves(&self, feed: u64) {
+        let mut state = self.lock();
+        state.feeds.remove(&feed);
+        self.feeds_changed(&mut state);
+    }
+
+    /// A feed begins: from `sent` on it tells of every change. What was read before is gone.
+    pub(crate) fn begins(&self, source: Source, sent: Moment) {
+        let mut state = self.lock();
+        state.feeds.insert(source.feed, Feed::On { number: source.number, alive: sent });
+        self.feeds_changed(&mut state);
     }
 
     /// Everything that the server had to tell until `sent` has been heard.
-    pub(crate) fn alive(&self, feed: u64, sent: Moment) {
+    pub(crate) fn alive(&self, source: Source, sent: Moment) {
         let mut state = self.lock();
-        if matches!(state.feed, Feed::On(number) if number == feed) {
-            self.set_alive(&mut state, sent);
+        if let Some(Feed::On { number, alive }) = state.feeds.get_mut(&source.feed)
+            && *number == source.number
+        {
+            *alive = sent;
+            let oldest = state.alive();
+            self.set_alive(&mut state, oldest);
         }
     }
 
-    /// Why no feed tells.
+    /// Why nothing is answered.
     pub(crate) fn why_off(&self) -> Option<String> {
-        match &self.lock().feed {
-            Feed::On(_) => None,
+        let state = self.lock();
+        let why = |feed: &Feed| match feed {
+            Feed::On { .. } => None,
             Feed::Off(reason) => Some(reason.clone()),
+        };
+        match state.feeds.is_empty() {
+            true => Some("there is no connection yet".to_owned()),
+            false => state.feeds.values().find_map(why),
         }
     }
 
@@ -443,24 +512,29 @@ impl NearCache {
         self.counters.flushes[why as usize].fetch_add(1, Relaxed);
     }
 
-    /// The feed tells no more.
-    pub(crate) fn lost(&self, feed: u64, why: Flush, reason: &str) {
+    /// A connection tells no more.
+    pub(crate) fn lost(&self, source: Source, why: Flush, reason: &str) {
         let mut state = self.lock();
-        if matches!(state.feed, Feed::On(number) if number == feed) {
-            self.stop(&mut state, reason);
+        if matches!(state.feeds.get(&source.feed), Some(Feed::On { number, .. }) if *number == source.number) {
+            state.feeds.insert(source.feed, Feed::Off(reason.to_owned()));
+            self.feeds_changed(&mut state);
             self.counters.flushes[why as usize].fetch_add(1, Relaxed);
         }
     }
 
     /// There is a connection, and it cannot tell of changes.
-    pub(crate) fn is_off(&self, reason: &str) {
-        self.stop(&mut self.lock(), reason);
+    pub(crate) fn is_off(&self, feed: u64, reason: &str) {
+        let mut state = self.lock();
+        state.feeds.insert(feed, Feed::Off(reason.to_owned()));
+        self.feeds_changed(&mut state);
     }
 
-    fn stop(&self, state: &mut State, reason: &str) {
+    /// What was read before is gone before anything is answered again.
+    fn feeds_changed(&self, state: &mut State) {
         self.set_alive(state, Moment::NEVER);
         self.empty(state);
-        state.feed = Feed::Off(reason.to_owned());
+        let alive = state.alive();
+        self.set_alive(state, alive);
     }
 
     fn empty(&self, state: &mut State) {
@@ -495,7 +569,7 @@ impl NearCache {
         let counters = &self.counters;
         let of = |counter: &AtomicU64| counter.load(Relaxed);
         self.lock().each_copy(|copy| _ = counters.hits.fetch_add(copy.hits.swap(0, Relaxed).into(), Relaxed));
-        let [disconnected, flushed, demoted, silent, canary, uncertain] = counters.flushes.each_ref().map(of);
+        let [disconnected, flushed, demoted, silent, canary, uncertain, topology] = counters.flushes.each_ref().map(of);
         let reason = self.why_off();
         NearCacheMetrics {
             enabled: reason.is_none(),
@@ -505,7 +579,7 @@ impl NearCache {
             coalesced: of(&counters.coalesced),
             inserts_refused: of(&counters.inserts_refused),
             invalidations: of(&counters.invalidations),
-            flushes: Flushes { disconnected, flushed, demoted, silent, canary, uncertain },
+            flushes: Flushes { disconnected, flushed, demoted, silent, canary, uncertain, topology },
             evictions: of(&counters.evictions),
             bytes: self.values.weight(),
             entries: self.values.len() as u64,

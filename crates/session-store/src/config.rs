@@ -10,6 +10,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -95,6 +96,9 @@ pub enum Target {
     Redis(Box<Server>),
 }
 
+/// From a host and its port to where it is reached.
+pub type NatMap = BTreeMap<(String, u16), (String, u16)>;
+
 /// How to reach one server. `Debug` shows neither user name nor password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Server {
@@ -102,6 +106,8 @@ pub struct Server {
     pub address: Address,
     /// How the sentinels are asked; `None`: there are none.
     pub sentinel_login: Option<SentinelLogin>,
+    /// By host and port as sentinels or a cluster's servers tell them, where these are reached from here: `natMap`.
+    pub nat_map: NatMap,
     /// ACL user, never empty; `None`: the server's default user.
     pub username: Option<String>,
     /// Password, never empty; `None`: no authentication.
@@ -129,6 +135,11 @@ pub enum Address {
     },
     /// A unix socket.
     Unix(PathBuf),
+    /// The servers of a cluster.
+    Cluster {
+        /// Host and port of some of them, default port 6379, from which the others are found. At least one.
+        nodes: Vec<(String, u16)>,
+    },
     /// The primary that sentinels tell.
     Sentinel {
         /// What the sentinels call it: `name`, default `mymaster`.
@@ -176,6 +187,7 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("address", &self.address)
             .field("sentinel_login", &self.sentinel_login)
+            .field("nat_map", &self.nat_map)
             .field("username", &redacted(&self.username))
             .field("password", &redacted(&self.password))
             .field("db", &self.db)

@@ -14,7 +14,7 @@ mod redis;
 mod stored;
 
 pub(crate) use memory::MemoryEngine;
-pub(crate) use redis::RedisEngine;
+pub(crate) use redis::{ClusterEngine, RedisEngine};
 pub(crate) use stored::{Slot, Stored};
 
 use stored::TOMBSTONE;
@@ -50,6 +50,13 @@ impl Keyspace {
 
     pub(crate) fn index(&self, user: &str) -> String {
         [&self.user_prefix, user].concat()
+    }
+
+    pub(crate) fn prefix(&self, namespace: Namespace) -> &str {
+        match namespace {
+            Namespace::Keys => &self.key_prefix,
+            Namespace::Users => &self.user_prefix,
+        }
     }
 
     pub(crate) fn legacy_index(&self, user: &str) -> String {

@@ -27,7 +27,7 @@ mod sync;
 
 pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
-pub use config::{Address, Config, NearCache, Reconnect, SentinelLogin, Server, Target, Tls};
+pub use config::{Address, Config, NatMap, NearCache, Reconnect, SentinelLogin, Server, Target, Tls};
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, SessionCookie};

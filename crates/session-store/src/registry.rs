@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
-use crate::config::{self, Config, Target};
-use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine};
+use crate::config::{self, Address, Config, Target};
+use crate::engine::{ClusterEngine, Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
 use crate::events::{Events, Listener};
 use crate::store::Store;
@@ -102,8 +102,17 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
     match &config.target {
         Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), None, None, config)),
         Target::Redis(server) => {
-            let cache = config.near_cache.as_ref().map(|settings| Arc::new(NearCache::new(settings)));
+            let is_cluster = matches!(server.address, Address::Cluster { .. });
+            let cache = config.near_cache.as_ref().map(|settings| {
+                // Nobody tells that a key which was absent is there, when its slot has moved to another server meanwhile.
+                let absence = if is_cluster { settings.ttl.min(settings.max_staleness) } else { settings.ttl };
+                Arc::new(NearCache::new(settings, absence))
+            });
             let events = Events::new();
+            if is_cluster {
+                let engine = ClusterEngine::new(config, server, keyspace, cache.clone(), events.clone());
+                return Arc::new(Store::new(engine, cache, Some(events), config));
+            }
             let engine = RedisEngine::new(config, server, keyspace, cache.clone(), events.clone());
             Arc::new(Store::new(engine, cache, Some(events), config))
         }

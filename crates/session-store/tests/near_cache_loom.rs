@@ -131,7 +131,7 @@ use loom::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use cache::{Begun, Flush, Moment, NearCache, Shared};
+use cache::{Begun, Flush, Moment, NearCache, Shared, Source};
 use engine::{Slot, Stored};
 use error::Result;
 
@@ -141,8 +141,8 @@ const KEY: &str = "revoked-sessions-before-user";
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The feeds.
-const FIRST: u64 = 1;
-const SECOND: u64 = 2;
+const FIRST: Source = Source { feed: 1, number: 1 };
+const SECOND: Source = Source { feed: 1, number: 2 };
 
 /// A sign of life that is too old, by both clocks.
 const SILENT: f64 = -1e9;
@@ -166,7 +166,8 @@ impl Process {
     fn new() -> Self {
         let settings =
             config::NearCache { max_bytes: 1 << 20, ttl: HOUR, max_staleness: HOUR, ..config::NearCache::default() };
-        let cache = NearCache::new(&settings);
+        let cache = NearCache::new(&settings, HOUR);
+        assert_eq!(cache.joins(), FIRST.feed);
         cache.begins(FIRST, Moment::now());
         assert_eq!(cache.cached(KEY), None);
         Process { cache, server: AtomicU32::new(0), told: AtomicBool::new(false) }

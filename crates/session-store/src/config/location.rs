@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::{Host, ParseError, Position, Url};
 
 use super::options::{DATABASES, Options, PORTS, TlsOption, integer, kind, shortened};
-use super::{Address, SentinelLogin, Server, Target, Tls};
+use super::{Address, NatMap, SentinelLogin, Server, Target, Tls};
 
 /// Options that mean something beside sentinels only.
 pub(super) const FOR_SENTINELS: [&str; 4] = ["name", "sentinelUsername", "sentinelPassword", "sentinelTLS"];
@@ -59,12 +59,18 @@ impl Options {
         let tcp = !matches!(address, Address::Unix(_));
         let tls = self.agreed_tls(tcp, url.tls, tls);
         let sentinel_login = self.sentinel_login(&address, sentinel, tls.is_some());
+        let nat_map = self.nat_map(&address);
+        let db = self.agreed("db", url.db, db).unwrap_or(0);
+        if db != 0 && matches!(address, Address::Cluster { .. }) {
+            self.problem(if self.has("db") { "db" } else { "url" }, "a cluster has database 0 only");
+        }
         Some(Target::Redis(Box::new(Server {
             address,
             sentinel_login,
+            nat_map,
             username: self.agreed("username", url.username, username),
             password: self.agreed("password", url.password, password),
-            db: self.agreed("db", url.db, db).unwrap_or(0),
+            db,
             tls,
             keep_alive: keep_alive.filter(|_| tcp),
             connection_name,
@@ -79,9 +85,12 @@ impl Options {
             return self.location_of_url();
         }
         let address = if self.has("sentinels") {
-            self.refuse_beside("sentinels", &["host", "port", "path"]);
+            self.refuse_beside("sentinels", &["host", "port", "path", "cluster"]);
             let name = self.string("name").unwrap_or_else(|| DEFAULT_PRIMARY.to_owned());
-            Address::Sentinel { name, nodes: self.sentinels()? }
+            Address::Sentinel { name, nodes: self.nodes("sentinels", DEFAULT_SENTINEL_PORT)? }
+        } else if self.has("cluster") {
+            self.refuse_beside("cluster", &["host", "port", "path"]);
+            Address::Cluster { nodes: self.nodes("cluster", DEFAULT_PORT)? }
         } else if self.has("path") {
             self.refuse_beside("path", &["host", "port"]);
             Address::Unix(path?)
@@ -97,7 +106,7 @@ impl Options {
     fn location_of_url(&mut self) -> Option<Location> {
         let text = self.string("url");
         let location = text.and_then(|text| self.parse_url(text.trim()));
-        self.refuse_beside("url", &["host", "port", "path", "sentinels", "name"]);
+        self.refuse_beside("url", &["host", "port", "path", "cluster", "sentinels", "name"]);
         location
     }
 
@@ -139,27 +148,34 @@ impl Options {
         Some(SentinelLogin { username: options.username, password: options.password, tls: options.tls.unwrap_or(tls) })
     }
 
-    fn sentinels(&mut self) -> Option<Vec<(String, u16)>> {
-        let right = "must be a list of { host, port }, for example [{ host: \"10.0.0.1\", port: 26379 }]";
-        let nodes = match self.given.get("sentinels") {
-            Some(Value::Array(nodes)) if !nodes.is_empty() => nodes.clone(),
-            _ => return self.refuse("sentinels", right),
-        };
-        let node = |node: &Value| {
-            let Value::Object(members) = node else { return None };
-            if members.keys().any(|name| name != "host" && name != "port") {
-                return None;
+    /// Several servers.
+    fn nodes(&mut self, option: &str, default_port: u16) -> Option<Vec<(String, u16)>> {
+        let nodes = match self.given.get(option) {
+            Some(Value::Array(nodes)) if !nodes.is_empty() => {
+                nodes.iter().map(|node| node_of(node, default_port)).collect()
             }
-            let host = canonical_host(members.get("host")?.as_str()?)?;
-            let port =
-                members.get("port").map_or(Ok(DEFAULT_SENTINEL_PORT.into()), |port| integer(port, &PORTS)).ok()?;
-            Some((host, u16::try_from(port).ok()?))
+            _ => None,
         };
-        let read: Option<Vec<_>> = nodes.iter().map(node).collect();
-        if read.is_none() {
-            self.problem("sentinels", right);
+        let right = "must be a list of { host, port }, for example";
+        nodes.or_else(|| self.refuse(option, format_args!("{right} [{{ host: \"10.0.0.1\", port: {default_port} }}]")))
+    }
+
+    fn nat_map(&mut self, address: &Address) -> NatMap {
+        let map = match self.given.get("natMap") {
+            None => return NatMap::new(),
+            Some(Value::Object(map)) => {
+                map.iter().map(|(from, to)| Some((address_of(from, None)?, node_of(to, DEFAULT_PORT)?))).collect()
+            }
+            Some(_) => None,
+        };
+        if matches!(address, Address::Tcp { .. } | Address::Unix(_)) {
+            self.problem("natMap", "is for the servers that sentinels or a cluster name; remove the option");
         }
-        read
+        map.unwrap_or_else(|| {
+            let right = "must map \"host:port\" to { host, port }, for example { \"10.0.0.1:6379\": { host: \"redis.example.com\", port: 6379 } }";
+            self.problem("natMap", right);
+            NatMap::new()
+        })
     }
 
     fn refuse_beside(&mut self, option: &str, others: &[&str]) {
@@ -212,6 +228,10 @@ impl Options {
             "rediss-sentinel" | "rediss+sentinel" | "valkeys-sentinel" | "valkeys+sentinel" => {
                 self.sentinel_url(rest, Some(true))
             }
+            "redis-cluster" | "redis+cluster" | "valkey-cluster" | "valkey+cluster" => self.cluster_url(rest, None),
+            "rediss-cluster" | "rediss+cluster" | "valkeys-cluster" | "valkeys+cluster" => {
+                self.cluster_url(rest, Some(true))
+            }
             other => self.refuse("url", wrong_scheme(other)),
         }
     }
@@ -252,22 +272,7 @@ impl Options {
     /// `redis-sentinel://[user:password@]host[:port],host[:port]…[/name][/database]`; `name` and `db` may be in the query as well.
     fn sentinel_url(&mut self, rest: &str, tls: Option<bool>) -> Option<Location> {
         let example = "for example redis-sentinel://10.0.0.1:26379,10.0.0.2:26379/mymaster/0";
-        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        if tail.contains(['@', '#']) {
-            return self.refuse("url", ENCODE);
-        }
-        let node = |host: &str| {
-            let url = Url::parse(&format!("redis://{host}")).ok()?;
-            let is_address = url.path().is_empty() && url.username().is_empty() && url.port() != Some(0);
-            let host = url.host_str().and_then(canonical_host).filter(|_| is_address)?;
-            Some((host, url.port().unwrap_or(DEFAULT_SENTINEL_PORT)))
-        };
-        let nodes: Option<Vec<_>> = hosts.split(',').map(node).collect();
-        let url = Url::parse(&format!("redis://{login}{}sentinel{tail}", if login.is_empty() { "" } else { "@" })).ok();
-        let (Some(nodes), Some(mut url)) = (nodes, url) else {
-            return self.refuse("url", format_args!("has no valid list of sentinels, {example}"));
-        };
+        let (nodes, mut url) = self.several_hosts(rest, DEFAULT_SENTINEL_PORT, example)?;
         let path = url.path().trim_matches('/').to_owned();
         let (in_path, db) = match path.split_once('/') {
             Some((name, db)) => (Some(name), Some(db)),
@@ -293,6 +298,29 @@ impl Options {
         };
         let name = names.into_iter().next().unwrap_or_else(|| DEFAULT_PRIMARY.to_owned());
         Some(Location::Server(Address::Sentinel { name, nodes }, parts))
+    }
+
+    /// `redis-cluster://[user:password@]host[:port],host[:port]…`
+    fn cluster_url(&mut self, rest: &str, tls: Option<bool>) -> Option<Location> {
+        let example = "for example redis-cluster://10.0.0.1:6379,10.0.0.2:6379";
+        let (nodes, url) = self.several_hosts(rest, DEFAULT_PORT, example)?;
+        let db = self.database(&url, url.path().strip_prefix('/').filter(|path| !path.is_empty()));
+        let username = self.decoded(url.username(), "user name");
+        let password = self.decoded(url.password().unwrap_or(""), "password");
+        Some(Location::Server(Address::Cluster { nodes }, UrlParts { tls, username, password, db }))
+    }
+
+    /// What follows the scheme of a URL with several hosts: the hosts, and the URL with a single one in their place.
+    fn several_hosts(&mut self, rest: &str, default_port: u16, example: &str) -> Option<(Vec<(String, u16)>, Url)> {
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if tail.contains(['@', '#']) {
+            return self.refuse("url", ENCODE);
+        }
+        let nodes: Option<Vec<_>> = hosts.split(',').map(|host| address_of(host, Some(default_port))).collect();
+        let url = Url::parse(&format!("redis://{login}{}several{tail}", if login.is_empty() { "" } else { "@" })).ok();
+        let both = nodes.zip(url);
+        both.or_else(|| self.refuse("url", format_args!("has no valid list of hosts, {example}")))
     }
 
     fn unix_url(&mut self, text: &str) -> Option<Location> {
@@ -344,6 +372,29 @@ impl Options {
         self.refuse("url", format_args!("the {name} {what}"))
     }
 }
+/// A host and its port as a URL has them. `default_port`: `None` where the port must be given.
+fn address_of(text: &str, default_port: Option<u16>) -> Option<(String, u16)> {
+    let url = Url::parse(&format!("redis://{text}")).ok()?;
+    let is_address = url.path().is_empty()
+        && url.username().is_empty()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.port() != Some(0);
+    let host = url.host_str().and_then(canonical_host).filter(|_| is_address)?;
+    Some((host, url.port().or(default_port)?))
+}
+
+/// `{ host, port }`.
+fn node_of(node: &Value, default_port: u16) -> Option<(String, u16)> {
+    let Value::Object(members) = node else { return None };
+    if members.keys().any(|name| name != "host" && name != "port") {
+        return None;
+    }
+    let host = canonical_host(members.get("host")?.as_str()?)?;
+    let port = members.get("port").map_or(Ok(default_port.into()), |port| integer(port, &PORTS)).ok()?;
+    Some((host, u16::try_from(port).ok()?))
+}
+
 /// One spelling for each host: lower case, ASCII (IDNA), canonical IP addresses, no brackets. `None`: not a host.
 pub(super) fn canonical_host(host: &str) -> Option<String> {
     if let Ok(address) = host.parse::<Ipv6Addr>() {
@@ -374,9 +425,7 @@ fn wrong_start(text: &str) -> String {
 }
 
 fn wrong_scheme(scheme: &str) -> String {
-    let ours = scheme.starts_with("redis") || scheme.starts_with("valkey");
     match scheme {
-        _ if ours && scheme.contains("cluster") => "Redis Cluster is not supported yet".into(),
         "http" | "https" => format!("is an HTTP address; give a Redis URL, {EXAMPLE}"),
         _ => format!("must begin with redis://, rediss://, unix:// or memory://, {EXAMPLE}"),
     }

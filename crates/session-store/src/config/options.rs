@@ -13,8 +13,8 @@ use super::{NearCache, Reconnect, Tls};
 
 /// Every option there is.
 #[rustfmt::skip]
-pub(super) const OPTIONS: [&str; 27] = [
-    "url", "host", "port", "path", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "db", "tls",
+pub(super) const OPTIONS: [&str; 29] = [
+    "url", "host", "port", "path", "cluster", "natMap", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "db", "tls",
     "connectTimeout", "commandTimeout", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
     "keepAlive", "connectionName",
     "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
@@ -31,8 +31,8 @@ const NEAR_CACHE: [(&str, RangeInclusive<u64>); 4] = [
 /// Options of ioredis that people bring along and that have no place here, with what to do instead.
 #[rustfmt::skip]
 pub(super) const IOREDIS_HINTS: [(&str, &str); 8] = [
-    ("cluster", "Redis Cluster is not supported yet"),
-    ("nodes", "Redis Cluster is not supported yet"),
+    ("nodes", "give the servers of a cluster as option cluster"),
+    ("redisOptions", "there is one level of options: give its members beside cluster"),
     ("lazyConnect", "the store always connects lazily; remove the option"),
     ("enableAutoPipelining", "always on: calls made together are sent together; remove the option"),
     ("maxRetriesPerRequest", "an operation ends within commandTimeout; set that instead"),

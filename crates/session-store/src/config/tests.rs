@@ -57,6 +57,7 @@ fn defaults() {
         target: Target::Redis(Box::new(Server {
             address: tcp("localhost", 6379),
             sentinel_login: None,
+            nat_map: NatMap::new(),
             username: None,
             password: None,
             db: 0,
@@ -154,8 +155,8 @@ fn wrong_sentinels_are_told() {
         (json!({ "host": "a", "sentinelPassword": SECRET }), "sentinelPassword: is for sentinels"),
         (json!({ "sentinels": [{ "host": "a" }], "sentinelTLS": true }), "sentinelTLS: needs the option tls"),
         (json!({ "sentinels": [{ "host": "a" }], "sentinelTLS": {} }), "sentinelTLS: must be true or false"),
-        (json!({ "url": "redis-sentinel://" }), "url: has no valid list of sentinels"),
-        (json!({ "url": "redis-sentinel://a,,b" }), "url: has no valid list of sentinels"),
+        (json!({ "url": "redis-sentinel://" }), "url: has no valid list of hosts"),
+        (json!({ "url": "redis-sentinel://a,,b" }), "url: has no valid list of hosts"),
         (json!({ "url": "redis-sentinel://a/x?name=y" }), "url: names two primaries"),
         (json!({ "url": format!("redis-sentinel://u:{SECRET}#@a/x") }), "url: a user name or password"),
         (json!({ "url": "redis-sentinel://a/x/y" }), "url: the database must be an integer"),
@@ -181,6 +182,7 @@ fn every_option_is_read() {
         target: Target::Redis(Box::new(Server {
             address: tcp("cache", 7000),
             sentinel_login: None,
+            nat_map: NatMap::new(),
             username: Some("app".into()),
             password: Some(SECRET.into()),
             db: 65_535,
@@ -210,7 +212,7 @@ fn every_option_is_read() {
     };
     let names: Vec<&str> = OPTIONS
         .into_iter()
-        .filter(|o| !["url", "path", "sentinels"].contains(o) && !FOR_SENTINELS.contains(o))
+        .filter(|o| !["url", "path", "cluster", "natMap", "sentinels"].contains(o) && !FOR_SENTINELS.contains(o))
         .collect();
     assert!(names.iter().all(|name| all.get(name).is_some()), "an option is not tested");
     assert_eq!(config(all), expected);
@@ -355,9 +357,63 @@ fn a_wrong_url_gets_an_example() {
 }
 
 #[test]
-fn cluster_is_not_there_yet() {
-    let found = problem(json!({ "url": "redis-cluster://h1:1,h2:2" }));
-    assert_eq!(found, "url: Redis Cluster is not supported yet");
+fn a_cluster_is_named_in_a_url_or_in_options() {
+    let nodes = |nodes: &[(&str, u16)]| {
+        let nodes = nodes.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
+        Address::Cluster { nodes }
+    };
+    let expected = nodes(&[("10.0.0.1", 7000), ("b.example", 6379)]);
+    for options in [
+        json!({ "url": "redis-cluster://10.0.0.1:7000,B.example" }),
+        json!({ "url": "redis+cluster://10.0.0.1:7000,b.example/0" }),
+        json!({ "url": "valkey-cluster://10.0.0.1:7000,b.example:6379?db=0" }),
+        json!({ "cluster": [{ "host": "10.0.0.1", "port": 7000 }, { "host": "b.example" }] }),
+    ] {
+        assert_eq!(server(options.clone()).address, expected, "{options}");
+        assert_eq!(server(options).tls, None);
+    }
+    let full = url("rediss-cluster://ann:p%40ss@[::1]:7000");
+    assert_eq!(full.address, nodes(&[("::1", 7000)]));
+    assert_eq!((full.username.as_deref(), full.password.as_deref()), (Some("ann"), Some("p@ss")));
+    assert_eq!(full.tls, Some(Tls::default()));
+}
+
+#[test]
+fn what_a_cluster_cannot_be_is_told() {
+    for (options, expected) in [
+        (json!({ "url": "redis-cluster://a/2" }), "url: a cluster has database 0 only"),
+        (json!({ "cluster": [{ "host": "a" }], "db": 1 }), "db: a cluster has database 0 only"),
+        (json!({ "cluster": [] }), "cluster: must be a list of { host, port }"),
+        (json!({ "cluster": ["a:1"] }), "cluster: must be a list of { host, port }"),
+        (json!({ "cluster": [{ "host": "a" }], "host": "a" }), "cluster: given together with host"),
+        (
+            json!({ "cluster": [{ "host": "a" }], "sentinels": [{ "host": "b" }] }),
+            "sentinels: given together with cluster",
+        ),
+        (json!({ "url": "redis://a", "cluster": [{ "host": "a" }] }), "url: given together with cluster"),
+        (json!({ "url": "redis-cluster://a,b:0" }), "url: has no valid list of hosts"),
+        (json!({ "url": "redis-cluster://a,,b" }), "url: has no valid list of hosts"),
+        (json!({ "url": "redis-cluster://u:hunter2-secret#@a" }), "url: a user name or password in it"),
+    ] {
+        let found = problem(options);
+        assert!(found.starts_with(expected), "{found}");
+        assert!(!found.contains(SECRET), "{found}");
+    }
+}
+
+#[test]
+fn servers_may_be_reached_elsewhere_than_they_say() {
+    let map = json!({ "10.0.0.1:6379": { "host": "redis.example", "port": 7001 }, "[::1]:6380": { "host": "b" } });
+    let options = json!({ "cluster": [{ "host": "a" }], "natMap": map });
+    let of = |host: &str, port| (host.to_owned(), port);
+    let expected = NatMap::from([(of("10.0.0.1", 6379), of("redis.example", 7001)), (of("::1", 6380), of("b", 6379))]);
+    assert_eq!(server(options).nat_map, expected);
+    for map in [json!(1), json!({ "a": { "host": "b" } }), json!({ "a:1": "b:2" }), json!({ "a:1": { "port": 2 } })] {
+        let found = problem(json!({ "cluster": [{ "host": "a" }], "natMap": map }));
+        assert!(found.starts_with("natMap: must map \"host:port\" to { host, port }"), "{found}");
+    }
+    let found = problem_with("natMap", json!({}));
+    assert_eq!(found, "natMap: is for the servers that sentinels or a cluster name; remove the option");
 }
 
 #[test]
@@ -650,7 +706,8 @@ fn no_secret_in_a_problem() {
         "http://u:S@h",
         "redis:u:S@h",
         "redis-sentinel://:S@h,/x",
-        "redis-cluster://:S@h",
+        "redis-cluster://:S@h/1",
+        "redis-cluster://:S@h:0,S",
         "memory://:S@h",
         "memory://h?S",
         "unix://u:S@/s",

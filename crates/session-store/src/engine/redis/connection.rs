@@ -3,17 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::io::tcp::{TcpSettings, socket2};
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, ServerErrorKind, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisFuture, RedisResult,
+    ServerErrorKind, TlsCertificates, Value,
 };
 use tokio::time::timeout;
 
 use super::failure;
+use super::node::Node;
 use super::role::Role;
-use super::sentinel::{Node, Sentinels};
+use super::sentinel::Sentinels;
 use super::tracking::Feed;
 use crate::config::{Address, Config, Server, Tls};
 use crate::error::Result;
@@ -21,10 +23,46 @@ use crate::error::Result;
 /// Requests that may wait for the socket before their senders do.
 const PIPELINE_BUFFER: usize = 4096;
 
+/// A connection to send on.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub(super) connection: MultiplexedConnection,
+    /// Whether each command is announced by ASKING: the server is about to get the slot that it is asked for.
+    pub(super) asking: bool,
+}
+
+impl ConnectionLike for Wire {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        if !self.asking {
+            return self.connection.req_packed_command(cmd);
+        }
+        Box::pin(async move {
+            let mut both = ::redis::pipe();
+            both.cmd("ASKING").ignore().add_command(cmd.clone());
+            let mut answers = self.connection.req_packed_commands(&both, 0, 2).await?;
+            answers.pop().map_or(Ok(Value::Nil), Value::extract_error)
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        debug_assert!(!self.asking, "several commands are never announced together");
+        self.connection.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
+
 /// A live connection. Two links are the same one when they have the same number.
 #[derive(Clone)]
 pub(super) struct Link {
-    pub(super) connection: MultiplexedConnection,
+    pub(super) connection: Wire,
     /// Whether the near cache hears of what is read on it.
     pub(super) is_tracked: bool,
     /// The primary that it leads to, where sentinels tell which one that is.
@@ -50,6 +88,7 @@ impl Connector {
         let address = match &server.address {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Unix(path) => path.display().to_string(),
+            Address::Cluster { .. } => "a cluster".to_owned(),
             Address::Sentinel { name, nodes } => {
                 let nodes: Vec<_> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
                 format!("{name} (by the sentinels {})", nodes.join(", "))
@@ -87,6 +126,14 @@ impl Connector {
         outcome.map_err(|error| failure::error(&error, &self.address))
     }
 
+    /// The host of a server's address; empty where it is no host.
+    pub(super) fn host(&self) -> &str {
+        match &self.server.address {
+            Address::Tcp { host, .. } => host,
+            _ => "",
+        }
+    }
+
     /// Whether the primary is another one than the last time, which it becomes.
     pub(super) fn is_another(&self, primary: &Node) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +160,7 @@ impl Connector {
             }
             (Some(feed), _) => feed.begins(&mut connection, number).await?,
         };
+        let connection = Wire { connection, asking: false };
         Ok(Link { connection, is_tracked, primary, number })
     }
 
@@ -147,7 +195,7 @@ fn client(server: &Server, primary: Option<&Node>, protocol: ProtocolVersion) ->
         (_, Some(node)) => node.address(server.tls.is_some()),
         (Address::Tcp { host, port }, None) => Node::new(host, *port).address(server.tls.is_some()),
         (Address::Unix(path), None) => ConnectionAddr::Unix(path.clone()),
-        (Address::Sentinel { .. }, None) => unreachable!("the sentinels are asked first"),
+        (Address::Sentinel { .. } | Address::Cluster { .. }, None) => unreachable!("a server of them is named"),
     };
     let mut tcp = TcpSettings::default().set_nodelay(true);
     if let Some(idle) = server.keep_alive {
@@ -162,6 +210,19 @@ fn client(server: &Server, primary: Option<&Node>, protocol: ProtocolVersion) ->
     }
     let info = address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login);
     open_client(info, server.tls.as_ref())
+}
+
+/// Asks one server one thing, on a connection of its own.
+pub(super) async fn open_once<T: FromRedisValue>(
+    node: &Node,
+    server: &Server,
+    patience: Duration,
+    command: &Cmd,
+) -> RedisResult<T> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(patience)).set_response_timeout(None);
+    let client = client(server, Some(node), ProtocolVersion::RESP2)?;
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    command.query_async(&mut connection).await
 }
 
 pub(super) fn open_client(info: ConnectionInfo, tls: Option<&Tls>) -> RedisResult<Client> {

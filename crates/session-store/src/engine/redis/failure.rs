@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Demoted,
     /// The server refused for now: it loads its data, or waits for its primary.
     NotReady,
+    /// The key lies on another server of the cluster, which the refusal names.
+    Elsewhere,
     /// The answer is an answer.
     Other,
 }
@@ -30,6 +32,7 @@ pub(super) fn kind(error: &RedisError) -> Kind {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain,
         ) => Kind::NotReady,
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Kind::Elsewhere,
         _ if error.code() == Some("READONLY") => Kind::Demoted,
         _ => Kind::Other,
     }
@@ -63,9 +66,10 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain,
         ) => Error::new(Code::Unavailable, format!("{at} is not ready to answer yet")),
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
-            Error::new(Code::Protocol, format!("{at} is part of a cluster: give a server that holds every key"))
-        }
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => Error::new(
+            Code::Protocol,
+            format!("{at} is part of a cluster: give its servers as option cluster, or as a redis-cluster:// URL"),
+        ),
         _ => by_answer(error, &at),
     }
 }

@@ -1,14 +1,14 @@
 //! Sentinels: who the primary is, as the first of them says that can be asked. Whether it really is one is for ROLE to tell.
 
-use std::fmt;
 use std::time::Duration;
 
-use ::redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+use ::redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 use tokio::time::{sleep, timeout};
 
 use super::connection::open_client;
 use super::failure;
-use crate::config::{Address, Config, SentinelLogin, Server, Tls};
+use super::node::Node;
+use crate::config::{Address, Config, NatMap, SentinelLogin, Server, Tls};
 use crate::error::{Code, Error, Result};
 
 /// How long one of them may take.
@@ -17,40 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often they are asked whether the primary is still the same.
 const POLL: Duration = Duration::from_secs(1);
 
-/// A host and its port.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    host: String,
-    port: u16,
-}
-
-impl Node {
-    pub(super) fn new(host: &str, port: u16) -> Self {
-        Node { host: host.to_owned(), port }
-    }
-
-    pub(super) fn address(&self, tls: bool) -> ConnectionAddr {
-        let Node { host, port } = self.clone();
-        if tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        }
-    }
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
 pub(super) struct Sentinels {
     /// What they call the primary.
     name: String,
     nodes: Vec<Node>,
     login: SentinelLogin,
     tls: Option<Tls>,
+    nat_map: NatMap,
     patience: Duration,
 }
 
@@ -65,6 +38,7 @@ impl Sentinels {
             nodes: nodes.iter().map(|(host, port)| Node::new(host, *port)).collect(),
             login: login.clone(),
             tls: server.tls.clone().filter(|_| login.tls),
+            nat_map: server.nat_map.clone(),
             patience: PATIENCE.min(config.connect_timeout),
         })
     }
@@ -76,7 +50,7 @@ impl Sentinels {
         let first = fastrand::usize(..self.nodes.len());
         for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
             match timeout(self.patience, self.ask(node)).await {
-                Ok(Ok(Some((host, port)))) => return Ok(Node { host, port }),
+                Ok(Ok(Some((host, port)))) => return Ok(Node::reached(&self.nat_map, &host, port)),
                 Ok(Ok(None)) => why = Some(self.unknown()),
                 Ok(Err(error)) if why.is_none() => {
                     let error = failure::error(&error, &format!("{node} (a sentinel)"));

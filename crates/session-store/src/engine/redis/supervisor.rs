@@ -10,12 +10,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{PushInfo, PushKind};
+use ::redis::{PushInfo, PushKind, RedisError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connector, Link};
+use super::failure;
 use super::role::Role;
+use super::steps::{Hop, Route};
 use super::tracking::Feed;
 use crate::cache::Flush;
 use crate::config::{Config, Reconnect, Server};
@@ -43,6 +45,7 @@ struct Outage {
 }
 
 /// A connection, and whoever sees to it that there is one.
+#[derive(Clone)]
 pub(super) struct Supervisor(Arc<Shared>);
 
 struct Shared {
@@ -74,17 +77,30 @@ impl Supervisor {
         &self.0.connector.address
     }
 
-    /// For how long it is hoped that what is down now will be up again.
-    pub(super) fn fail_fast(&self) -> Duration {
-        self.0.pace.fail_fast
+    /// The host that it is reached at; empty where it is no host.
+    pub(super) fn host(&self) -> &str {
+        self.0.connector.host()
+    }
+
+    /// The live connection, if there is one.
+    pub(super) fn live(&self) -> Option<Link> {
+        match &*self.0.state.borrow() {
+            State::Up(link) => Some(link.clone()),
+            State::Idle | State::Down(_) => None,
+        }
     }
 
     /// The live connection, or the next one.
     pub(super) async fn link(&self) -> Result<Link> {
-        if let State::Up(link) = &*self.0.state.borrow() {
-            return Ok(link.clone());
+        match self.live() {
+            Some(link) => Ok(link),
+            None => self.0.wait().await,
         }
-        self.0.wait().await
+    }
+
+    /// Sees to it that there will be a connection.
+    pub(super) fn begin(&self) {
+        self.0.begin();
     }
 
     /// Leaves a link that turned out not to tell of changes.
@@ -101,14 +117,32 @@ impl Supervisor {
     }
 }
 
+impl Route for Supervisor {
+    async fn hop(&self, _: &str) -> Result<Hop> {
+        Ok(Hop { link: self.link().await?, server: self.clone() })
+    }
+
+    async fn redirected(&self, _: &Hop, refusal: &RedisError) -> Result<Option<Hop>> {
+        Err(failure::error(refusal, self.address()))
+    }
+
+    fn fail_fast(&self) -> Duration {
+        self.0.pace.fail_fast
+    }
+}
+
 impl Shared {
+    fn begin(self: &Arc<Self>) {
+        if !self.is_at_work.swap(true, SeqCst) {
+            tokio::spawn(supervise(Arc::downgrade(self)));
+        }
+    }
+
     async fn wait(self: &Arc<Self>) -> Result<Link> {
         let came = Instant::now();
         let mut state = self.state.subscribe();
         let begun = self.begun.load(SeqCst);
-        if !self.is_at_work.swap(true, SeqCst) {
-            tokio::spawn(supervise(Arc::downgrade(self)));
-        }
+        self.begin();
         self.asked.notify_one();
         let patience = came + self.pace.fail_fast;
         loop {
@@ -215,7 +249,7 @@ impl Shared {
 }
 
 /// What somebody has to mend.
-fn is_final(error: &Error) -> bool {
+pub(super) fn is_final(error: &Error) -> bool {
     matches!(error.code, Code::Auth | Code::Tls | Code::InvalidArgument | Code::Protocol)
 }
 
@@ -259,6 +293,7 @@ async fn supervise(shared: Weak<Shared>) {
 /// Until a link is lost, or turns out to be of no use.
 async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<State>) {
     let Link { connection, is_tracked, primary, number } = link;
+    let connection = connection.connection;
     let beats = async {
         match &connector.feed {
             Some(feed) if is_tracked => feed.watch(number, connection).await,

@@ -13,13 +13,16 @@ use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, 
 use tokio::time::{sleep, timeout};
 
 use super::role::Role;
-use crate::cache::{Flush, Moment, NearCache};
+use crate::cache::{Flush, Moment, NearCache, Source};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;
 
 /// How often a change of our own is made to see whether it is told.
 const CANARY_EVERY: Duration = Duration::from_secs(30);
+
+/// How many keys are tried for one that lies on the server.
+const CANARIES: u32 = 100_000;
 
 const DEAF: &str = "the server, or a proxy before it, does not tell of changes";
 
@@ -35,9 +38,11 @@ enum Beat {
     Deaf,
 }
 
-/// The near cache's ear.
+/// The near cache's ear at one server.
 pub(super) struct Feed {
     cache: Arc<NearCache>,
+    /// What the cache calls it.
+    id: u64,
     key_prefix: String,
     /// A key that only this feed changes. It is there for as long as one pipeline takes.
     canary: String,
@@ -45,9 +50,19 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(cache: Arc<NearCache>, key_prefix: &str) -> Self {
-        let canary = format!("{key_prefix}near-cache-canary-{:016x}", RandomState::new().hash_one(0));
-        Feed { cache, key_prefix: key_prefix.to_owned(), canary, canary_told: AtomicBool::new(false) }
+    /// `holds`: whether a key lies on the server.
+    pub(super) fn new(cache: Arc<NearCache>, key_prefix: &str, holds: impl Fn(&str) -> bool) -> Self {
+        let random = RandomState::new();
+        let mut canaries = (0..CANARIES).map(|n| format!("{key_prefix}near-cache-canary-{:016x}", random.hash_one(n)));
+        // A server that holds next to nothing refuses the canary, and is believed without.
+        let canary = canaries.find(|key| holds(key)).unwrap_or_default();
+        let id = cache.joins();
+        Feed { cache, id, key_prefix: key_prefix.to_owned(), canary, canary_told: AtomicBool::new(false) }
+    }
+
+    /// What the cache calls a connection.
+    fn source(&self, number: u64) -> Source {
+        Source { feed: self.id, number }
     }
 
     /// Applies a push. Called in the order of the connection.
@@ -72,15 +87,15 @@ impl Feed {
         let sent = Moment::now();
         let refusal = self.track(connection).await?;
         match refusal {
-            None => self.cache.begins(number, sent),
-            Some(reason) => self.cache.is_off(reason),
+            None => self.cache.begins(self.source(number), sent),
+            Some(reason) => self.is_off(reason),
         }
         Ok(refusal.is_none())
     }
 
     /// There is no tracking on a connection like this.
     pub(super) fn is_off(&self, reason: &str) {
-        self.cache.is_off(reason);
+        self.cache.is_off(self.id, reason);
     }
 
     /// Why there is no tracking.
@@ -118,7 +133,7 @@ impl Feed {
 
     /// The connection of this number tells no more.
     pub(super) fn lost(&self, number: u64, why: Flush, reason: &str) {
-        self.cache.lost(number, why, reason);
+        self.cache.lost(self.source(number), why, reason);
     }
 
     /// Sends a sign of life every now and then, until the connection turns out to be of no use.
@@ -134,7 +149,7 @@ impl Feed {
             }
             let (why, reason) = match timeout(settings.max_staleness, self.beat(&mut connection, with_canary)).await {
                 Ok(Ok(Beat::Alive)) => {
-                    self.cache.alive(number, sent);
+                    self.cache.alive(self.source(number), sent);
                     continue;
                 }
                 Ok(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
@@ -166,6 +181,12 @@ impl Feed {
         // A full memory refuses the change: then there is nothing to tell.
         let changed = with_canary && answers.get(2) == Some(&Value::Okay);
         Ok(if changed && !self.canary_told.load(SeqCst) { Beat::Deaf } else { Beat::Alive })
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.cache.leaves(self.id);
     }
 }
 

@@ -1,7 +1,8 @@
--- Ends a key: a session record or nothing becomes a tombstone and leaves its owner's index; any other value is deleted.
--- KEYS: record. ARGV: id, life of the tombstone in ms, user prefix, '1' to answer what lay there.
+-- Ends a key: a session record or nothing becomes a tombstone; any other value is deleted. end_only.lua and end_told.lua go on
+-- where this ends.
+-- KEYS: record. ARGV: id, life of the tombstone in ms, '1' to answer what lay there, ...
 local record = KEYS[1]
-local id, tombstone_ms, user_prefix, answer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local id, tombstone_ms, answer = ARGV[1], ARGV[2], ARGV[3]
 
 local current = redis.call('GET', record)
 if current == TOMBSTONE then return false end
@@ -9,5 +10,3 @@ if current == TOMBSTONE then return false end
 redis.call('DEL', record)
 local owner = current and owner_of(id, current)
 if owner or not current then redis.call('SET', record, TOMBSTONE, 'PX', tombstone_ms) end
-if owner then unindex(string.sub(record, 1, #record - #id), user_prefix .. owner, { id }) end
-return answer == '1' and current

@@ -1,11 +1,5 @@
 -- What touches a user's index.
 
--- Lets the index outlive an entry that lives for `ttl` by the margin; never shortens its life.
-local function keep_index(index, ttl)
-  ttl = ttl + INDEX_MARGIN_MS
-  if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, digits(ttl)) end
-end
-
 -- Calls a sorted-set command on an index. One that the guide's own code left is a plain set: it is converted first.
 local function index_call(key_prefix, command, index, ...)
   local reply = redis.pcall(command, index, ...)

@@ -1,0 +1,12 @@
+// The contract, kept by a Redis Cluster.
+
+import { after, before } from "node:test";
+import { RedisCluster } from "../support/cluster.js";
+import { clusterEngine } from "./engines.js";
+import { contract } from "./suite.js";
+
+const cluster = new RedisCluster();
+before(() => cluster.start());
+after(() => cluster.stop());
+
+contract(clusterEngine(cluster));

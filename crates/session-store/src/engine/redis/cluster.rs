@@ -1,0 +1,400 @@
+//! The engine on a cluster, where no step can touch two keys: a user's index and a record lie on different servers. What is one
+//! script on one server is several here, in the order that `tests/protocol.rs` has checked, index first. Whoever dies in between
+//! leaves an id in an index whose record is dead or absent, which a prune removes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ::redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd};
+use futures_util::future::{join_all, try_join_all};
+
+use super::scripts;
+use super::steps::{Repeat, Steps, add_put, life_ms, put_outcome, scan, unexpected, unprefixed, without};
+use super::topology::Cluster;
+use crate::cache::NearCache;
+use crate::config::{Config, Server};
+use crate::engine::{
+    Create, EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+};
+use crate::error::{Code, Result};
+use crate::events::Events;
+
+/// Life of an index entry whose record nobody looked at, in ms: Better Auth's own default. Pruned earlier if it is dead.
+const UNKNOWN_LIFE_MS: u64 = 7 * 24 * 3_600_000;
+
+/// A scan's cursor has its server's place in these bits, above those that a server uses.
+const SERVER_SHIFT: u32 = 48;
+
+/// Records on a cluster.
+pub(crate) struct ClusterEngine(Steps<Cluster>);
+
+impl ClusterEngine {
+    /// `cache`: what is to hear of every change; `events`: of what happens to the connections.
+    pub(crate) fn new(
+        config: &Config,
+        server: &Server,
+        keyspace: Keyspace,
+        cache: Option<Arc<NearCache>>,
+        events: Events,
+    ) -> Self {
+        ClusterEngine(Steps { route: Cluster::new(config, server, &keyspace.key_prefix, cache, events), keyspace })
+    }
+
+    fn keyspace(&self) -> &Keyspace {
+        &self.0.keyspace
+    }
+
+    /// A call of a script on a record.
+    async fn on_record<T: FromRedisValue + Send>(
+        &self,
+        script: &Script,
+        id: &str,
+        repeat: Repeat,
+        add: impl FnOnce(&mut ScriptInvocation<'_>),
+    ) -> Result<T> {
+        let key = self.keyspace().key(id);
+        let mut call = script.key(&key);
+        add(&mut call);
+        self.0.script(&key, repeat, &call).await
+    }
+
+    /// A call of a script on a user's index. One that the guide's own code left is a plain set: it is converted first.
+    async fn on_index<T: FromRedisValue + Send>(
+        &self,
+        script: &Script,
+        user: &str,
+        add: impl FnOnce(&mut ScriptInvocation<'_>),
+    ) -> Result<T> {
+        let key = self.keyspace().index(user);
+        let mut call = script.key(&key);
+        add(&mut call);
+        match self.0.script(&key, Repeat::Safe, &call).await {
+            Err(error) if error.code == Code::Protocol && self.convert(user).await? => {
+                self.0.script(&key, Repeat::Safe, &call).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// As [`ClusterEngine::on_index`], of a command whose first argument is the index.
+    async fn index_command<T: FromRedisValue + Send>(
+        &self,
+        name: &str,
+        user: &str,
+        add: impl FnOnce(&mut Cmd),
+    ) -> Result<T> {
+        let key = self.keyspace().index(user);
+        let mut command = cmd(name);
+        command.arg(&key);
+        add(&mut command);
+        match self.0.command(&key, Repeat::Safe, &command).await {
+            Err(error) if error.code == Code::Protocol && self.convert(user).await? => {
+                self.0.command(&key, Repeat::Safe, &command).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Makes a sorted set of a plain one; whether it was one.
+    async fn convert(&self, user: &str) -> Result<bool> {
+        let key = self.keyspace().index(user);
+        if self.0.command::<String>(&key, Repeat::Safe, cmd("TYPE").arg(&key)).await? != "set" {
+            return Ok(false);
+        }
+        let ids: Vec<String> = self.0.command(&key, Repeat::Safe, cmd("SMEMBERS").arg(&key)).await?;
+        let lives = try_join_all(ids.iter().map(|id| self.life(id))).await?;
+        let mut call = scripts::CONVERT.key(&key);
+        call.arg(UNKNOWN_LIFE_MS);
+        for (id, life) in ids.iter().zip(lives) {
+            call.arg(id).arg(life);
+        }
+        self.0.script::<Value>(&key, Repeat::Safe, &call).await?;
+        Ok(true)
+    }
+
+    /// What a record has left, in ms; less than 0: there is none, or it has no end.
+    async fn life(&self, id: &str) -> Result<i64> {
+        let key = self.keyspace().key(id);
+        self.0.command(&key, Repeat::Safe, cmd("PTTL").arg(&key)).await
+    }
+
+    /// Enters a session in its owner's index; the ids in it, if they are asked for.
+    async fn enter(&self, user: &str, id: &str, ttl_ms: u64, list: bool) -> Result<Vec<String>> {
+        let ids: Option<Vec<String>> =
+            self.on_index(&scripts::ENTER, user, |call| _ = call.arg(id).arg(ttl_ms).arg(u8::from(list))).await?;
+        Ok(ids.unwrap_or_default())
+    }
+
+    /// Takes ids out of a user's index, whose sessions are dead.
+    async fn leave(&self, user: &str, ids: &[String]) -> Result<()> {
+        for part in ids.chunks(1000) {
+            let _: Value = self.index_command("ZREM", user, |zrem| _ = zrem.arg(part)).await?;
+        }
+        Ok(())
+    }
+
+    /// Folds the list that another store left into the index.
+    async fn fold(&self, user: &str) -> Result<()> {
+        let key = self.keyspace().legacy_index(user);
+        let list: Option<Vec<u8>> = self.0.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?;
+        let Some(list) = list else { return Ok(()) };
+        let Ok(serde_json::Value::Array(entries)) = serde_json::from_slice(&list) else { return Ok(()) };
+        let entry = |entry: &serde_json::Value| {
+            Some((entry.get("expiresAt")?.as_f64()?, entry.get("token")?.as_str()?.to_owned()))
+        };
+        let entries: Vec<_> = entries.iter().filter_map(entry).collect();
+        for part in entries.chunks(1000) {
+            let add = |call: &mut ScriptInvocation<'_>| {
+                for (expires_at, token) in part {
+                    call.arg(*expires_at as i64).arg(token);
+                }
+            };
+            let _: Value = self.on_index(&scripts::FOLD, user, add).await?;
+        }
+        let mut forget = scripts::FORGET_LIST.key(&key);
+        forget.arg(list);
+        self.0.script::<Value>(&key, Repeat::Safe, &forget).await.map(drop)
+    }
+
+    async fn ids(&self, user: &str) -> Result<Vec<String>> {
+        self.index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1)).await
+    }
+
+    /// Ends a key, answering what lay there.
+    async fn end_key(&self, key: &str, repeat: Repeat, answer: bool) -> Result<Slot> {
+        let Keyspace { tombstone_ms, .. } = self.keyspace();
+        let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(key).arg(tombstone_ms).arg(u8::from(answer));
+        let ended: Option<(Option<Vec<u8>>, Option<String>)> =
+            self.on_record(&scripts::END_RECORD, key, repeat, add).await?;
+        let Some((found, owner)) = ended else { return Ok(Slot::Ended) };
+        if let Some(owner) = owner {
+            self.leave(&owner, &[key.to_owned()]).await?;
+        }
+        Slot::from_bytes(found)
+    }
+
+    /// What lies under the keys, those of one server read together, each with its life as in [`Engine::get_many_tracked`].
+    async fn read(&self, keys: &[&str], tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
+        self.0.route.is_known().await?;
+        let mut by_server: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (at, key) in keys.iter().enumerate() {
+            by_server.entry(self.0.route.place(&self.keyspace().key(key))).or_default().push(at);
+        }
+        let parts: Vec<_> = by_server.into_values().collect();
+        let texts = |part: &Vec<usize>| part.iter().map(|at| keys[*at]).collect::<Vec<_>>();
+        let found = try_join_all(parts.iter().map(|part| self.read_part(texts(part), tracked))).await?;
+        let mut slots: Vec<_> = keys.iter().map(|_| (Slot::Absent, Some(0))).collect();
+        for (at, found) in parts.into_iter().flatten().zip(found.into_iter().flatten()) {
+            slots[at] = found;
+        }
+        Ok(slots)
+    }
+
+    /// As [`ClusterEngine::read`], of keys that lie on one server as far as is known.
+    async fn read_part(&self, keys: Vec<&str>, tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
+        let names: Vec<_> = keys.iter().map(|key| self.keyspace().key(key)).collect();
+        let answers = self.0.run(&names[0], Repeat::Safe, |mut hop| {
+            let names = &names;
+            async move {
+                let tracked = tracked && hop.link.is_tracked;
+                let mut read = Pipeline::new();
+                for name in names {
+                    if tracked {
+                        read.cmd("CLIENT").arg("CACHING").arg("YES");
+                    }
+                    read.cmd("GET").arg(name);
+                    if tracked {
+                        read.cmd("PTTL").arg(name);
+                    }
+                }
+                let answers: Vec<Value> = read.ignore_errors().query_async(&mut hop.link.connection).await?;
+                if let (true, Some(Value::ServerError(_))) = (tracked, answers.first()) {
+                    hop.server.is_deaf(&hop.link);
+                }
+                Ok((tracked, answers))
+            }
+        });
+        let (tracked, answers) = answers.await?;
+        let several = keys.len() > 1;
+        let each = keys.iter().zip(answers.chunks(if tracked { 3 } else { 1 })).map(|(key, answers)| async move {
+            let (found, life) = match answers {
+                [_, found, life] => (found, life_ms(life)),
+                [found] => (found, Some(0)),
+                _ => return Err(unexpected()),
+            };
+            match found {
+                Value::ServerError(error) if several && error.code() == "WRONGTYPE" => Ok((Slot::Absent, Some(0))),
+                // It lies elsewhere by now, for example.
+                Value::ServerError(_) => Ok((self.0.get(key).await?, Some(0))),
+                found => {
+                    let bytes = FromRedisValue::from_redis_value_ref(found).map_err(|_| unexpected())?;
+                    Ok((Slot::from_bytes(bytes)?, life))
+                }
+            }
+        });
+        try_join_all(each).await
+    }
+}
+
+/// Whether a write may create its record, as far as this process's clock tells.
+fn is_new(create: Create) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    match create {
+        Create::Young(created_at) => (now - created_at).abs() <= YOUNG_MS,
+        Create::Always => true,
+        Create::Never => false,
+    }
+}
+
+impl Engine for ClusterEngine {
+    async fn get(&self, key: &str) -> Result<Slot> {
+        self.0.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+        Ok(self.read(keys, false).await?.into_iter().map(|(slot, _)| slot).collect())
+    }
+
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
+        self.read(keys, true).await
+    }
+
+    async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
+        self.0.set(key, value, ttl_ms).await
+    }
+
+    async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
+        self.0.raise(key, value, ttl_ms).await
+    }
+
+    async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
+        self.0.increment(key, ttl_ms).await
+    }
+
+    async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
+        // A late write is known by its age, and enters nothing.
+        if !is_new(put.create) {
+            let answer = self.on_record(&scripts::MAY_PUT, put.id, Repeat::Safe, |call| add_put(call, put)).await?;
+            match put_outcome(put.id, answer)? {
+                PutOutcome::Created { .. } | PutOutcome::Replaced => {}
+                refusal => return Ok(refusal),
+            }
+        }
+        if put.list_others {
+            self.fold(put.user).await?;
+        }
+        let others = self.enter(put.user, put.id, put.ttl_ms, put.list_others).await?;
+        let answer = self.on_record(&scripts::PUT_RECORD, put.id, Repeat::Safe, |call| add_put(call, put)).await?;
+        match put_outcome(put.id, answer)? {
+            PutOutcome::Created { .. } => Ok(PutOutcome::Created { others: without(put.id, others) }),
+            // The tombstone stands. (Of an absent record nobody knows whether another writer is about to create it.)
+            PutOutcome::Refused => {
+                self.leave(put.user, &[put.id.to_owned()]).await?;
+                Ok(PutOutcome::Refused)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
+        self.fold(user).await?;
+        let Ok(ttl_ms @ 1..) = u64::try_from(self.life(id).await?) else { return Ok(()) };
+        self.enter(user, id, ttl_ms, false).await?;
+        let indexed = Stored::record(found.text());
+        let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(found.raw()).arg(indexed.raw());
+        self.on_record::<Value>(&scripts::ADOPT_RECORD, id, Repeat::Safe, add).await.map(drop)
+    }
+
+    async fn end(&self, key: &str) -> Result<()> {
+        self.end_key(key, Repeat::Safe, false).await.map(drop)
+    }
+
+    async fn take(&self, key: &str) -> Result<Slot> {
+        self.end_key(key, Repeat::Never, true).await
+    }
+
+    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
+        self.fold(user).await?;
+        let ids: Vec<_> = self.ids(user).await?.into_iter().filter(|id| Some(id.as_str()) != except).collect();
+        let end = async |id: &String| {
+            let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(id).arg(user).arg(self.keyspace().tombstone_ms);
+            self.on_record::<String>(&scripts::END_OF_USER, id, Repeat::Safe, add).await
+        };
+        let outcomes = join_all(ids.iter().map(end)).await;
+        let live = outcomes.iter().flatten().filter(|outcome| *outcome == "LIVE").count() as u64;
+        let is_dead = |outcome: &Result<String>| outcome.as_ref().is_ok_and(|outcome| outcome != "OTHER");
+        let (dead, failed): (Vec<_>, Vec<_>) = ids.into_iter().zip(outcomes).partition(|(_, outcome)| is_dead(outcome));
+        let ids: Vec<_> = dead.into_iter().map(|(id, _)| id).collect();
+        self.leave(user, &ids).await?;
+        match failed.into_iter().find_map(|(_, outcome)| outcome.err()) {
+            Some(error) => Err(error),
+            None => Ok(EndedAll { live, ids }),
+        }
+    }
+
+    async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
+        try_join_all(users.iter().map(async |user| {
+            self.fold(user).await?;
+            let entries: Vec<(String, f64)> =
+                self.index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES")).await?;
+            Ok(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect())
+        }))
+        .await
+    }
+
+    async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
+        self.fold(user).await?;
+        let ids = self.ids(user).await?;
+        let texts: Vec<_> = ids.iter().map(String::as_str).collect();
+        let slots = self.get_many(&texts).await?;
+        Ok(ids.into_iter().zip(slots).filter_map(|(id, slot)| Some((id, slot.value()?))).collect())
+    }
+
+    async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
+        self.fold(user).await?;
+        let past: u64 = self.on_index(&scripts::DROP_PAST, user, |_| ()).await?;
+        let ids = self.ids(user).await?;
+        let texts: Vec<_> = ids.iter().map(String::as_str).collect();
+        let slots = self.get_many(&texts).await?;
+        let claimed: HashSet<_> = claim.iter().collect();
+        let (mut gone, mut absent) = (Vec::new(), Vec::new());
+        for (id, slot) in ids.into_iter().zip(slots) {
+            match slot {
+                Slot::Value(_) => {}
+                Slot::Ended => gone.push(id),
+                Slot::Absent if claimed.contains(&id) => {
+                    let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(self.keyspace().tombstone_ms);
+                    if self.on_record(&scripts::CLAIM, &id, Repeat::Safe, add).await? {
+                        gone.push(id);
+                    }
+                }
+                Slot::Absent => absent.push(id),
+            }
+        }
+        self.leave(user, &gone).await?;
+        Ok(Pruned { removed: past + gone.len() as u64, absent })
+    }
+
+    /// Server after server. What a slot's move takes from one to another meanwhile may be missed.
+    async fn scan(&self, namespace: Namespace, cursor: u64) -> Result<Page> {
+        let prefix = self.keyspace().prefix(namespace);
+        let primaries = self.0.route.primaries().await?;
+        let at = (cursor >> SERVER_SHIFT) as usize;
+        let Some(primary) = primaries.get(at) else { return Ok(Page::default()) };
+        let command = scan(prefix, cursor & ((1 << SERVER_SHIFT) - 1));
+        let (next, found): (u64, _) = self.0.command_at(primary, &command).await?;
+        let cursor = match next {
+            0 if at + 1 == primaries.len() => 0,
+            0 => (at as u64 + 1) << SERVER_SHIFT,
+            next => (at as u64) << SERVER_SHIFT | next,
+        };
+        Ok(Page { keys: unprefixed(prefix, found), cursor })
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let primaries = self.0.route.primaries().await?;
+        let ping = cmd("PING");
+        try_join_all(primaries.iter().map(|primary| self.0.command_at::<Value>(primary, &ping))).await.map(drop)
+    }
+}

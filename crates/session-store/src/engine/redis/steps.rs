@@ -1,0 +1,258 @@
+//! One step on the server that a key lies on: sent, and sent again where that is safe. And the steps that touch one key only, which are
+//! the same on one server and on a cluster.
+
+use std::future::Future;
+use std::time::Duration;
+
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation, Value, cmd};
+use fail::fail_point;
+use tokio::time::{Instant, sleep};
+
+use super::connection::Link;
+use super::failure::{self, Kind};
+use super::scripts;
+use super::supervisor::Supervisor;
+use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored};
+use crate::error::{Code, Error, Result};
+
+/// How long a server is left alone that says that it is not ready, or sends on to another that sends back.
+const NOT_READY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether a step may be sent again when the connection was lost before its answer came.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Repeat {
+    /// Doing it twice is the same as doing it once.
+    Safe,
+    /// It must run at most once: never sent again.
+    Never,
+}
+
+/// A server, and a live connection to it.
+#[derive(Clone)]
+pub(super) struct Hop {
+    pub(super) server: Supervisor,
+    pub(super) link: Link,
+}
+
+/// Which server a key lies on.
+pub(super) trait Route: Send + Sync + 'static {
+    /// The server of a key of Redis', once there is a connection to it.
+    fn hop(&self, key: &str) -> impl Future<Output = Result<Hop>> + Send;
+
+    /// Where to go on after a server has refused because the key lies elsewhere; `None`: [`Route::hop`] knows it now.
+    fn redirected(&self, from: &Hop, refusal: &RedisError) -> impl Future<Output = Result<Option<Hop>>> + Send;
+
+    /// For how long it is hoped that what is down now will be up again.
+    fn fail_fast(&self) -> Duration;
+}
+
+/// Sends steps to where they belong.
+pub(super) struct Steps<R> {
+    pub(super) route: R,
+    pub(super) keyspace: Keyspace,
+}
+
+impl<R: Route> Steps<R> {
+    /// `key`: of Redis', one that the step touches.
+    pub(super) async fn run<T, F, Sent>(&self, key: &str, repeat: Repeat, send: F) -> Result<T>
+    where
+        T: Send,
+        F: Fn(Hop) -> Sent + Send,
+        Sent: Future<Output = RedisResult<T>> + Send,
+    {
+        let mut again = repeat == Repeat::Safe;
+        let patience = Instant::now() + self.route.fail_fast();
+        let mut redirected = None;
+        let mut redirections = 0;
+        loop {
+            let hop = match redirected.take() {
+                Some(hop) => hop,
+                None => self.route.hop(key).await?,
+            };
+            fail_point!("redis-before-send");
+            let answer = send(hop.clone()).await;
+            fail_point!("redis-after-reply");
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let kind = failure::kind(&error);
+            if matches!(kind, Kind::Lost | Kind::Demoted) {
+                hop.server.drop_link(&hop.link);
+            }
+            match kind {
+                Kind::Lost if std::mem::take(&mut again) => continue,
+                // Refused, so not carried out: it may be sent again, whatever it is.
+                Kind::Demoted if Instant::now() < patience => continue,
+                Kind::NotReady if Instant::now() < patience => {
+                    sleep(NOT_READY_PAUSE).await;
+                    continue;
+                }
+                Kind::Elsewhere if Instant::now() < patience => {
+                    redirections += 1;
+                    if redirections > 1 {
+                        sleep(NOT_READY_PAUSE).await;
+                    }
+                    redirected = self.route.redirected(&hop, &error).await?;
+                    continue;
+                }
+                _ => return Err(failure::error(&error, hop.server.address())),
+            }
+        }
+    }
+
+    pub(super) async fn command<T: FromRedisValue + Send>(
+        &self,
+        key: &str,
+        repeat: Repeat,
+        command: &Cmd,
+    ) -> Result<T> {
+        self.run(key, repeat, |mut hop| async move { command.query_async(&mut hop.link.connection).await }).await
+    }
+
+    pub(super) async fn pipeline<T: FromRedisValue + Send>(&self, key: &str, pipeline: &Pipeline) -> Result<T> {
+        self.run(key, Repeat::Safe, |mut hop| async move { pipeline.query_async(&mut hop.link.connection).await }).await
+    }
+
+    pub(super) async fn script<T: FromRedisValue + Send>(
+        &self,
+        key: &str,
+        repeat: Repeat,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T> {
+        self.run(key, repeat, |mut hop| async move { call.invoke_async(&mut hop.link.connection).await }).await
+    }
+
+    /// At a server of whom it does not matter what it holds.
+    pub(super) async fn command_at<T: FromRedisValue>(&self, server: &Supervisor, command: &Cmd) -> Result<T> {
+        let mut link = server.link().await?;
+        command.query_async(&mut link.connection).await.map_err(|error| {
+            if failure::kind(&error) == Kind::Lost {
+                server.drop_link(&link);
+            }
+            failure::error(&error, server.address())
+        })
+    }
+
+    // ---- Steps over one key of the store's ----
+
+    pub(super) async fn get(&self, key: &str) -> Result<Slot> {
+        let key = self.keyspace.key(key);
+        Slot::from_bytes(self.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?)
+    }
+
+    pub(super) async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
+        let key = self.keyspace.key(key);
+        let value = Stored::plain(value);
+        let mut set = cmd("SET");
+        set.arg(&key).arg(value.raw());
+        if let Some(ttl_ms) = ttl_ms {
+            set.arg("PX").arg(ttl_ms);
+        }
+        self.command(&key, Repeat::Safe, &set).await
+    }
+
+    pub(super) async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
+        let key = self.keyspace.key(key);
+        let mut call = scripts::RAISE.key(&key);
+        call.arg(value).arg(ttl_ms.map(|ms| ms.to_string()).unwrap_or_default());
+        self.script(&key, Repeat::Safe, &call).await
+    }
+
+    pub(super) async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
+        let key = self.keyspace.key(key);
+        let mut call = scripts::INCREMENT.key(&key);
+        call.arg(ttl_ms);
+        self.script(&key, Repeat::Never, &call).await
+    }
+}
+
+/// Adds the arguments of `scripts/check.lua`.
+pub(super) fn add_put(call: &mut ScriptInvocation<'_>, put: &Put<'_>) {
+    let create = match put.create {
+        Create::Young(created_at) => created_at.to_string(),
+        Create::Always => "always".to_owned(),
+        Create::Never => "never".to_owned(),
+    };
+    call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
+    call.arg(u8::from(put.expected.is_some())).arg(put.expected.map(Stored::raw).unwrap_or_default());
+    call.arg(create);
+}
+
+pub(super) fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {
+    let mut answer = answer.into_iter();
+    let word: String = answer.next().and_then(|v| FromRedisValue::from_redis_value(v).ok()).ok_or_else(unexpected)?;
+    let rest = answer.next().unwrap_or(Value::Nil);
+    match word.as_str() {
+        "CREATED" => {
+            let others: Option<Vec<String>> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            Ok(PutOutcome::Created { others: without(id, others.unwrap_or_default()) })
+        }
+        "REPLACED" => Ok(PutOutcome::Replaced),
+        "REFUSED" => Ok(PutOutcome::Refused),
+        "OLD" => FromRedisValue::from_redis_value(rest).map(|now| PutOutcome::TooOld { now }).map_err(|_| unexpected()),
+        "DIFFERS" => {
+            let bytes = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            Stored::from_bytes(bytes).map(PutOutcome::Differs)
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+/// The other ids.
+pub(super) fn without(id: &str, mut ids: Vec<String>) -> Vec<String> {
+    ids.retain(|other| other != id);
+    ids
+}
+
+/// The keys under a prefix that a SCAN found, without it. A key that is no text was not written by this store.
+pub(super) fn unprefixed(prefix: &str, found: Vec<Vec<u8>>) -> Vec<String> {
+    let unprefixed = |key| String::from_utf8(key).ok()?.strip_prefix(prefix).map(str::to_owned);
+    found.into_iter().filter_map(unprefixed).collect()
+}
+
+/// A SCAN for the keys under a prefix, from a cursor on.
+pub(super) fn scan(prefix: &str, cursor: u64) -> Cmd {
+    /// How many keys the server is asked to look at in one step.
+    const COUNT: usize = 500;
+    let mut scan = cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(glob(prefix)).arg("COUNT").arg(COUNT);
+    scan
+}
+
+/// The pattern that matches every key with `prefix`, whatever characters it holds.
+fn glob(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('*');
+    pattern
+}
+
+/// Of an answer to PTTL: `None` is for ever, 0 when there is nothing.
+pub(super) fn life_ms(pttl: &Value) -> Option<u64> {
+    match pttl {
+        Value::Int(-1) => None,
+        Value::Int(ms) => Some(u64::try_from(*ms).unwrap_or(0)),
+        _ => Some(0),
+    }
+}
+
+pub(super) fn unexpected() -> Error {
+    Error::new(Code::Protocol, "the server answered with something that it does not return")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn a_prefix_is_matched_as_it_is_written() {
+        assert_eq!(glob("session:"), "session:*");
+        assert_eq!(glob("a*b?[c]\\"), "a\\*b\\?\\[c\\]\\\\*");
+    }
+}

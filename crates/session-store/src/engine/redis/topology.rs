@@ -1,0 +1,471 @@
+//! A cluster: which of its servers a key lies on, asked of the servers themselves, and a connection to each of its primaries.
+//!
+//! The servers are asked every second, and as soon as one of them sends a caller on or cannot be reached. Whoever asks for a key waits
+//! for its server as for a single one (`supervisor.rs`), and for another one if the key has one meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use ::redis::{RedisError, ServerErrorKind, Value, cmd};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::connection::open_once;
+use super::failure;
+use super::node::Node;
+use super::steps::{Hop, Route};
+use super::supervisor::{Supervisor, is_final};
+use super::tracking::Feed;
+use crate::cache::{Flush, NearCache};
+use crate::config::{Address, Config, Server};
+use crate::error::{Code, Error, Result};
+use crate::events::{EventKind, Events};
+
+/// How often the servers are asked who holds what, and how often at most when somebody needs to know.
+const POLL: Duration = Duration::from_secs(1);
+const LEAST_POLL: Duration = Duration::from_millis(50);
+
+/// How long one server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const SLOTS: u16 = 16_384;
+
+/// A cluster's keys are spread over so many slots, each on one primary.
+pub(super) fn slot(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
+    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
+}
+
+/// A primary, and the connection to it.
+#[derive(Clone)]
+pub(super) struct Primary {
+    node: Node,
+    pub(super) server: Supervisor,
+}
+
+/// Who holds which slots.
+#[derive(Clone, Debug, PartialEq)]
+struct Slots {
+    nodes: Vec<Node>,
+    /// Of each slot its primary's place in `nodes`.
+    places: Vec<Option<u16>>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Slots { nodes: Vec::new(), places: vec![None; SLOTS.into()] }
+    }
+}
+
+impl Slots {
+    /// Gives slots to a primary.
+    fn give(&mut self, slots: RangeInclusive<u16>, node: Node) {
+        let place = self.nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        });
+        for slot in slots {
+            self.places[usize::from(slot)] = u16::try_from(place).ok();
+        }
+    }
+
+    /// Leaves out whoever holds none, and brings the others into an order that lasts.
+    fn tidy(&self) -> Self {
+        let holders: BTreeMap<_, Vec<_>> =
+            (0..SLOTS).fold(BTreeMap::new(), |mut holders: BTreeMap<_, Vec<_>>, slot| {
+                if let Some(place) = self.places[usize::from(slot)] {
+                    holders.entry(self.nodes[usize::from(place)].clone()).or_default().push(slot);
+                }
+                holders
+            });
+        let mut tidy = Slots::default();
+        for (node, slots) in holders {
+            slots.into_iter().for_each(|slot| tidy.give(slot..=slot, node.clone()));
+        }
+        tidy
+    }
+}
+
+/// Who holds which slots, with connections to them.
+#[derive(Clone, Default)]
+struct Map {
+    slots: Slots,
+    /// In the order of `slots.nodes`.
+    servers: Vec<Supervisor>,
+}
+
+impl Map {
+    fn owner(&self, slot: u16) -> Option<Primary> {
+        let place = usize::from(self.slots.places[usize::from(slot)]?);
+        Some(Primary { node: self.slots.nodes[place].clone(), server: self.servers[place].clone() })
+    }
+
+    fn server(&self, node: &Node) -> Option<&Supervisor> {
+        let place = self.slots.nodes.iter().position(|known| known == node)?;
+        self.servers.get(place)
+    }
+
+    fn primaries(&self) -> Vec<Primary> {
+        let both = self.slots.nodes.iter().zip(&self.servers);
+        both.map(|(node, server)| Primary { node: node.clone(), server: server.clone() }).collect()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    map: Arc<Map>,
+    /// How often the servers have been asked.
+    rounds: u64,
+    /// Why the last round found out nothing.
+    why: Option<Error>,
+}
+
+/// The servers of a cluster.
+pub(super) struct Cluster(Arc<Shared>);
+
+struct Shared {
+    config: Config,
+    server: Server,
+    seeds: Vec<Node>,
+    cache: Option<Arc<NearCache>>,
+    key_prefix: String,
+    known: watch::Sender<Known>,
+    /// Servers that are about to get a slot and hold none yet.
+    guests: Mutex<HashMap<Node, Supervisor>>,
+    is_at_work: AtomicBool,
+    asked: Arc<Notify>,
+    events: Events,
+}
+
+impl Cluster {
+    /// `cache`: what is to hear of every change; `events`: of what happens to the connections.
+    pub(super) fn new(
+        config: &Config,
+        server: &Server,
+        key_prefix: &str,
+        cache: Option<Arc<NearCache>>,
+        events: Events,
+    ) -> Self {
+        let seeds = match &server.address {
+            Address::Cluster { nodes } => nodes.iter().map(|(host, port)| Node::new(host, *port)).collect(),
+            _ => Vec::new(),
+        };
+        Cluster(Arc::new(Shared {
+            config: config.clone(),
+            server: server.clone(),
+            seeds,
+            cache,
+            key_prefix: key_prefix.to_owned(),
+            known: watch::Sender::default(),
+            guests: Mutex::default(),
+            is_at_work: AtomicBool::new(false),
+            asked: Arc::default(),
+            events,
+        }))
+    }
+
+    /// The primaries, by their addresses, once they are known.
+    pub(super) async fn primaries(&self) -> Result<Vec<Supervisor>> {
+        self.is_known().await?;
+        Ok(self.0.known.borrow().map.servers.clone())
+    }
+
+    /// Until it is known who holds what.
+    pub(super) async fn is_known(&self) -> Result<()> {
+        let is_known = !self.0.known.borrow().map.servers.is_empty();
+        if is_known { Ok(()) } else { self.0.wait(None).await.map(drop) }
+    }
+
+    /// Which of the primaries holds a key, as far as is known.
+    pub(super) fn place(&self, key: &str) -> Option<u16> {
+        self.0.known.borrow().map.slots.places[usize::from(slot(key))]
+    }
+
+    async fn owner(&self, slot: u16) -> Result<Primary> {
+        let known = self.0.known.borrow().map.owner(slot);
+        match known {
+            Some(primary) => Ok(primary),
+            None => self.0.wait(Some(slot)).await,
+        }
+    }
+}
+
+impl Route for Cluster {
+    async fn hop(&self, key: &str) -> Result<Hop> {
+        let slot = slot(key);
+        loop {
+            let Primary { node, server } = self.owner(slot).await?;
+            if let Some(link) = server.live() {
+                return Ok(Hop { server, link });
+            }
+            self.0.asked.notify_one();
+            let mut known = self.0.known.subscribe();
+            let is_other = |known: &Known| known.map.owner(slot).is_none_or(|owner| owner.node != node);
+            let moved = async {
+                if known.wait_for(is_other).await.is_err() {
+                    pending().await
+                }
+            };
+            tokio::select! {
+                link = server.link() => return link.map(|link| Hop { server, link }),
+                () = moved => {}
+            }
+        }
+    }
+
+    async fn redirected(&self, from: &Hop, refusal: &RedisError) -> Result<Option<Hop>> {
+        let told = || failure::error(refusal, from.server.address());
+        let (address, slot) = refusal.redirect_node().ok_or_else(told)?;
+        let (host, port) = address.rsplit_once(':').ok_or_else(told)?;
+        let port = port.parse().map_err(|_| told())?;
+        // No host: the one that was asked.
+        let host = if host.is_empty() { from.server.host() } else { host.trim_matches(['[', ']']) };
+        let node = Node::reached(&self.0.server.nat_map, host, port);
+        if refusal.kind() == ::redis::ErrorKind::Server(ServerErrorKind::Moved) {
+            self.0.moved(slot, node);
+            return Ok(None);
+        }
+        let server = self.0.known.borrow().map.server(&node).cloned();
+        let server = server.unwrap_or_else(|| self.0.guest(node));
+        let mut link = server.link().await?;
+        link.connection.asking = true;
+        // What is read there is not told of later: the announcement cannot be joined with the one of tracking.
+        link.is_tracked = false;
+        Ok(Some(Hop { server, link }))
+    }
+
+    fn fail_fast(&self) -> Duration {
+        self.0.config.reconnect.fail_fast
+    }
+}
+
+impl Shared {
+    fn begin(self: &Arc<Self>) {
+        if !self.is_at_work.swap(true, SeqCst) {
+            tokio::spawn(keep_up(Arc::downgrade(self)));
+        }
+    }
+
+    /// Until the primary of a slot is known, or any.
+    async fn wait(self: &Arc<Self>, slot: Option<u16>) -> Result<Primary> {
+        let mut known = self.known.subscribe();
+        let came = known.borrow().rounds;
+        self.begin();
+        self.asked.notify_one();
+        let until = Instant::now() + self.config.reconnect.fail_fast;
+        loop {
+            let Known { map, rounds, why } = known.borrow_and_update().clone();
+            let found = match slot {
+                Some(slot) => map.owner(slot),
+                None => map.primaries().into_iter().next(),
+            };
+            if let Some(primary) = found {
+                return Ok(primary);
+            }
+            let is_told = why.as_ref().is_some_and(is_final) && rounds > came;
+            if rounds > 0 && (is_told || Instant::now() >= until) {
+                return Err(why.unwrap_or_else(|| self.unserved()));
+            }
+            let changed = match rounds {
+                0 => known.changed().await,
+                _ => timeout_at(until, known.changed()).await.unwrap_or(Ok(())),
+            };
+            if changed.is_err() {
+                return Err(Error::new(Code::Closed, "the store was closed"));
+            }
+        }
+    }
+
+    fn unserved(&self) -> Error {
+        let what = "no server of the cluster holds this key now: CLUSTER INFO and CLUSTER SLOTS tell what is wrong";
+        Error::new(Code::Unavailable, what)
+    }
+
+    /// Asks the servers who holds what.
+    async fn round(&self) {
+        let found = self.ask().await;
+        let why = match found {
+            Ok(slots) => {
+                self.known.send_if_modified(|known| self.install(known, &slots));
+                None
+            }
+            Err(why) => {
+                if self.known.borrow().rounds == 0 {
+                    self.events.tell(EventKind::Down, why.to_string());
+                }
+                Some(why)
+            }
+        };
+        self.known.send_modify(|known| {
+            known.rounds += 1;
+            known.why = why;
+        });
+    }
+
+    async fn ask(&self) -> Result<Slots> {
+        let mut slots = cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let mut primaries = self.known.borrow().map.primaries();
+        fastrand::shuffle(&mut primaries);
+        for Primary { node, server } in primaries {
+            let Some(mut link) = server.live() else { continue };
+            if let Ok(Ok(answer)) = timeout(PATIENCE, slots.query_async(&mut link.connection)).await
+                && let Some(slots) = self.slots(&node, answer)
+            {
+                return Ok(slots);
+            }
+        }
+        let patience = PATIENCE.min(self.config.connect_timeout);
+        let mut seeds = self.seeds.clone();
+        fastrand::shuffle(&mut seeds);
+        let mut why = None;
+        for node in seeds {
+            let asked = open_once(&node, &self.server, patience, &slots);
+            match timeout(patience, asked).await {
+                Ok(Ok(answer)) => match self.slots(&node, answer) {
+                    Some(slots) => return Ok(slots),
+                    None => why = Some(self.unserved()),
+                },
+                Ok(Err(error)) if why.is_none() => {
+                    let error = failure::error(&error, &node.to_string());
+                    // That one cannot be reached says little; that it refuses us says what is wrong with all.
+                    why = (error.code != Code::Unavailable).then_some(error);
+                }
+                _ => {}
+            }
+        }
+        Err(why.unwrap_or_else(|| {
+            let seeds: Vec<_> = self.seeds.iter().map(Node::to_string).collect();
+            let what = "none of the cluster's servers can be reached";
+            let seeds = seeds.join(", ");
+            Error::new(Code::Unavailable, format!("{what}: {seeds}; check that they run and that cluster is right"))
+        }))
+    }
+
+    /// Of an answer to CLUSTER SLOTS. `None`: nothing is served.
+    fn slots(&self, asked: &Node, answer: Value) -> Option<Slots> {
+        let range = |range: &Value| {
+            let Value::Array(range) = range else { return None };
+            let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
+                return None;
+            };
+            let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
+            // Neither name nor address: as it was reached.
+            let host = match host {
+                Value::BulkString(host) if !host.is_empty() && host != b"?" => std::str::from_utf8(host).ok()?,
+                _ => asked.host(),
+            };
+            let [first, last] = [first, last].map(|slot| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS));
+            Some((first?..=last?, Node::reached(&self.server.nat_map, host, u16::try_from(*port).ok()?)))
+        };
+        let Value::Array(ranges) = answer else { return None };
+        let mut slots = Slots::default();
+        ranges.iter().filter_map(range).for_each(|(range, node)| slots.give(range, node));
+        (!slots.nodes.is_empty()).then_some(slots)
+    }
+
+    /// A slot has another primary.
+    fn moved(&self, slot: u16, node: Node) {
+        if slot < SLOTS {
+            self.known.send_if_modified(|known| {
+                let mut slots = known.map.slots.clone();
+                slots.give(slot..=slot, node);
+                self.install(known, &slots)
+            });
+        }
+        self.asked.notify_one();
+    }
+
+    /// Puts a map into force; whether it is another one.
+    fn install(&self, known: &mut Known, slots: &Slots) -> bool {
+        let slots = slots.tidy();
+        let old = known.map.clone();
+        if old.slots == slots {
+            return false;
+        }
+        let server = |(place, node): (usize, &Node)| {
+            let holds = |key: &str| slots.places[usize::from(slot(key))].map(usize::from) == Some(place);
+            old.server(node).cloned().unwrap_or_else(|| self.server(node, holds))
+        };
+        let servers = slots.nodes.iter().enumerate().map(server).collect();
+        lock(&self.guests).retain(|node, _| !slots.nodes.contains(node));
+        let is_first = old.servers.is_empty();
+        if !is_first && old.slots.nodes != slots.nodes {
+            let nodes: Vec<_> = slots.nodes.iter().map(Node::to_string).collect();
+            self.events.tell(EventKind::Failover, format!("the cluster's primaries are {} now", nodes.join(", ")));
+        }
+        known.map = Arc::new(Map { slots, servers });
+        // What was read by the old map is gone before anything is read by the new one.
+        if let (Some(cache), false) = (&self.cache, is_first) {
+            cache.flush(Flush::Topology);
+        }
+        true
+    }
+
+    /// A connection to a primary.
+    fn server(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
+        let feed = self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
+        let server = Supervisor::new(&self.config, &node.of(&self.server), feed, self.events.clone());
+        // The near cache answers nothing before every primary is heard.
+        server.begin();
+        server
+    }
+
+    /// A connection to a server that is about to get a slot.
+    fn guest(&self, node: Node) -> Supervisor {
+        let connect = |node: &Node| Supervisor::new(&self.config, &node.of(&self.server), None, self.events.clone());
+        lock(&self.guests).entry(node).or_insert_with_key(connect).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks the servers who holds what, until nobody holds the store.
+async fn keep_up(shared: Weak<Shared>) {
+    loop {
+        let began = Instant::now();
+        let Some(held) = shared.upgrade() else { return };
+        held.round().await;
+        let asked = held.asked.clone();
+        drop(held);
+        let _ = timeout(POLL, asked.notified()).await;
+        sleep_until(began + LEAST_POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_in_braces_decides_the_slot() {
+        // The specification's own example, and the rules of its empty and doubled braces.
+        assert_eq!(slot("123456789"), 0x31C3);
+        assert_eq!(slot("{user1000}.following"), slot("user1000"));
+        assert_ne!(slot("foo{}{bar}"), slot("bar"));
+        assert_eq!(slot("foo{{bar}}zap"), slot("{bar"));
+        assert_eq!(slot("foo{bar}{zap}"), slot("bar"));
+    }
+
+    #[test]
+    fn equal_maps_are_equal_however_they_were_told() {
+        let node = |port| Node::new("a", port);
+        let mut one = Slots::default();
+        one.give(0..=9, node(1));
+        one.give(10..=19, node(2));
+        let mut other = Slots::default();
+        other.give(10..=19, node(3));
+        other.give(10..=19, node(2));
+        other.give(0..=9, node(1));
+        assert_ne!(one, other);
+        assert_eq!(one.tidy(), other.tidy());
+        assert_eq!(other.tidy().nodes, [node(1), node(2)]);
+    }
+}
