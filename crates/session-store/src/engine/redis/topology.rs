@@ -29,8 +29,9 @@ use crate::events::{EventKind, Events};
 const POLL: Duration = Duration::from_secs(1);
 const LEAST_POLL: Duration = Duration::from_millis(50);
 
-/// How long one server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one server may take to answer: on the connection that is there, and on a new one.
+const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE_ANEW: Duration = Duration::from_secs(1);
 
 const SLOTS: u16 = 16_384;
 
@@ -320,7 +321,7 @@ impl Shared {
                 return Ok(slots);
             }
         }
-        let patience = PATIENCE.min(self.config.connect_timeout);
+        let patience = PATIENCE_ANEW.min(self.config.connect_timeout);
         let mut seeds = self.seeds.clone();
         fastrand::shuffle(&mut seeds);
         let mut why = None;
@@ -332,7 +333,7 @@ impl Shared {
                     None => why = Some(self.unserved()),
                 },
                 Ok(Err(error)) if why.is_none() => {
-                    let error = failure::error(&error, &node.to_string());
+                    let error = no_cluster(&error, &node).unwrap_or_else(|| failure::error(&error, &node.to_string()));
                     // That one cannot be reached says little; that it refuses us says what is wrong with all.
                     why = (error.code != Code::Unavailable).then_some(error);
                 }
@@ -369,9 +370,9 @@ impl Shared {
         (!slots.nodes.is_empty()).then_some(slots)
     }
 
-    /// A slot has another primary.
+    /// A slot has another primary. One that is new here is made known by the next round.
     fn moved(&self, slot: u16, node: Node) {
-        if slot < SLOTS {
+        if slot < SLOTS && self.known.borrow().map.server(&node).is_some() {
             self.known.send_if_modified(|known| {
                 let mut slots = known.map.slots.clone();
                 slots.give(slot..=slot, node);
@@ -421,6 +422,13 @@ impl Shared {
         let connect = |node: &Node| Supervisor::new(&self.config, &node.of(&self.server), None, self.events.clone());
         lock(&self.guests).entry(node).or_insert_with_key(connect).clone()
     }
+}
+
+/// Of a server that is part of none.
+fn no_cluster(error: &RedisError, node: &Node) -> Option<Error> {
+    let is_none = error.detail().is_some_and(|answer| answer.contains("cluster support disabled"));
+    let what = format!("cluster: the server at {node} is part of no cluster; give it as url or host");
+    is_none.then(|| Error::new(Code::InvalidArgument, what))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
