@@ -1,6 +1,7 @@
 //! The engine on one Redis (or Valkey) server, 6.2 or later: each step is one command or one script. And what it shares with
 //! the engine on a cluster, `redis/cluster.rs`.
 
+mod batch;
 mod cluster;
 mod connection;
 mod failure;
@@ -22,13 +23,20 @@ use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::error::Result;
 use crate::events::Events;
+use batch::Batch;
 pub(crate) use cluster::ClusterEngine;
-use steps::{Repeat, Steps, add_put, life_ms, put_outcome, scan, unexpected, unprefixed};
+use steps::{Repeat, Steps, count, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed};
 use supervisor::Supervisor;
 use tracking::Feed;
 
 /// Records on one server.
-pub(crate) struct RedisEngine(Steps<Supervisor>);
+pub(crate) struct RedisEngine {
+    steps: Arc<Steps<Supervisor>>,
+    puts: Batch,
+    /// Those that answer the user's other ids.
+    listing_puts: Batch,
+    increments: Batch,
+}
 
 impl RedisEngine {
     /// `cache`: what is to hear of every change; `events`: of what happens to the connection.
@@ -40,16 +48,24 @@ impl RedisEngine {
         events: Events,
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
-        RedisEngine(Steps { route: Supervisor::new(config, server, feed, events), keyspace })
+        let key_prefix = keyspace.key_prefix.clone();
+        let steps = Arc::new(Steps { route: Supervisor::new(config, server, feed, events), keyspace });
+        let batch = |script, repeat, common| Batch::new(steps.clone(), script, repeat, common);
+        RedisEngine {
+            puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),
+            listing_puts: batch(&scripts::PUT_LISTING, Repeat::Safe, vec![key_prefix]),
+            increments: batch(&scripts::INCREMENT, Repeat::Never, Vec::new()),
+            steps,
+        }
     }
 
     fn keyspace(&self) -> &Keyspace {
-        &self.0.keyspace
+        &self.steps.keyspace
     }
 
     /// On the one server there is, whatever the key.
     async fn script<T: FromRedisValue + Send>(&self, repeat: Repeat, call: &ScriptInvocation<'_>) -> Result<T> {
-        self.0.script("", repeat, call).await
+        self.steps.script("", repeat, call).await
     }
 
     /// A call of a script over a user's index, which is its first keys.
@@ -69,7 +85,7 @@ impl RedisEngine {
 
 impl Engine for RedisEngine {
     async fn get(&self, key: &str) -> Result<Slot> {
-        self.0.get(key).await
+        self.steps.get(key).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
@@ -82,7 +98,7 @@ impl Engine for RedisEngine {
         for key in keys {
             mget.arg(self.keyspace().key(key));
         }
-        let found: Vec<Option<Vec<u8>>> = self.0.command("", Repeat::Safe, &mget).await?;
+        let found: Vec<Option<Vec<u8>>> = self.steps.command("", Repeat::Safe, &mget).await?;
         found.into_iter().map(Slot::from_bytes).collect()
     }
 
@@ -98,7 +114,7 @@ impl Engine for RedisEngine {
             read.cmd("PTTL").arg(self.keyspace().key(key));
         }
         read.ignore_errors();
-        let answers = self.0.run("", Repeat::Safe, |mut hop| {
+        let answers = self.steps.run("", Repeat::Safe, |mut hop| {
             let read = &read;
             async move {
                 if !hop.link.is_tracked {
@@ -127,27 +143,29 @@ impl Engine for RedisEngine {
     }
 
     async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
-        self.0.set(key, value, ttl_ms).await
+        self.steps.set(key, value, ttl_ms).await
     }
 
     async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
-        self.0.raise(key, value, ttl_ms).await
+        self.steps.raise(key, value, ttl_ms).await
     }
 
     async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
-        self.0.increment(key, ttl_ms).await
+        let add = |call: &mut ScriptInvocation<'_>| _ = call.key(self.keyspace().key(key)).arg(ttl_ms);
+        count(self.increments.join(key.len(), add).await?)
     }
 
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
-        let script = if put.list_others { &scripts::PUT_LISTING } else { &scripts::PUT };
-        let mut call = script.key(self.keyspace().key(put.id));
-        call.key(self.keyspace().index(put.user));
-        if put.list_others {
-            call.key(self.keyspace().legacy_index(put.user));
-        }
-        add_put(&mut call, put);
-        call.arg(&self.keyspace().key_prefix);
-        put_outcome(put.id, self.script(Repeat::Safe, &call).await?)
+        let add = |call: &mut ScriptInvocation<'_>| {
+            call.key(self.keyspace().key(put.id)).key(self.keyspace().index(put.user));
+            if put.list_others {
+                call.key(self.keyspace().legacy_index(put.user));
+            }
+            call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
+            call.arg(expected(put)).arg(may_create(put.create));
+        };
+        let puts = if put.list_others { &self.listing_puts } else { &self.puts };
+        put_outcome(put.id, puts.join(put.json.len() + expected(put).len(), add).await?)
     }
 
     async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
@@ -182,20 +200,23 @@ impl Engine for RedisEngine {
             zrange
         };
         let mut pipeline = pipe();
+        pipeline.cmd("EXISTS");
         for user in users {
-            pipeline.cmd("EXISTS").arg(self.keyspace().legacy_index(user)).add_command(zrange(user));
+            pipeline.arg(self.keyspace().legacy_index(user));
         }
-        let found: Result<Vec<Value>> = self.0.pipeline("", pipeline.ignore_errors()).await;
+        for user in users {
+            pipeline.add_command(zrange(user));
+        }
+        let found: Vec<Value> = self.steps.pipeline("", pipeline.ignore_errors()).await?;
+        let none_is_left = found.first() == Some(&Value::Int(0));
         let mut indexes = Vec::with_capacity(users.len());
-        for (user, answers) in users.iter().zip(found?.chunks_exact(2)) {
-            let plain = answers[0] == Value::Int(0);
-            let entries = Entries::from_redis_value_ref(&answers[1]);
-            let entries = match entries {
-                Ok(entries) if plain => entries,
+        for (user, answer) in users.iter().zip(&found[1..]) {
+            let entries = match Entries::from_redis_value_ref(answer) {
+                Ok(entries) if none_is_left => entries,
                 _ => {
                     // What another store left is folded by the script.
                     self.list(user).await?;
-                    self.0.command("", Repeat::Safe, &zrange(user)).await?
+                    self.steps.command("", Repeat::Safe, &zrange(user)).await?
                 }
             };
             indexes.push(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect());
@@ -212,7 +233,8 @@ impl Engine for RedisEngine {
             pipeline.cmd("TYPE").arg(self.keyspace().index(user));
             pipeline.cmd("SORT").arg(self.keyspace().index(user)).arg("BY").arg("nosort");
             pipeline.arg("GET").arg("#").arg("GET").arg(self.keyspace().key("*"));
-            let (legacy, kind, found): (Value, Value, Value) = self.0.pipeline("", pipeline.ignore_errors()).await?;
+            let (legacy, kind, found): (Value, Value, Value) =
+                self.steps.pipeline("", pipeline.ignore_errors()).await?;
             let is_plain_set = kind == Value::SimpleString("set".to_owned());
             if let (Value::Int(0), false, Value::Array(found)) = (legacy, is_plain_set, found) {
                 return listed(found);
@@ -233,12 +255,12 @@ impl Engine for RedisEngine {
 
     async fn scan(&self, namespace: Namespace, cursor: u64) -> Result<Page> {
         let prefix = self.keyspace().prefix(namespace);
-        let (cursor, found) = self.0.command("", Repeat::Safe, &scan(prefix, cursor)).await?;
+        let (cursor, found) = self.steps.command("", Repeat::Safe, &scan(prefix, cursor)).await?;
         Ok(Page { keys: unprefixed(prefix, found), cursor })
     }
 
     async fn ping(&self) -> Result<()> {
-        self.0.command::<Value>("", Repeat::Safe, &cmd("PING")).await.map(drop)
+        self.steps.command::<Value>("", Repeat::Safe, &cmd("PING")).await.map(drop)
     }
 }
 

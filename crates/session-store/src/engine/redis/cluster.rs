@@ -10,7 +10,7 @@ use ::redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cm
 use futures_util::future::{join_all, try_join_all};
 
 use super::scripts;
-use super::steps::{Repeat, Steps, add_put, life_ms, put_outcome, scan, unexpected, unprefixed, without};
+use super::steps::{Repeat, Steps, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed, without};
 use super::topology::Cluster;
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
@@ -275,7 +275,8 @@ impl Engine for ClusterEngine {
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
         // A late write is known by its age, and enters nothing.
         if !is_new(put.create) {
-            let answer = self.on_record(&scripts::MAY_PUT, put.id, Repeat::Safe, |call| add_put(call, put)).await?;
+            let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(expected(put)).arg(may_create(put.create));
+            let answer = self.on_record(&scripts::MAY_PUT, put.id, Repeat::Safe, add).await?;
             match put_outcome(put.id, answer)? {
                 PutOutcome::Created { .. } | PutOutcome::Replaced => {}
                 refusal => return Ok(refusal),
@@ -285,7 +286,10 @@ impl Engine for ClusterEngine {
             self.fold(put.user).await?;
         }
         let others = self.enter(put.user, put.id, put.ttl_ms, put.list_others).await?;
-        let answer = self.on_record(&scripts::PUT_RECORD, put.id, Repeat::Safe, |call| add_put(call, put)).await?;
+        let add = |call: &mut ScriptInvocation<'_>| {
+            call.arg(expected(put)).arg(may_create(put.create)).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
+        };
+        let answer = self.on_record(&scripts::PUT_RECORD, put.id, Repeat::Safe, add).await?;
         match put_outcome(put.id, answer)? {
             PutOutcome::Created { .. } => Ok(PutOutcome::Created { others: without(put.id, others) }),
             // The tombstone stands. (Of an absent record nobody knows whether another writer is about to create it.)

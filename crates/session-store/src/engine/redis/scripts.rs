@@ -16,8 +16,8 @@ macro_rules! script {
 }
 
 // On one server, over a record, its owner's index and what another store left.
-script!(PUT: "keep" "index" "check" "put" "put_only");
-script!(PUT_LISTING: "keep" "index" "legacy" "check" "put" "put_listing");
+script!(PUT: "keep" "index" "check" "each" "put_only" "put");
+script!(PUT_LISTING: "keep" "index" "legacy" "check" "each" "put_listing" "put");
 script!(END: "owner" "keep" "index" "end" "end_only");
 script!(END_ALL: "owner" "keep" "index" "legacy" "end_all");
 script!(LIST: "keep" "index" "legacy" "list");
@@ -26,7 +26,7 @@ script!(ADOPT: "keep" "index" "legacy" "adopt");
 
 // Over one key, wherever it lies.
 script!(RAISE: "raise");
-script!(INCREMENT: "increment");
+script!(INCREMENT: "each" "increment");
 
 // The same steps as on one server, cut to one key each.
 script!(ENTER: "keep" "cluster/enter");

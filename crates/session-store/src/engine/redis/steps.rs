@@ -4,7 +4,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation, Value, cmd};
+use ::redis::{
+    Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation, Value, cmd, parse_redis_value,
+};
 use fail::fail_point;
 use tokio::time::{Instant, sleep};
 
@@ -123,6 +125,34 @@ impl<R: Route> Steps<R> {
         self.run(key, repeat, |mut hop| async move { call.invoke_async(&mut hop.link.connection).await }).await
     }
 
+    /// A script that answers for several (scripts/each.lua): what each came to. A server that refused them has done nothing for them,
+    /// and is asked again.
+    pub(super) async fn script_of_many(
+        &self,
+        key: &str,
+        repeat: Repeat,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Vec<Result<Value>>> {
+        self.run(key, repeat, |mut hop| async move {
+            let answers: Vec<Value> = call.invoke_async(&mut hop.link.connection).await?;
+            let answers: Vec<_> = answers.into_iter().map(share).collect();
+            let refusal = |answer: &RedisResult<Value>| {
+                answer.as_ref().err().filter(|error| failure::kind(error) != Kind::Other).cloned()
+            };
+            let refusals: Vec<_> = answers.iter().filter_map(refusal).collect();
+            // What must run once at most is sent again only if nothing of it was carried out.
+            let again = repeat == Repeat::Safe || refusals.len() == answers.len();
+            match refusals.into_iter().next() {
+                Some(refusal) if again => Err(refusal),
+                _ => {
+                    let told = |error| failure::error(&error, hop.server.address());
+                    Ok(answers.into_iter().map(|answer| answer.map_err(told)).collect())
+                }
+            }
+        })
+        .await
+    }
+
     /// At a server of whom it does not matter what it holds.
     pub(super) async fn command_at<T: FromRedisValue>(&self, server: &Supervisor, command: &Cmd) -> Result<T> {
         let mut link = server.link().await?;
@@ -163,23 +193,45 @@ impl<R: Route> Steps<R> {
         let key = self.keyspace.key(key);
         let mut call = scripts::INCREMENT.key(&key);
         call.arg(ttl_ms);
-        self.script(&key, Repeat::Never, &call).await
+        count(self.script_of_many(&key, Repeat::Never, &call).await?.pop().ok_or_else(unexpected)??)
     }
 }
 
-/// Adds the arguments of `scripts/check.lua`.
-pub(super) fn add_put(call: &mut ScriptInvocation<'_>, put: &Put<'_>) {
-    let create = match put.create {
+/// What one of several came to, out of what scripts/each.lua answers.
+fn share(answer: Value) -> RedisResult<Value> {
+    match &answer {
+        Value::Array(parts) => match &parts[..] {
+            [Value::BulkString(word), Value::BulkString(text)] if word == b"ERROR" => {
+                // As the server would have written it, so that it is told apart as any other of its errors.
+                parse_redis_value(&[b"-", &text[..], b"\r\n"].concat())?.extract_error()
+            }
+            _ => Ok(answer),
+        },
+        _ => Ok(answer),
+    }
+}
+
+/// Of `scripts/increment.lua`.
+pub(super) fn count(answer: Value) -> Result<i64> {
+    FromRedisValue::from_redis_value(answer).map_err(|_| unexpected())
+}
+
+/// The argument `create` of `scripts/check.lua`.
+pub(super) fn may_create(create: Create) -> String {
+    match create {
         Create::Young(created_at) => created_at.to_string(),
         Create::Always => "always".to_owned(),
         Create::Never => "never".to_owned(),
-    };
-    call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
-    call.arg(u8::from(put.expected.is_some())).arg(put.expected.map(Stored::raw).unwrap_or_default());
-    call.arg(create);
+    }
 }
 
-pub(super) fn put_outcome(id: &str, answer: Vec<Value>) -> Result<PutOutcome> {
+/// The argument `expected` of `scripts/check.lua`.
+pub(super) fn expected<'p>(put: &Put<'p>) -> &'p str {
+    put.expected.map(Stored::raw).unwrap_or_default()
+}
+
+pub(super) fn put_outcome(id: &str, answer: Value) -> Result<PutOutcome> {
+    let answer: Vec<Value> = FromRedisValue::from_redis_value(answer).map_err(|_| unexpected())?;
     let mut answer = answer.into_iter();
     let word: String = answer.next().and_then(|v| FromRedisValue::from_redis_value(v).ok()).ok_or_else(unexpected)?;
     let rest = answer.next().unwrap_or(Value::Nil);

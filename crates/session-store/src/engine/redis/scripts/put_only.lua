@@ -1,2 +1,6 @@
 
-return { 'CREATED' }
+local KEYS_EACH = 2
+
+local function created()
+  return { 'CREATED' }
+end

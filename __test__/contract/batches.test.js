@@ -1,0 +1,122 @@
+// What many callers ask at once goes to the server in few scripts. Each gets the answer to what it asked, as if it had been alone.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { redisPerFile } from "../support/redis.js";
+import { open, redisEngine } from "./engines.js";
+import { record, session } from "./records.js";
+
+const server = redisPerFile();
+const MANY = 200;
+
+function times(count, make) {
+	return Array.from({ length: count }, (_, n) => make(n));
+}
+
+/** How often a script was called. */
+async function scriptCalls() {
+	const line = (await server.cli("INFO", "commandstats")).match(/cmdstat_evalsha:calls=(\d+)/);
+	return Number(line?.[1] ?? 0);
+}
+
+function opened(t, more) {
+	const options = { ...redisEngine(server).empty(), ...more };
+	return { ...open(t, options), options };
+}
+
+for (const more of [{}, { maxSessionsPerUser: 5 }]) {
+	test(`${MANY} sign-ins of one tick are few scripts, ${JSON.stringify(more)}`, async (t) => {
+		const { storage, store } = opened(t, more);
+		await storage.ping();
+		const sessions = times(MANY, () => session());
+		const before = await scriptCalls();
+		await Promise.all(sessions.map((one) => storage.set(one.token, record(one), 3600)));
+		assert.ok((await scriptCalls()) - before <= MANY / 4);
+		for (const { token, userId } of sessions) {
+			assert.equal((await store.getSession(token)).userId, userId);
+			assert.deepEqual(
+				(await store.getUserSessions(userId)).map((listed) => listed.token),
+				[token],
+			);
+		}
+	});
+}
+
+test("what is wrong with one of many is told to that one only", async (t) => {
+	const { storage, store, options } = opened(t);
+	const [ended, live, foreign] = times(3, () => session());
+	for (const one of [ended, live]) await store.createSession(one);
+	await store.deleteSession(ended.token);
+	await server.cli("LPUSH", `${options.userPrefix}${foreign.userId}`, "of another program");
+	const late = { ...session(), createdAt: new Date(Date.now() - 600_000) };
+	const others = times(MANY, () => session());
+
+	const calls = [ended, foreign, ...others, { ...live, ipAddress: "198.51.100.1" }];
+	const outcomes = await Promise.allSettled([
+		...calls.map((one) => store.createSession(one)),
+		storage.set(late.token, record(late), 3600),
+	]);
+	const codes = outcomes.map(({ reason }) => reason?.code);
+	assert.deepEqual(codes, ["REVOKED", "PROTOCOL", ...times(MANY + 2, () => undefined)]);
+	assert.equal(await store.getSession(ended.token), null);
+	assert.equal(await store.getSession(foreign.token), null, "a record without an index entry was left");
+	assert.equal(await store.getSession(late.token), null);
+	assert.equal((await store.getSession(live.token)).ipAddress, "198.51.100.1");
+	for (const { token } of others) assert.ok(await store.getSession(token));
+});
+
+test("counters that are asked for at once count each call once, and fail by themselves", async (t) => {
+	const { storage, options } = opened(t);
+	await storage.set("text", "no number", 60);
+	await storage.set("again", "a value that is taken", 60);
+	await storage.getAndDelete("again");
+	const keys = times(MANY, (n) => ["one", "other", "again", "text"][n % 4]);
+	const outcomes = await Promise.allSettled(keys.map((key) => storage.increment(key, 30)));
+	for (const name of ["one", "other", "again"]) {
+		const counts = outcomes.filter((_, n) => keys[n] === name).map(({ value }) => value);
+		assert.deepEqual(
+			counts.sort((a, b) => a - b),
+			times(MANY / 4, (n) => n + 1),
+		);
+		const life = await server.cli("PTTL", options.keyPrefix + name);
+		assert.ok(life > 0 && life <= 30_000);
+	}
+	const refused = outcomes.filter((_, n) => keys[n] === "text").map(({ reason }) => reason?.code);
+	assert.deepEqual(
+		refused,
+		times(MANY / 4, () => "CONFLICT"),
+	);
+});
+
+test("a counter without a life gets one, and a life is not made longer", async (t) => {
+	const { storage, options } = opened(t);
+	await server.cli("SET", `${options.keyPrefix}immortal`, "7");
+	await server.cli("SET", `${options.keyPrefix}zero`, "0", "PX", "20000");
+	assert.deepEqual(await Promise.all([storage.increment("immortal", 30), storage.increment("zero", 30)]), [8, 1]);
+	assert.ok((await server.cli("PTTL", `${options.keyPrefix}immortal`)) > 20_000);
+	assert.ok((await server.cli("PTTL", `${options.keyPrefix}zero`)) <= 20_000);
+});
+
+test("a script that the server has forgotten is taught again, whatever waits for it", async (t) => {
+	const { storage, store } = opened(t);
+	await storage.increment("counter", 60);
+	await server.cli("SCRIPT", "FLUSH");
+	const sessions = times(MANY, () => session());
+	const counts = times(MANY, () => storage.increment("counter", 60));
+	await Promise.all(sessions.map((one) => store.createSession(one)));
+	assert.deepEqual(
+		(await Promise.all(counts)).sort((a, b) => a - b),
+		times(MANY, (n) => n + 2),
+	);
+	for (const { token } of sessions) assert.ok(await store.getSession(token));
+});
+
+test("an index lives as long as its longest session, whatever comes at once", async (t) => {
+	const { store, options } = opened(t);
+	const user = session().userId;
+	const lives = times(MANY, (n) => (n * 37) % MANY);
+	const sessions = lives.map((life) => session({ userId: user, expiresAt: new Date(Date.now() + (life + 60) * 1000) }));
+	await Promise.all(sessions.map((one) => store.createSession(one)));
+	const left = Number(await server.cli("PTTL", options.userPrefix + user));
+	assert.ok(left >= (MANY - 1 + 60) * 1000 && left <= (MANY + 60 + 60) * 1000, `${left} ms`);
+});
