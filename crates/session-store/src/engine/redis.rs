@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use ::redis::{FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
 
-use super::{EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored};
+use super::{EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored};
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::error::Result;
@@ -161,7 +161,8 @@ impl Engine for RedisEngine {
             if put.list_others {
                 call.key(self.keyspace().legacy_index(put.user));
             }
-            call.arg(put.id).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
+            call.arg(put.id).arg(Stored::record(put.json).raw());
+            call.arg(put.ttl_ms).arg(put.ttl_ms + INDEX_MARGIN_MS.unsigned_abs());
             call.arg(expected(put)).arg(may_create(put.create));
         };
         let puts = if put.list_others { &self.listing_puts } else { &self.puts };

@@ -6,6 +6,9 @@ use ::redis::Script;
 
 use crate::engine::{INDEX_MARGIN_MS, TOMBSTONE, YOUNG_MS};
 
+/// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals it.
+pub(super) const NOTHING: &[u8] = b"\xff";
+
 /// A script out of its parts: the constants and the clock, then the named files. What a script does not use costs it time.
 macro_rules! script {
     ($name:ident: $($file:literal)+) => {
@@ -42,8 +45,9 @@ script!(FORGET_LIST: "cluster/forget_list");
 script!(CONVERT: "keep" "cluster/convert");
 
 fn script(parts: &[&str]) -> Script {
-    let tombstone: String = TOMBSTONE.iter().map(|byte| format!("\\{byte:03}")).collect();
-    let names = "TOMBSTONE, YOUNG_MS, INDEX_MARGIN_MS";
-    let constants = format!("local {names} = '{tombstone}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
+    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03}")).collect::<String>();
+    let (tombstone, nothing) = (text(TOMBSTONE), text(NOTHING));
+    let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS";
+    let constants = format!("local {names} = '{tombstone}', '{nothing}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
     Script::new(&[&constants, &*parts.concat()].concat())
 }

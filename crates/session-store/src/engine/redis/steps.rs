@@ -226,12 +226,13 @@ pub(super) fn may_create(create: Create) -> String {
 }
 
 /// The argument `expected` of `scripts/check.lua`.
-pub(super) fn expected<'p>(put: &Put<'p>) -> &'p str {
-    put.expected.map(Stored::raw).unwrap_or_default()
+pub(super) fn expected<'p>(put: &Put<'p>) -> &'p [u8] {
+    put.expected.map_or(scripts::NOTHING, |stored| stored.raw().as_bytes())
 }
 
+/// Of a word, or of an array of it and a detail.
 pub(super) fn put_outcome(id: &str, answer: Value) -> Result<PutOutcome> {
-    let answer: Vec<Value> = FromRedisValue::from_redis_value(answer).map_err(|_| unexpected())?;
+    let answer = if let Value::Array(answer) = answer { answer } else { vec![answer] };
     let mut answer = answer.into_iter();
     let word: String = answer.next().and_then(|v| FromRedisValue::from_redis_value(v).ok()).ok_or_else(unexpected)?;
     let rest = answer.next().unwrap_or(Value::Nil);

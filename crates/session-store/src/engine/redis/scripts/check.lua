@@ -1,7 +1,6 @@
 -- Whether a session record may be written.
 
--- Why it may not, as the answer { outcome, detail }; nil when it may. `expected`: what must lie there, '' where nothing is
--- expected. `create`: 'never', 'always', or the session's createdAt in ms.
+-- Why it may not, as the answer { outcome, detail }; nil when it may. `expected`: what must lie there, or NOTHING. `create`: 'never', 'always', or the session's createdAt in ms.
 local function refusal(current, expected, create, now)
   if current == TOMBSTONE then return { 'REFUSED' } end
   if current and current ~= expected then return { 'DIFFERS', current } end

@@ -1,7 +1,5 @@
--- Lets a user's index outlive an entry that lives for `ttl` by the margin; never shortens its life. Answers whether it had none yet:
--- then it is new.
-local function keep_index(index, ttl)
-  local life = digits(ttl + INDEX_MARGIN_MS)
+-- Lets a user's index live for so many ms at least; never shortens its life. Answers whether it had none yet: then it is new.
+local function keep_for(index, life)
   -- From Redis 7 on (and in Valkey), the command itself tells a new one, and compares.
   if redis.REDIS_VERSION_NUM then
     if redis.call('PEXPIRE', index, life, 'NX') == 1 then return true end
@@ -9,6 +7,11 @@ local function keep_index(index, ttl)
     return false
   end
   local left = redis.call('PTTL', index)
-  if left < ttl + INDEX_MARGIN_MS then redis.call('PEXPIRE', index, life) end
+  if left < tonumber(life) then redis.call('PEXPIRE', index, life) end
   return left < 0
+end
+
+-- Lets it outlive an entry that lives for `ttl` by the margin.
+local function keep_index(index, ttl)
+  return keep_for(index, digits(ttl + INDEX_MARGIN_MS))
 end

@@ -1,22 +1,38 @@
 
 -- Indexes and writes session records. put_only.lua or put_listing.lua stands before it.
 -- KEYS: for each the record, the index, and whatever else KEYS_EACH counts. ARGV: key prefix, then for each the id, the record,
--- its life in ms, and `expected` and `create` of check.lua.
+-- its life and that of the index in ms, and `expected` and `create` of check.lua.
 local key_prefix, now = ARGV[1], now_ms()
 
+-- What another writer has put there first. The entry, if it is this put's, goes away again.
+local function forestalled(record, index, id, expected, create, is_entered)
+  if is_entered == 1 then redis.call('ZREM', index, id) end
+  return refusal(redis.call('GET', record), expected, create, now)
+end
+
 return each(#KEYS / KEYS_EACH, function(n)
-  local key, arg = (n - 1) * KEYS_EACH + 1, (n - 1) * 5 + 2
-  local record, index, id, ttl = KEYS[key], KEYS[key + 1], ARGV[arg], tonumber(ARGV[arg + 2])
-  local current = redis.call('GET', record)
-  local why = refusal(current, ARGV[arg + 3], ARGV[arg + 4], now)
-  if why then return why end
+  local key, arg = (n - 1) * KEYS_EACH + 1, (n - 1) * 6 + 2
+  local record, index, id, ttl = KEYS[key], KEYS[key + 1], ARGV[arg], ARGV[arg + 2]
+  local expected, create = ARGV[arg + 4], ARGV[arg + 5]
+  -- As a rule nothing lies where nothing is expected: then SET itself may find out.
+  local is_creation = expected == NOTHING and not refusal(false, expected, create, now)
+  local current = false
+  if not is_creation then
+    current = redis.call('GET', record)
+    local why = refusal(current, expected, create, now)
+    if why then return why end
+  end
 
   -- Index first, and in it first a command that a full memory refuses: then nothing has been written.
-  index_call(key_prefix, 'ZADD', index, 'GT', digits(now + ttl), id)
-  local is_new = keep_index(index, ttl)
-  redis.call('SET', record, ARGV[arg + 1], 'PX', ARGV[arg + 2])
+  local is_entered = index_call(key_prefix, 'ZADD', index, 'GT', digits(now + ttl), id)
+  local is_new = keep_for(index, ARGV[arg + 3])
+  if not is_creation then
+    redis.call('SET', record, ARGV[arg + 1], 'PX', ttl)
+  elseif not redis.call('SET', record, ARGV[arg + 1], 'PX', ttl, 'NX') then
+    return forestalled(record, index, id, expected, create, is_entered)
+  end
 
-  if current then return { 'REPLACED' } end
+  if current then return 'REPLACED' end
   if not is_new then redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS)) end
   return created(key_prefix, index, KEYS[key + 2], now)
 end)

@@ -2,5 +2,5 @@
 local KEYS_EACH = 2
 
 local function created()
-  return { 'CREATED' }
+  return 'CREATED'
 end
