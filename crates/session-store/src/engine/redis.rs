@@ -14,6 +14,7 @@ mod topology;
 mod tracking;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
 
@@ -68,6 +69,8 @@ impl RedisEngine {
 }
 
 impl Engine for RedisEngine {
+    const PUT_TAKES: Duration = Duration::ZERO;
+
     async fn get(&self, key: &str) -> Result<Slot> {
         self.0.get(key).await
     }

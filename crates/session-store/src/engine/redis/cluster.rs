@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
@@ -248,6 +248,8 @@ fn is_new(create: Create) -> bool {
 }
 
 impl Engine for ClusterEngine {
+    const PUT_TAKES: Duration = Duration::from_secs(1);
+
     async fn get(&self, key: &str) -> Result<Slot> {
         self.0.get(key).await
     }
