@@ -18,19 +18,25 @@ after(() => cluster.stop());
 const place = () => ({ cluster: cluster.nodes, kind: OURS });
 
 test("the invariants hold after random operations from three processes", (t) =>
-	holdsInvariants(t, place(), rounds(1000, 20_000)));
+	holdsInvariants(t, place(), rounds(400, 20_000)));
 
 test("of 100 sign-ins at once all are listed, and revoke-other-sessions ends 99", async () => {
-	const times = rounds(2, 20);
+	const times = rounds(1, 20);
 	const { signedIn, unexpected, ...wrong } = await raceSignIns(place(), { times, signIns: 100 });
 	assert.equal(signedIn, times * 100);
 	assert.deepEqual(unexpected, []);
 	for (const [what, count] of Object.entries(wrong)) assert.equal(count, 0, what);
 });
 
-for (const write of ["update-user", "refresh"]) {
-	test(`sign-out against ${write}: nothing comes back`, async (t) => {
-		const race = { ending: "sign-out", write, rounds: rounds(100, 2000) };
+for (const [ending, write] of [
+	["sign-out", "update-user"],
+	["sign-out", "refresh"],
+	["revoke-sessions", "refresh"],
+	["getAndDelete", "refresh"],
+	["deleteUserSessions", "updateSession"],
+]) {
+	test(`${ending} against ${write}: nothing comes back`, async (t) => {
+		const race = { ending, write, rounds: rounds(40, 2000) };
 		const { sessions, rounds: raced, late, ...verdict } = await raceEndings(place(), race);
 		t.diagnostic(`${raced} of ${sessions} overlapped, ${late} late`);
 		assert.deepEqual(verdict, { alive: 0, listed: 0, left: 0, back: 0, unexpected: [] });
@@ -38,8 +44,33 @@ for (const write of ["update-user", "refresh"]) {
 	});
 }
 
+for (const [when, forgets, lies] of [
+	["while there is a tombstone", false, "ended"],
+	["when the tombstone is gone", true, "gone"],
+]) {
+	test(`a session of 400 s ago stays ended, when it is written back ${when}`, async () => {
+		const sessions = rounds(60, 1000);
+		const input = { place: place(), sessions, forgets };
+		for (const { lying, answers, ...found } of await runWorkers("late-writes.worker.js", 2, input)) {
+			assert.deepEqual(lying, [lies]);
+			assert.deepEqual(answers, { set: sessions, NOT_FOUND: sessions });
+			const nothing = { read: 0, listed: 0, viewed: 0, indexed: 0 };
+			assert.deepEqual(found, { readBefore: sessions, withUser: sessions / 2, ...nothing });
+		}
+	});
+}
+
+test("a sign-in is never refused and always listed, while another process looks at the lists all the time", async (t) => {
+	const signIns = rounds(50, 5000);
+	const verdict = sum(await runWorkers("listing.worker.js", 3, { place: place(), signIns }));
+	const { signIns: done, looks, looksMs, ...wrong } = verdict;
+	t.diagnostic(`${done} sign-ins, ${looks} looks at lists, ${Math.round((looks / looksMs) * 1000)} a second`);
+	assert.deepEqual(wrong, { refused: 0, unlistedAtOnce: 0, unlistedAfterwards: 0, unexpected: [] });
+	assert.ok(done >= signIns && looks > done);
+});
+
 test("set-active against refresh and update-user: nothing is lost", async () => {
-	const input = { place: place(), name: "cluster", refreshes: 1, profiles: 1, rounds: rounds(100, 2000) };
+	const input = { place: place(), name: "cluster", refreshes: 1, profiles: 1, rounds: rounds(60, 2000) };
 	const { rounds: raced, organizationFirst, ...lost } = sum(await runWorkers("changes.worker.js", 2, input));
 	assert.deepEqual(lost, {
 		lostOrganizations: 0,
@@ -54,7 +85,7 @@ test("set-active against refresh and update-user: nothing is lost", async () => 
 
 for (const limit of [3, 1]) {
 	test(`sign-ins from four processes at once, at most ${limit} per user`, async (t) => {
-		const input = { place: place(), limit, times: rounds(20, 1000) };
+		const input = { place: place(), limit, times: rounds(10, 1000) };
 		const { times, signIns, wrong } = sum(await runWorkers("limit.worker.js", 4, input));
 		t.diagnostic(`${times} times, ${signIns} sign-ins`);
 		assert.deepEqual(wrong, []);
