@@ -8,6 +8,7 @@ mod node;
 mod role;
 mod scripts;
 mod sentinel;
+mod slots;
 mod steps;
 mod supervisor;
 mod topology;
