@@ -217,6 +217,10 @@ describe("Redis Cluster", () => {
 			await cluster.settles();
 		});
 		await until("its blindness", async () => /cluster_state:fail/.test(await lost.cli("CLUSTER", "INFO")));
+		// It serves nothing now, but it will tell of changes when it does.
+		const late = open(t, { cluster: cluster.nodes, connectionName: fresh("late") });
+		await late.storage.ping();
+		await ready(late.storage);
 		// It is asked every second or so, as every other.
 		for (const end = performance.now() + rounds(5000, 30_000); performance.now() < end; await sleep(50)) {
 			await Promise.all(keys.map((key) => storage.set(key, "x", 60)));
