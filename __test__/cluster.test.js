@@ -76,6 +76,55 @@ describe("Redis Cluster", () => {
 		assert.ok(proxies.filter(({ roundTrips }) => roundTrips > 1).length >= 3, "all primaries are reached by way of it");
 	});
 
+	test("a key of another type is none, and takes none of the others along that are read with it", async (t) => {
+		const { storage } = open(t, { cluster: cluster.nodes });
+		const keys = Array.from({ length: 10 }, () => fresh("key"));
+		await Promise.all(keys.map((key) => storage.set(key, key, 60)));
+		await cluster.cli("DEL", `session:${keys[0]}`);
+		await cluster.cli("RPUSH", `session:${keys[0]}`, "x");
+		for (let at = 1; at < keys.length; at++) {
+			assert.deepEqual(await Promise.all([storage.get(keys[0]), storage.get(keys[at])]), [null, keys[at]]);
+		}
+	});
+
+	test("a session ends, whether or not the server of its owner's index can be reached", async (t) => {
+		const { storage, store } = open(t, { cluster: cluster.nodes, nearCache: false });
+		const [lost] = await cluster.primaries();
+		const mine = [];
+		while (mine.length < 10) {
+			const one = session();
+			const [index, record] = await Promise.all(
+				[`user-sessions:${one.userId}`, `session:${one.token}`].map((key) => holds(lost, key)),
+			);
+			if (index && !record) mine.push(one);
+		}
+		await Promise.all(mine.map((one) => store.createSession(one)));
+		await lost.kill("SIGKILL");
+		const endings = mine.map(({ token }, at) => (at % 2 ? store.deleteSession(token) : storage.getAndDelete(token)));
+		await Promise.allSettled(endings);
+		await lost.restart();
+		await cluster.settles();
+		await Promise.all(endings);
+		for (const { token } of mine) assert.equal(await store.getSession(token), null);
+	});
+
+	test("a server that sends a late step on is followed", async (t) => {
+		const { storage } = open(t, { cluster: cluster.nodes, nearCache: false, failFastMs: 100 });
+		await storage.ping();
+		const [from, to] = await cluster.primaries();
+		const key = await keyAt(from);
+		const slot = await from.cli("CLUSTER", "KEYSLOT", `session:${key}`);
+		const [fromId, toId] = await Promise.all([from, to].map((server) => server.cli("CLUSTER", "MYID")));
+		await from.cli("CLIENT", "PAUSE", 400, "WRITE");
+		const writing = storage.set(key, "late", 60);
+		await to.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
+		await to.cli("CLUSTER", "SETSLOT", slot, "NODE", toId);
+		await from.cli("CLUSTER", "SETSLOT", slot, "NODE", toId);
+		await writing;
+		assert.equal(await to.cli("GET", `session:${key}`), "late");
+		await cluster.settles();
+	});
+
 	test("the near cache hears every primary", async (t) => {
 		const doors = open(t, { cluster: cluster.nodes });
 		await doors.storage.ping();
@@ -153,6 +202,32 @@ describe("Redis Cluster", () => {
 		await cluster.settles();
 	});
 
+	test("a server that has lost sight of the others is not believed", async (t) => {
+		const { storage } = open(t, { cluster: cluster.nodes });
+		await storage.ping();
+		const failovers = [];
+		storage.on("failover", (reason) => failovers.push(reason));
+		const [lost, ...others] = await cluster.primaries();
+		const keys = await Promise.all(others.map(keyAt));
+		const ids = await Promise.all(cluster.servers.map((server) => server.cli("CLUSTER", "MYID")));
+		const mine = await lost.cli("CLUSTER", "MYID");
+		for (const id of ids) if (id !== mine) await lost.cli("CLUSTER", "FORGET", id);
+		t.after(async () => {
+			for (const { host, port } of cluster.servers) await lost.cli("CLUSTER", "MEET", host, port);
+			await cluster.settles();
+		});
+		await until("its blindness", async () => /cluster_state:fail/.test(await lost.cli("CLUSTER", "INFO")));
+		// It serves nothing now, but it will tell of changes when it does.
+		const late = open(t, { cluster: cluster.nodes, connectionName: fresh("late") });
+		await late.storage.ping();
+		await ready(late.storage);
+		// It is asked every second or so, as every other.
+		for (const end = performance.now() + rounds(5000, 30_000); performance.now() < end; await sleep(50)) {
+			await Promise.all(keys.map((key) => storage.set(key, "x", 60)));
+		}
+		assert.deepEqual(failovers, []);
+	});
+
 	for (const [name, fail] of Object.entries({
 		"a primary that is killed": async (old) => {
 			await old.kill("SIGKILL");
@@ -183,12 +258,7 @@ describe("Redis Cluster", () => {
 							(await heir.cli("ROLE"))[0] === "master" && /cluster_state:ok/.test(await heir.cli("CLUSTER", "INFO")),
 						30_000,
 					),
-				key: async () => {
-					for (;;) {
-						const key = fresh("after");
-						if (await holds(heir, `session:${key}`)) return key;
-					}
-				},
+				key: () => keyAt(heir),
 				read: (key) => heir.cli("GET", `session:${key}`),
 			});
 			assert.equal(failovers.length, 1, failovers.join());
@@ -199,6 +269,14 @@ describe("Redis Cluster", () => {
 		});
 	}
 });
+
+/** A new key whose place is on a server. */
+async function keyAt(server) {
+	for (;;) {
+		const key = fresh("key");
+		if (await holds(server, `session:${key}`)) return key;
+	}
+}
 
 /** Whether a server says that it holds a key. */
 async function holds(server, key) {

@@ -9,7 +9,7 @@ import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";
 import { organization } from "better-auth/plugins";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
-import { Redis } from "ioredis";
+import { Cluster, Redis } from "ioredis";
 
 const SECRET = "a secret of the race tests only, never of an application";
 const PASSWORD = "correct horse battery staple";
@@ -20,7 +20,8 @@ export const OFFICIAL = "@better-auth/redis-storage";
 
 /**
  * @typedef {object} Place
- * @property {string} url of the Redis server
+ * @property {string} [url] of the Redis server
+ * @property {{ host: string, port: number }[]} [cluster] or those of a cluster, for our storage
  * @property {OURS | OFFICIAL} [kind]
  * @property {import("better-auth-redis-store").StoreOptions} [options] further ones, of our storage
  *
@@ -41,7 +42,7 @@ export async function openApp(place, wrap = (storage) => storage) {
 }
 
 export class App {
-	/** @type {Redis} Sees what lies in Redis without the code under test. */
+	/** @type {Redis | Cluster} Sees what lies in Redis without the code under test. */
 	redis;
 	/** Better Auth's secondary storage. */
 	storage;
@@ -62,12 +63,12 @@ export class App {
 	 * @param {Place} place
 	 * @param {(storage: object) => object} wrap
 	 */
-	constructor({ url, kind = OURS, options }, wrap) {
+	constructor({ url, cluster, kind = OURS, options }, wrap) {
 		this.#kind = kind;
-		this.redis = new Redis(url);
+		this.redis = cluster ? new Cluster([...cluster]) : new Redis(url);
 		if (kind === OURS) {
-			this.storage = wrap(redisStorage({ url, ...options }));
-			this.sessions = new RedisSessionStore({ url, ...options });
+			this.storage = wrap(redisStorage({ url, cluster, ...options }));
+			this.sessions = new RedisSessionStore({ url, cluster, ...options });
 		} else {
 			this.storage = wrap(officialStorage({ client: new Redis(url) }));
 		}
@@ -184,16 +185,18 @@ export class App {
 
 	/** @param {string[]} tokens @returns {Promise<Lying[]>} */
 	async lying(tokens) {
-		const found = [];
-		for (let first = 0; first < tokens.length; first += 500) {
-			const keys = tokens.slice(first, first + 500).map((token) => this.#prefix + token);
-			found.push(...(await this.redis.mgetBuffer(...keys)));
-		}
+		const found = await Promise.all(tokens.map((token) => this.redis.getBuffer(this.#prefix + token)));
 		return found.map((bytes) => {
 			if (bytes === null) return "gone";
 			if (bytes[0] === 0xff) return "ended";
 			return JSON.parse(bytes.toString());
 		});
+	}
+
+	/** Every key of a pattern. @returns {Promise<string[]>} */
+	async keys(pattern) {
+		const servers = this.redis instanceof Cluster ? this.redis.nodes("master") : [this.redis];
+		return (await Promise.all(servers.map((server) => server.keys(pattern)))).flat();
 	}
 
 	/** The tokens in a user's index, with their scores where it has them. @returns {Promise<Map<string, number>>} */

@@ -91,7 +91,7 @@ async function expectWhole(sessions) {
 		}
 	}
 	const tokens = Object.values(sessions).flat();
-	const keys = (await app.redis.keys("session:*")).map((key) => key.slice("session:".length));
+	const keys = (await app.keys("session:*")).map((key) => key.slice("session:".length));
 	const lying = await app.lying(keys);
 	const there = keys.filter((_, n) => typeof lying[n] === "object");
 	if (there.sort().join() !== tokens.sort().join()) {

@@ -31,7 +31,7 @@ if (index === 1) {
 	const one = tokens.slice(0, (tokens.length * 3) / 4);
 	await Promise.all(one.map((token, n) => ENDINGS[n % ENDINGS.length](token)));
 	for (const user of users) await app.sessions.deleteUserSessions(user);
-	if (forgets) await app.redis.del(...tokens.map((token) => `session:${token}`));
+	if (forgets) await Promise.all(tokens.map((token) => app.redis.del(`session:${token}`)));
 }
 await meet();
 

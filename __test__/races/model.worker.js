@@ -22,6 +22,8 @@ app.seedUsers(users, ORGANIZATIONS);
 const log = {
 	/** @type {{ user: string, token: string, began: number, done: number }[]} */
 	created: [],
+	/** Sessions that were ended while they were being created. @type {{ user: string, token: string, began: number, done: number }[]} */
+	overtaken: [],
 	/** Tokens whose end was asked for, and whether it was acknowledged. @type {{ token: string, acknowledged: boolean }[]} */
 	ended: [],
 	/** @type {{ user: string, except?: string, began: number, done: number, acknowledged: boolean }[]} */
@@ -85,8 +87,14 @@ const CREATIONS = {
 	},
 	createSession: async () => {
 		const session = { token: randomUUID(), userId: random.pick(guideUsers), createdAt: new Date(), expiresAt: week() };
-		await app.sessions.createSession(session);
-		return { user: session.userId, token: session.token };
+		const { userId: user, token } = session;
+		try {
+			await app.sessions.createSession(session);
+		} catch (error) {
+			if (error.code !== "REVOKED") throw error;
+			return { user, token, isOver: true };
+		}
+		return { user, token };
 	},
 };
 const LISTS = {
@@ -131,8 +139,11 @@ async function creates() {
 	const began = now();
 	const session = await attempt(name, create);
 	if (session === undefined) throw new Error(`${name} found an ended session`);
-	log.created.push({ ...session, began, done: now() });
-	remember(session);
+	const { isOver, ...created } = session;
+	const list = isOver ? log.overtaken : log.created;
+	list.push({ ...created, began, done: now() });
+	if (isOver) gone.add(session.token);
+	remember(created);
 }
 
 async function changes() {

@@ -20,6 +20,7 @@ pub(crate) use stored::{Slot, Stored};
 use stored::TOMBSTONE;
 
 use std::future::Future;
+use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 
@@ -94,6 +95,7 @@ pub(crate) struct Put<'a> {
 #[derive(Debug, PartialEq)]
 pub(crate) enum PutOutcome {
     Created {
+        /// The ids that the index had when this one first came into it.
         others: Vec<String>,
     },
     Replaced,
@@ -149,6 +151,10 @@ fn not_a_counter() -> Error {
 
 /// The atomic steps.
 pub(crate) trait Engine: Send + Sync + 'static {
+    /// How far apart the steps of a put may lie. An id in an index without a record is a sign-in under way for so long; then whoever
+    /// needs to know makes its absence sure. Nothing where a put is one step.
+    const PUT_TAKES: Duration;
+
     /// What lies under a key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 

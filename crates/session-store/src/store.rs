@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::{try_join, try_join_all};
 
 use quick_cache::sync::Cache;
+use tokio::time::sleep;
 
 use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
 use crate::command::{Command, Read, Reply, Text, Values};
@@ -33,6 +34,9 @@ const MAX_KEY_BYTES: usize = 4096;
 
 /// An index entry may be dropped when its record was absent for this long: no sign-in takes that long.
 const ABSENCE: Duration = Duration::from_secs(60);
+
+/// How soon it is looked again for a session that is being created.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// This process's clock is called wrong when it is this far from the engine's, in ms.
 const CLOCK_TOLERANCE_MS: i64 = 30_000;
@@ -503,32 +507,44 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`.
+    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who creates them at the same time sees
+    /// the same order, so that together they end no more than are too many.
     async fn enforce_limit(&self, user: &str, others: Vec<String>) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
         if others.len() < max {
             return Ok(());
         }
         let ids: Vec<_> = others.iter().map(String::as_str).collect();
-        let slots = self.engine.get_many(&ids).await?;
-        let mut live: Vec<_> = others
-            .iter()
-            .zip(slots)
-            .filter_map(|(id, slot)| match slot {
-                Slot::Ended => None,
-                // A sign-in under way: the newest there is.
-                Slot::Absent => Some((i64::MAX, id)),
-                Slot::Value(stored) => Record::parse(id, stored.text())
-                    .filter(|record| record.user_id == user)
-                    .map(|record| (record.created_at().unwrap_or(i64::MIN), id)),
-            })
-            .collect();
-        live.sort();
-        let excess = (live.len() + 1).saturating_sub(max);
-        for (_, id) in live.into_iter().take(excess) {
-            self.end(id).await?;
+        let patience = Instant::now() + E::PUT_TAKES.min(self.command_timeout / 2);
+        loop {
+            let (mut live, mut absent) = (Vec::new(), Vec::new());
+            for (id, slot) in ids.iter().zip(self.engine.get_many(&ids).await?) {
+                match slot {
+                    Slot::Ended => {}
+                    Slot::Absent => absent.push((*id).to_owned()),
+                    Slot::Value(stored) => live.extend(
+                        Record::parse(id, stored.text())
+                            .filter(|record| record.user_id == user)
+                            .map(|record| (record.created_at().unwrap_or(i64::MIN), *id)),
+                    ),
+                }
+            }
+            let excess = (live.len() + absent.len() + 1).saturating_sub(max);
+            if absent.is_empty() || excess == 0 {
+                live.sort();
+                for (_, id) in live.into_iter().take(excess) {
+                    self.end(id).await?;
+                }
+                return Ok(());
+            }
+            // How old the absent ones are nobody knows, so none is ended for them: either they come, or they never will.
+            if Instant::now() < patience {
+                sleep(LOOK_AGAIN).await;
+            } else {
+                absent.truncate(excess);
+                self.engine.prune(user, &absent).await?;
+            }
         }
-        Ok(())
     }
 
     async fn update(&self, token: &str, changes: &str) -> Result<String> {

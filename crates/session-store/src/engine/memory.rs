@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
@@ -139,6 +139,8 @@ fn later(now: i64, ms: u64) -> i64 {
 }
 
 impl Engine for MemoryEngine {
+    const PUT_TAKES: Duration = Duration::ZERO;
+
     async fn get(&self, key: &str) -> Result<Slot> {
         Ok(self.now().0.slot(key))
     }

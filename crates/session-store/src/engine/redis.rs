@@ -9,12 +9,14 @@ mod node;
 mod role;
 mod scripts;
 mod sentinel;
+mod slots;
 mod steps;
 mod supervisor;
 mod topology;
 mod tracking;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
 
@@ -84,6 +86,8 @@ impl RedisEngine {
 }
 
 impl Engine for RedisEngine {
+    const PUT_TAKES: Duration = Duration::ZERO;
+
     async fn get(&self, key: &str) -> Result<Slot> {
         self.steps.get(key).await
     }

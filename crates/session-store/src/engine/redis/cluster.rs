@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
@@ -169,7 +169,8 @@ impl ClusterEngine {
             self.on_record(&scripts::END_RECORD, key, repeat, add).await?;
         let Some((found, owner)) = ended else { return Ok(Slot::Ended) };
         if let Some(owner) = owner {
-            self.leave(&owner, &[key.to_owned()]).await?;
+            // The session is dead, whether or not the server of its owner's index can be reached: a prune finds what is left there.
+            let _ = self.leave(&owner, &[key.to_owned()]).await;
         }
         Slot::from_bytes(found)
     }
@@ -183,7 +184,7 @@ impl ClusterEngine {
         }
         let parts: Vec<_> = by_server.into_values().collect();
         let texts = |part: &Vec<usize>| part.iter().map(|at| keys[*at]).collect::<Vec<_>>();
-        let found = try_join_all(parts.iter().map(|part| self.read_part(texts(part), tracked))).await?;
+        let found = try_join_all(parts.iter().map(|part| self.read_part(texts(part), keys.len() > 1, tracked))).await?;
         let mut slots: Vec<_> = keys.iter().map(|_| (Slot::Absent, Some(0))).collect();
         for (at, found) in parts.into_iter().flatten().zip(found.into_iter().flatten()) {
             slots[at] = found;
@@ -192,7 +193,8 @@ impl ClusterEngine {
     }
 
     /// As [`ClusterEngine::read`], of keys that lie on one server as far as is known.
-    async fn read_part(&self, keys: Vec<&str>, tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
+    /// `several`: whether others are read at the same time, so that a key of another type is nobody's error.
+    async fn read_part(&self, keys: Vec<&str>, several: bool, tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
         let names: Vec<_> = keys.iter().map(|key| self.keyspace().key(key)).collect();
         let answers = self.0.run(&names[0], Repeat::Safe, |mut hop| {
             let names = &names;
@@ -216,7 +218,6 @@ impl ClusterEngine {
             }
         });
         let (tracked, answers) = answers.await?;
-        let several = keys.len() > 1;
         let each = keys.iter().zip(answers.chunks(if tracked { 3 } else { 1 })).map(|(key, answers)| async move {
             let (found, life) = match answers {
                 [_, found, life] => (found, life_ms(life)),
@@ -248,6 +249,8 @@ fn is_new(create: Create) -> bool {
 }
 
 impl Engine for ClusterEngine {
+    const PUT_TAKES: Duration = Duration::from_secs(1);
+
     async fn get(&self, key: &str) -> Result<Slot> {
         self.0.get(key).await
     }

@@ -212,17 +212,17 @@ fn client(server: &Server, primary: Option<&Node>, protocol: ProtocolVersion) ->
     open_client(info, server.tls.as_ref())
 }
 
-/// Asks one server one thing, on a connection of its own.
-pub(super) async fn open_once<T: FromRedisValue>(
+/// Asks one server, on a connection of its own.
+pub(super) async fn ask_once<T: FromRedisValue>(
     node: &Node,
     server: &Server,
     patience: Duration,
-    command: &Cmd,
+    question: &Pipeline,
 ) -> RedisResult<T> {
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(patience)).set_response_timeout(None);
     let client = client(server, Some(node), ProtocolVersion::RESP2)?;
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    command.query_async(&mut connection).await
+    question.query_async(&mut connection).await
 }
 
 pub(super) fn open_client(info: ConnectionInfo, tls: Option<&Tls>) -> RedisResult<Client> {

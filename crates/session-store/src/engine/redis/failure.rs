@@ -110,6 +110,13 @@ pub(super) fn read_only(at: &str) -> Error {
     Error::new(Code::ReadOnly, format!("{at} is a read-only replica: connect to its primary"))
 }
 
+/// The servers of a cluster went on sending a step to one another.
+pub(super) fn astray(address: &str) -> Error {
+    let what =
+        "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
+    Error::new(Code::Unavailable, format!("Redis at {address} sent on what it was sent: {what}"))
+}
+
 /// Which check of the handshake failed, as rustls words it.
 fn tls(error: &RedisError, at: &str) -> Error {
     let text = error.to_string().to_lowercase();

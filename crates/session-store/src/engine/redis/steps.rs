@@ -90,7 +90,7 @@ impl<R: Route> Steps<R> {
                     sleep(NOT_READY_PAUSE).await;
                     continue;
                 }
-                Kind::Elsewhere if Instant::now() < patience => {
+                Kind::Elsewhere if redirections == 0 || Instant::now() < patience => {
                     redirections += 1;
                     if redirections > 1 {
                         sleep(NOT_READY_PAUSE).await;
@@ -98,6 +98,7 @@ impl<R: Route> Steps<R> {
                     redirected = self.route.redirected(&hop, &error).await?;
                     continue;
                 }
+                Kind::Elsewhere => return Err(failure::astray(hop.server.address())),
                 _ => return Err(failure::error(&error, hop.server.address())),
             }
         }

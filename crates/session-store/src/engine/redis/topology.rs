@@ -3,20 +3,22 @@
 //! The servers are asked every second, and as soon as one of them sends a caller on or cannot be reached. Whoever asks for a key waits
 //! for its server as for a single one (`supervisor.rs`), and for another one if the key has one meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::pending;
-use std::ops::RangeInclusive;
+use std::collections::HashMap;
+use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use ::redis::{RedisError, ServerErrorKind, Value, cmd};
+use ::redis::{FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::connection::open_once;
+use super::connection::ask_once;
 use super::failure;
 use super::node::Node;
+use super::slots::{SLOTS, Slots, slot};
 use super::steps::{Hop, Route};
 use super::supervisor::{Supervisor, is_final};
 use super::tracking::Feed;
@@ -28,68 +30,21 @@ use crate::events::{EventKind, Events};
 /// How often the servers are asked who holds what, and how often at most when somebody needs to know.
 const POLL: Duration = Duration::from_secs(1);
 const LEAST_POLL: Duration = Duration::from_millis(50);
+/// How often while the cluster is not well: it is about to choose a new primary.
+const POLL_UNWELL: Duration = Duration::from_millis(250);
+
+/// How many servers that are connected are asked: one may stand still, or know less than the others.
+const ASKED_AT_ONCE: usize = 3;
 
 /// How long one server may take to answer: on the connection that is there, and on a new one.
 const PATIENCE: Duration = Duration::from_millis(250);
 const PATIENCE_ANEW: Duration = Duration::from_secs(1);
-
-const SLOTS: u16 = 16_384;
-
-/// A cluster's keys are spread over so many slots, each on one primary.
-pub(super) fn slot(key: &str) -> u16 {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
-    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
-    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
-}
 
 /// A primary, and the connection to it.
 #[derive(Clone)]
 pub(super) struct Primary {
     node: Node,
     pub(super) server: Supervisor,
-}
-
-/// Who holds which slots.
-#[derive(Clone, Debug, PartialEq)]
-struct Slots {
-    nodes: Vec<Node>,
-    /// Of each slot its primary's place in `nodes`.
-    places: Vec<Option<u16>>,
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Slots { nodes: Vec::new(), places: vec![None; SLOTS.into()] }
-    }
-}
-
-impl Slots {
-    /// Gives slots to a primary.
-    fn give(&mut self, slots: RangeInclusive<u16>, node: Node) {
-        let place = self.nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
-            self.nodes.push(node);
-            self.nodes.len() - 1
-        });
-        for slot in slots {
-            self.places[usize::from(slot)] = u16::try_from(place).ok();
-        }
-    }
-
-    /// Leaves out whoever holds none, and brings the others into an order that lasts.
-    fn tidy(&self) -> Self {
-        let holders: BTreeMap<_, Vec<_>> =
-            (0..SLOTS).fold(BTreeMap::new(), |mut holders: BTreeMap<_, Vec<_>>, slot| {
-                if let Some(place) = self.places[usize::from(slot)] {
-                    holders.entry(self.nodes[usize::from(place)].clone()).or_default().push(slot);
-                }
-                holders
-            });
-        let mut tidy = Slots::default();
-        for (node, slots) in holders {
-            slots.into_iter().for_each(|slot| tidy.give(slot..=slot, node.clone()));
-        }
-        tidy
-    }
 }
 
 /// Who holds which slots, with connections to them.
@@ -102,7 +57,7 @@ struct Map {
 
 impl Map {
     fn owner(&self, slot: u16) -> Option<Primary> {
-        let place = usize::from(self.slots.places[usize::from(slot)]?);
+        let place = usize::from(self.slots.place(slot)?);
         Some(Primary { node: self.slots.nodes[place].clone(), server: self.servers[place].clone() })
     }
 
@@ -184,7 +139,7 @@ impl Cluster {
 
     /// Which of the primaries holds a key, as far as is known.
     pub(super) fn place(&self, key: &str) -> Option<u16> {
-        self.0.known.borrow().map.slots.places[usize::from(slot(key))]
+        self.0.known.borrow().map.slots.place(slot(key))
     }
 
     async fn owner(&self, slot: u16) -> Result<Primary> {
@@ -287,12 +242,13 @@ impl Shared {
         Error::new(Code::Unavailable, what)
     }
 
-    /// Asks the servers who holds what.
-    async fn round(&self) {
+    /// Asks the servers who holds what. Answers how soon to ask again.
+    async fn round(&self) -> Duration {
         let found = self.ask().await;
+        let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { POLL };
         let why = match found {
-            Ok(slots) => {
-                self.known.send_if_modified(|known| self.install(known, &slots));
+            Ok(View { slots, .. }) => {
+                self.known.send_if_modified(|known| self.install(known, slots));
                 None
             }
             Err(why) => {
@@ -306,91 +262,76 @@ impl Shared {
             known.rounds += 1;
             known.why = why;
         });
+        poll
     }
 
-    async fn ask(&self) -> Result<Slots> {
-        let mut slots = cmd("CLUSTER");
-        slots.arg("SLOTS");
-        let mut primaries = self.known.borrow().map.primaries();
-        fastrand::shuffle(&mut primaries);
-        for Primary { node, server } in primaries {
-            let Some(mut link) = server.live() else { continue };
-            if let Ok(Ok(answer)) = timeout(PATIENCE, slots.query_async(&mut link.connection)).await
-                && let Some(slots) = self.slots(&node, answer)
-            {
-                return Ok(slots);
-            }
-        }
-        let patience = PATIENCE_ANEW.min(self.config.connect_timeout);
-        let mut seeds = self.seeds.clone();
-        fastrand::shuffle(&mut seeds);
-        let mut why = None;
-        for node in seeds {
-            let asked = open_once(&node, &self.server, patience, &slots);
-            match timeout(patience, asked).await {
-                Ok(Ok(answer)) => match self.slots(&node, answer) {
-                    Some(slots) => return Ok(slots),
-                    None => why = Some(self.unserved()),
-                },
-                Ok(Err(error)) if why.is_none() => {
-                    let error = no_cluster(&error, &node).unwrap_or_else(|| failure::error(&error, &node.to_string()));
-                    // That one cannot be reached says little; that it refuses us says what is wrong with all.
-                    why = (error.code != Code::Unavailable).then_some(error);
-                }
-                _ => {}
-            }
-        }
-        Err(why.unwrap_or_else(|| {
-            let seeds: Vec<_> = self.seeds.iter().map(Node::to_string).collect();
-            let what = "none of the cluster's servers can be reached";
-            let seeds = seeds.join(", ");
-            Error::new(Code::Unavailable, format!("{what}: {seeds}; check that they run and that cluster is right"))
-        }))
-    }
-
-    /// Of an answer to CLUSTER SLOTS. `None`: nothing is served.
-    fn slots(&self, asked: &Node, answer: Value) -> Option<Slots> {
-        let range = |range: &Value| {
-            let Value::Array(range) = range else { return None };
-            let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
-                return None;
-            };
-            let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
-            // Neither name nor address: as it was reached.
-            let host = match host {
-                Value::BulkString(host) if !host.is_empty() && host != b"?" => std::str::from_utf8(host).ok()?,
-                _ => asked.host(),
-            };
-            let [first, last] = [first, last].map(|slot| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS));
-            Some((first?..=last?, Node::reached(&self.server.nat_map, host, u16::try_from(*port).ok()?)))
+    /// A few of those that are connected are asked at once; if none of them is well, those that the store was given.
+    async fn ask(&self) -> Result<View> {
+        let question = &question();
+        let mut connected = self.known.borrow().map.primaries();
+        fastrand::shuffle(&mut connected);
+        let live = connected.into_iter().filter_map(|Primary { node, server }| Some((node, server.live()?)));
+        let asked = live.take(ASKED_AT_ONCE).map(|(node, mut link)| async move {
+            let answers = timeout(PATIENCE, question.query_async(&mut link.connection)).await;
+            self.view(&node, answers.map_err(|_| None)?)
+        });
+        let known = match first_well(asked).await {
+            Ok(view) if view.is_well => return Ok(view),
+            view => view.ok(),
         };
-        let Value::Array(ranges) = answer else { return None };
-        let mut slots = Slots::default();
-        ranges.iter().filter_map(range).for_each(|(range, node)| slots.give(range, node));
-        (!slots.nodes.is_empty()).then_some(slots)
+        let patience = if known.is_some() { PATIENCE } else { PATIENCE_ANEW.min(self.config.connect_timeout) };
+        let asked = self.seeds.iter().map(|node| async move {
+            let answers = timeout(patience, ask_once(node, &self.server, patience, question)).await;
+            self.view(node, answers.map_err(|_| None)?)
+        });
+        match (first_well(asked).await, known) {
+            (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => Ok(view),
+            (Err(why), None) => Err(why.unwrap_or_else(|| self.unreachable())),
+        }
+    }
+
+    /// Of the answers of a server to [`question`]. Without an error: it could not be reached, which says little.
+    fn view(&self, node: &Node, answers: RedisResult<Vec<Value>>) -> std::result::Result<View, Option<Error>> {
+        // That a server refuses us says what is wrong with all.
+        let told = |error: RedisError| {
+            let error = no_cluster(&error, node).unwrap_or_else(|| failure::error(&error, &node.to_string()));
+            (error.code != Code::Unavailable).then_some(error)
+        };
+        let mut answers = answers.map_err(told)?;
+        let slots = answers.pop().unwrap_or(Value::Nil).extract_error().map_err(told)?;
+        let slots = Slots::told(node, &slots, &self.server.nat_map).ok_or_else(|| Some(self.unserved()))?;
+        let info = answers.pop().map(String::from_redis_value);
+        let is_well = !matches!(info, Some(Ok(info)) if info.contains("cluster_state:fail"));
+        Ok(View { slots, is_well })
+    }
+
+    fn unreachable(&self) -> Error {
+        let seeds: Vec<_> = self.seeds.iter().map(Node::to_string).collect();
+        let what = "none of the cluster's servers can be reached";
+        let seeds = seeds.join(", ");
+        Error::new(Code::Unavailable, format!("{what}: {seeds}; check that they run and that cluster is right"))
     }
 
     /// A slot has another primary. One that is new here is made known by the next round.
     fn moved(&self, slot: u16, node: Node) {
-        if slot < SLOTS && self.known.borrow().map.server(&node).is_some() {
+        if slot < SLOTS {
             self.known.send_if_modified(|known| {
-                let mut slots = known.map.slots.clone();
-                slots.give(slot..=slot, node);
-                self.install(known, &slots)
+                let Map { slots, .. } = &*known.map;
+                let is_news = slots.nodes.contains(&node) && slots.owner(slot) != Some(&node);
+                is_news && self.install(known, slots.moved(slot, node))
             });
         }
         self.asked.notify_one();
     }
 
     /// Puts a map into force; whether it is another one.
-    fn install(&self, known: &mut Known, slots: &Slots) -> bool {
-        let slots = slots.tidy();
+    fn install(&self, known: &mut Known, slots: Slots) -> bool {
         let old = known.map.clone();
         if old.slots == slots {
             return false;
         }
         let server = |(place, node): (usize, &Node)| {
-            let holds = |key: &str| slots.places[usize::from(slot(key))].map(usize::from) == Some(place);
+            let holds = |key: &str| slots.place(slot(key)).map(usize::from) == Some(place);
             old.server(node).cloned().unwrap_or_else(|| self.server(node, holds))
         };
         let servers = slots.nodes.iter().enumerate().map(server).collect();
@@ -424,6 +365,37 @@ impl Shared {
     }
 }
 
+/// What a server says of the cluster.
+struct View {
+    slots: Slots,
+    /// Whether it sees the others. One that has lost sight of them serves nothing, and its map may be an old one.
+    is_well: bool,
+}
+
+fn question() -> Pipeline {
+    let mut question = Pipeline::new();
+    question.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS").ignore_errors();
+    question
+}
+
+/// The first view of a server that is well; else any view, or the first reason why there is none.
+async fn first_well<Asked>(asked: impl Iterator<Item = Asked>) -> Asked::Output
+where
+    Asked: Future<Output = std::result::Result<View, Option<Error>>>,
+{
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    let mut best = Err(None);
+    while let Some(view) = asked.next().await {
+        match &view {
+            Ok(View { is_well: true, .. }) => return view,
+            Ok(_) => best = view,
+            Err(Some(_)) if matches!(best, Err(None)) => best = view,
+            Err(_) => {}
+        }
+    }
+    best
+}
+
 /// Of a server that is part of none.
 fn no_cluster(error: &RedisError, node: &Node) -> Option<Error> {
     let is_none = error.detail().is_some_and(|answer| answer.contains("cluster support disabled"));
@@ -440,40 +412,10 @@ async fn keep_up(shared: Weak<Shared>) {
     loop {
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
-        held.round().await;
+        let poll = held.round().await;
         let asked = held.asked.clone();
         drop(held);
-        let _ = timeout(POLL, asked.notified()).await;
+        let _ = timeout(poll, asked.notified()).await;
         sleep_until(began + LEAST_POLL).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_in_braces_decides_the_slot() {
-        // The specification's own example, and the rules of its empty and doubled braces.
-        assert_eq!(slot("123456789"), 0x31C3);
-        assert_eq!(slot("{user1000}.following"), slot("user1000"));
-        assert_ne!(slot("foo{}{bar}"), slot("bar"));
-        assert_eq!(slot("foo{{bar}}zap"), slot("{bar"));
-        assert_eq!(slot("foo{bar}{zap}"), slot("bar"));
-    }
-
-    #[test]
-    fn equal_maps_are_equal_however_they_were_told() {
-        let node = |port| Node::new("a", port);
-        let mut one = Slots::default();
-        one.give(0..=9, node(1));
-        one.give(10..=19, node(2));
-        let mut other = Slots::default();
-        other.give(10..=19, node(3));
-        other.give(10..=19, node(2));
-        other.give(0..=9, node(1));
-        assert_ne!(one, other);
-        assert_eq!(one.tidy(), other.tidy());
-        assert_eq!(other.tidy().nodes, [node(1), node(2)]);
     }
 }

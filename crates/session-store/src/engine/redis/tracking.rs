@@ -12,6 +12,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{sleep, timeout};
 
+use super::failure::{self, Kind};
 use super::role::Role;
 use crate::cache::{Flush, Moment, NearCache, Source};
 
@@ -112,7 +113,10 @@ impl Feed {
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
             return Ok(Some("the server is older than Redis 7"));
         }
-        if let Value::ServerError(_) = life {
+        // That it does not answer for the canary now says nothing about other keys later.
+        if let Err(refusal) = life.extract_error()
+            && failure::kind(&refusal) == Kind::Other
+        {
             return Ok(Some("the server refuses PTTL"));
         }
         if tracking != Value::Okay {

@@ -3,8 +3,9 @@
 local index, id, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
 
 local now = now_ms()
-redis.call('ZADD', index, 'GT', digits(now + ttl), id)
+local is_new = redis.call('ZADD', index, 'GT', digits(now + ttl), id) == 1
 keep_index(index, ttl)
 redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS))
--- An id whose time is past is dead, even if it stays in the index for the margin.
-return ARGV[3] == '1' and redis.call('ZRANGEBYSCORE', index, '(' .. digits(now), '+inf')
+-- An id whose time is past is dead, even if it stays in the index for the margin. Who enters again is told nothing: whoever came
+-- between would see this one, and this one him, and each would end the other.
+return ARGV[3] == '1' and is_new and redis.call('ZRANGEBYSCORE', index, '(' .. digits(now), '+inf')
