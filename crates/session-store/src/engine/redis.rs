@@ -9,20 +9,25 @@ mod role;
 mod scripts;
 mod sentinel;
 mod steps;
+mod stream;
 mod supervisor;
+mod tls;
 mod topology;
 mod tracking;
+mod wire;
 
 use std::sync::Arc;
 
-use ::redis::{FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
+use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
 use super::{EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored};
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
+use crate::credentials::Credentials;
 use crate::error::Result;
 use crate::events::Events;
 pub(crate) use cluster::ClusterEngine;
+use scripts::{Script, ScriptInvocation};
 use steps::{Repeat, Steps, add_put, life_ms, put_outcome, scan, unexpected, unprefixed};
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -31,16 +36,18 @@ use tracking::Feed;
 pub(crate) struct RedisEngine(Steps<Supervisor>);
 
 impl RedisEngine {
-    /// `cache`: what is to hear of every change; `events`: of what happens to the connection.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
+    /// the connection.
     pub(crate) fn new(
         config: &Config,
         server: &Server,
+        credentials: &Credentials,
         keyspace: Keyspace,
         cache: Option<Arc<NearCache>>,
         events: Events,
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
-        RedisEngine(Steps { route: Supervisor::new(config, server, feed, events), keyspace })
+        RedisEngine(Steps { route: Supervisor::new(config, server, credentials, feed, events), keyspace })
     }
 
     fn keyspace(&self) -> &Keyspace {
@@ -239,6 +246,10 @@ impl Engine for RedisEngine {
 
     async fn ping(&self) -> Result<()> {
         self.0.command::<Value>("", Repeat::Safe, &cmd("PING")).await.map(drop)
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.0.route.waits_for()
     }
 }
 

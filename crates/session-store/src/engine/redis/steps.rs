@@ -4,13 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation, Value, cmd};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd};
 use fail::fail_point;
 use tokio::time::{Instant, sleep};
 
 use super::connection::Link;
 use super::failure::{self, Kind};
-use super::scripts;
+use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
 use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored};
 use crate::error::{Code, Error, Result};
@@ -120,7 +120,7 @@ impl<R: Route> Steps<R> {
         repeat: Repeat,
         call: &ScriptInvocation<'_>,
     ) -> Result<T> {
-        self.run(key, repeat, |mut hop| async move { call.invoke_async(&mut hop.link.connection).await }).await
+        self.run(key, repeat, |mut hop| async move { call.invoke(&mut hop.link.connection).await }).await
     }
 
     /// At a server of whom it does not matter what it holds.

@@ -14,7 +14,7 @@ use ::redis::{RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::connection::open_once;
+use super::connection::Door;
 use super::failure;
 use super::node::Node;
 use super::steps::{Hop, Route};
@@ -22,6 +22,7 @@ use super::supervisor::{Supervisor, is_final};
 use super::tracking::Feed;
 use crate::cache::{Flush, NearCache};
 use crate::config::{Address, Config, Server};
+use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 
@@ -132,6 +133,9 @@ pub(super) struct Cluster(Arc<Shared>);
 struct Shared {
     config: Config,
     server: Server,
+    credentials: Credentials,
+    /// How those get in who ask which servers there are.
+    door: Door,
     seeds: Vec<Node>,
     cache: Option<Arc<NearCache>>,
     key_prefix: String,
@@ -144,10 +148,12 @@ struct Shared {
 }
 
 impl Cluster {
-    /// `cache`: what is to hear of every change; `events`: of what happens to the connections.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
+    /// the connections.
     pub(super) fn new(
         config: &Config,
         server: &Server,
+        credentials: &Credentials,
         key_prefix: &str,
         cache: Option<Arc<NearCache>>,
         events: Events,
@@ -159,6 +165,8 @@ impl Cluster {
         Cluster(Arc::new(Shared {
             config: config.clone(),
             server: server.clone(),
+            credentials: credentials.clone(),
+            door: Door::new(config, server, credentials),
             seeds,
             cache,
             key_prefix: key_prefix.to_owned(),
@@ -326,18 +334,21 @@ impl Shared {
         fastrand::shuffle(&mut seeds);
         let mut why = None;
         for node in seeds {
-            let asked = open_once(&node, &self.server, patience, &slots);
-            match timeout(patience, asked).await {
-                Ok(Ok(answer)) => match self.slots(&node, answer) {
-                    Some(slots) => return Ok(slots),
-                    None => why = Some(self.unserved()),
-                },
-                Ok(Err(error)) if why.is_none() => {
-                    let error = no_cluster(&error, &node).unwrap_or_else(|| failure::error(&error, &node.to_string()));
-                    // That one cannot be reached says little; that it refuses us says what is wrong with all.
-                    why = (error.code != Code::Unavailable).then_some(error);
+            let at = node.to_string();
+            let refusal = match self.door.ask(&node, &at, patience, &slots).await {
+                Ok(Ok(answer)) => {
+                    if let Some(slots) = self.slots(&node, answer) {
+                        return Ok(slots);
+                    }
+                    why = Some(self.unserved());
+                    continue;
                 }
-                _ => {}
+                Ok(Err(error)) => no_cluster(&error, &node).unwrap_or_else(|| failure::error(&error, &at)),
+                Err(error) => error,
+            };
+            // That one cannot be reached says little; that it refuses us says what is wrong with all.
+            if why.is_none() && refusal.code != Code::Unavailable {
+                why = Some(refusal);
             }
         }
         Err(why.unwrap_or_else(|| {
@@ -411,7 +422,8 @@ impl Shared {
     /// A connection to a primary.
     fn server(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
         let feed = self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
-        let server = Supervisor::new(&self.config, &node.of(&self.server), feed, self.events.clone());
+        let server =
+            Supervisor::new(&self.config, &node.of(&self.server), &self.credentials, feed, self.events.clone());
         // The near cache answers nothing before every primary is heard.
         server.begin();
         server
@@ -419,7 +431,9 @@ impl Shared {
 
     /// A connection to a server that is about to get a slot.
     fn guest(&self, node: Node) -> Supervisor {
-        let connect = |node: &Node| Supervisor::new(&self.config, &node.of(&self.server), None, self.events.clone());
+        let connect = |node: &Node| {
+            Supervisor::new(&self.config, &node.of(&self.server), &self.credentials, None, self.events.clone())
+        };
         lock(&self.guests).entry(node).or_insert_with_key(connect).clone()
     }
 }
