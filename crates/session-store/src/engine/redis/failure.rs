@@ -75,6 +75,9 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
     } else if first.starts_with(b"-ERR max number of clients") {
         let what = "has as many clients as it allows (maxclients)";
         Error::new(Code::Unavailable, format!("{at} cannot be reached: it {what}"))
+    } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
+        let what = "has no password, and one was given: remove it, or give the server one (requirepass)";
+        Error::new(Code::Auth, format!("{at} {what}"))
     } else if error.kind() == ErrorKind::Io && first.is_empty() {
         let tls = if is_plain { "; a port that expects TLS (rediss://) does so" } else { "" };
         let what = format!("cannot be reached: it closes the connection without an answer{tls}");
@@ -101,7 +104,7 @@ pub(super) fn without_scripts(answer: &Value, address: &str) -> Option<Error> {
     let Value::ServerError(error) = answer else { return None };
     let need = "sessions are kept by Lua scripts (EVALSHA, EVAL), because nothing else changes a session and its index together";
     if error.code() == "NOPERM" {
-        let what = format!("the user lacks a permission; {need}: allow both in its ACL");
+        let what = format!("the user lacks a permission; {need}: allow both in its ACL (docs/security.md)");
         return Some(Error::new(Code::Auth, format!("Redis at {address}: {what}")));
     }
     error.details().is_some_and(is_unknown).then(|| {
@@ -122,7 +125,9 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => read_only(&at),
         ErrorKind::Server(ServerErrorKind::NoPerm) => Error::new(
             Code::Auth,
-            format!("{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands"),
+            format!(
+                "{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands (docs/security.md)"
+            ),
         ),
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
@@ -146,9 +151,6 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
         Error::new(Code::OutOfMemory, format!("{at} {what}"))
     } else if says("NOAUTH") {
         let what = "asks for a password: give it in url, or as option password";
-        Error::new(Code::Auth, format!("{at} {what}"))
-    } else if says("without any password") {
-        let what = "has no password, and one was given: remove it, or give the server one (requirepass)";
         Error::new(Code::Auth, format!("{at} {what}"))
     } else if says("WRONGPASS") || says("invalid password") {
         auth(at)

@@ -55,7 +55,7 @@ impl Step {
             }
             Step::Handshake => "it has not answered the TLS handshake; does it speak TLS on this port?",
             Step::Credentials => "the function of option credentials has not answered",
-            Step::Login => "it takes connections and has not answered",
+            Step::Login => "it takes the connection and does not answer",
         }
     }
 }

@@ -82,7 +82,8 @@ fn certificates(member: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>>
 fn authorities(ca: &str) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("ca", ca)? {
-        roots.add(certificate).map_err(|error| unusable("ca", &error))?;
+        let what = "tls: ca holds something that is no certificate";
+        roots.add(certificate).map_err(|error| Error::new(Code::Tls, what).caused_by(&error))?;
     }
     Ok(roots)
 }
