@@ -14,6 +14,7 @@ import { fresh, session } from "./contract/records.js";
 import { until } from "./contract/wait.js";
 import { connectionsNamed } from "./lifecycle/clients.js";
 import { counters } from "./near-cache/stores.js";
+import { runText } from "./support/child.js";
 import { rounds } from "./support/counts.js";
 import { redisPerFile, startRedis } from "./support/redis.js";
 
@@ -147,6 +148,36 @@ test("a password is given in the URL or beside it", async (t) => {
 	await assertConnects(t, server, server.url);
 	await assertConnects(t, server, { host: server.host, port: server.port, password });
 	await assertConnects(t, server, { url: `redis://${server.host}:${server.port}`, username: "default", password });
+});
+
+describe("REDIS_URL", () => {
+	const source = `
+		import { redisSessionStore, redisStorage } from "better-auth-redis-store";
+		await redisStorage().set("key", "value", 60);
+		await redisSessionStore.ping();
+		console.log(await redisStorage().get("key"));
+	`;
+	/** Fails unless a process with this environment writes and reads. */
+	async function assertWorks(env) {
+		const { stdout, stderr, code } = await runText(source, { env });
+		assert.deepEqual({ stdout, stderr, code }, { stdout: "value\n", stderr: "", code: 0 });
+	}
+
+	test("is redis://host:port, with a password or without", async (t) => {
+		const [open, guarded] = [await startFor(t), await startFor(t, { password: "secret" })];
+		await assertWorks({ REDIS_URL: `redis://localhost:${open.port}` });
+		await assertWorks({ REDIS_URL: `redis://:secret@localhost:${guarded.port}` });
+	});
+
+	test("is rediss://:PASSWORD@host:port, whose certificate an authority of the system's has signed", async (t) => {
+		const server = await startFor(t, { tls: true, password: "secret" });
+		const REDIS_URL = `rediss://:secret@localhost:${server.port}`;
+		await assertWorks({ REDIS_URL, SSL_CERT_FILE: server.certificates.ca });
+		const { stderr, code } = await runText(source, { env: { REDIS_URL } });
+		assert.notEqual(code, 0);
+		assert.match(stderr, /signed by an authority that is not trusted/);
+		assert.doesNotMatch(stderr, /secret/);
+	});
 });
 
 describe("TLS", () => {

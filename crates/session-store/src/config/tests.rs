@@ -649,7 +649,12 @@ fn unknown_options() {
         assert_eq!(text(given), sentence);
     }
     for far in ["debug", "ttl", "retry", "tombstoneMs", "0", ""] {
-        assert_eq!(text(far), format!("unknown option {far:?}: see the README for the options"));
+        assert_eq!(
+            text(far),
+            format!(
+                "unknown option {far:?}: see the README for the options, and docs/options-from-ioredis.md for those of other clients"
+            )
+        );
     }
 }
 
