@@ -17,6 +17,9 @@ export declare class CookieVerifier {
   verify(header: string): SessionCookie | null
 }
 
+/** Answers a question for user name and password. */
+export declare function answer(border: number, question: number, password: string, username?: string | undefined | null): void
+
 /** Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number. */
 export declare function attach(onCompletions: () => void): number
 
@@ -34,7 +37,8 @@ export declare function close(handle: number): void
 
 /**
  * Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. An
- * event has the number 0, the store's handle in place of the code, and JSON.
+ * event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
+ * place of the JSON, and null says that this handle is not asked any more.
  */
 export declare function drain(border: number): unknown[]
 
@@ -94,8 +98,17 @@ export declare enum Op {
 /** Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does. */
 export declare function open(border: number, options: string): number
 
+/**
+ * From now on a store's connections ask this module instance for user name and password, until the handle is released: among what
+ * [`drain`] answers. The last that says so is asked.
+ */
+export declare function provide(handle: number): void
+
 /** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. */
 export declare function read(handle: number, id: number, keys: string): void
+
+/** Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets. */
+export declare function refuse(border: number, question: number, isWrong: boolean, what: string): void
 
 /** What a request's cookies say, their signatures checked. */
 export interface SessionCookie {

@@ -773,8 +773,9 @@ if (
   }
 }
 
-const { CookieVerifier, attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, read, submit, watch } = nativeBinding
+const { CookieVerifier, answer, attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, provide, read, refuse, submit, watch } = nativeBinding
 export { CookieVerifier }
+export { answer }
 export { attach }
 export { cached }
 export { check }
@@ -787,7 +788,9 @@ export { metrics }
 export { nearCache }
 export { Op }
 export { open }
+export { provide }
 export { read }
+export { refuse }
 export { submit }
 export { watch }
 export const __napiBindingTarget = __napiLoadedBindingTarget

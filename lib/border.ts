@@ -3,6 +3,7 @@
  * completed comes back in one wake-up.
  */
 import * as native from "#native";
+import { ask, type CredentialsFunction } from "./credentials.js";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 import { StoreEvents } from "./events.js";
 import { metricsOfNone, type StoreMetrics } from "./metrics.js";
@@ -26,6 +27,8 @@ let lastNumber = 0;
 const waiters = new Map<number, Waiter>();
 /** By the handle of a store, who is told what happens to its connection. */
 const watching = new Map<number, StoreEvents>();
+/** By the handle of a store, who is asked for user name and password. */
+const asked = new Map<number, CredentialsFunction>();
 /** In place of a call's number. */
 const EVENT = 0;
 let flushing = false;
@@ -38,8 +41,7 @@ function settle(): void {
 	for (let i = 0; i < done.length; i += 3) {
 		const number = done[i] as number;
 		if (number === EVENT) {
-			const { event, reason } = JSON.parse(done[i + 2] as string);
-			watching.get(done[i + 1] as number)?.tell(event, reason);
+			hear(done[i + 1] as number, done[i + 2] as string | number | null);
 			continue;
 		}
 		const code = done[i + 1] as SessionStoreErrorCode | undefined;
@@ -47,6 +49,18 @@ function settle(): void {
 		waiters.delete(number);
 		if (code === undefined) waiter.complete(done[i + 2] as Reply);
 		else waiter.fail(new SessionStoreError(code, done[i + 2] as string));
+	}
+}
+
+/** Takes an event (JSON), the number of a question for user name and password, or null: there will be none any more. */
+function hear(handle: number, told: string | number | null): void {
+	if (typeof told === "string") {
+		const { event, reason } = JSON.parse(told);
+		watching.get(handle)?.tell(event, reason);
+	} else if (told === null) {
+		asked.delete(handle);
+	} else {
+		void ask(border as number, told, asked.get(handle) as CredentialsFunction);
 	}
 }
 
@@ -228,6 +242,10 @@ export class Connection {
 			this.#handle = checked(() => native.open(number, toJson(options)));
 			watching.set(this.#handle, this.events);
 			native.watch(this.#handle);
+			if (options.credentials) {
+				asked.set(this.#handle, options.credentials);
+				native.provide(this.#handle);
+			}
 			const near = native.nearCache(this.#handle);
 			if (near) this.#near = new NearCache(this.#handle, near);
 		}

@@ -1,4 +1,5 @@
 /** Better Auth sessions in Redis. */
+export type { Credentials, CredentialsFunction } from "./credentials.js";
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
 export type { NearCacheMetrics, StoreMetrics } from "./metrics.js";

@@ -1,15 +1,25 @@
 /** What a store can be told, and where it looks when it is told nothing. */
 
+import type { CredentialsFunction } from "./credentials.js";
 import type { StoreLogger } from "./events.js";
 
-/** TLS settings. Each member is a PEM text. */
+/** TLS settings. Certificates and keys are PEM texts. */
 export interface TlsOptions {
-	/** The certificate authority to trust. Default: the system's, and Mozilla's as bundled. */
+	/** The certificate authority to trust, or several. Default: the system's, and Mozilla's as bundled. */
 	ca?: string | undefined;
 	/** The client's certificate; together with `key`. */
 	cert?: string | undefined;
 	/** The client's private key; together with `cert`. */
 	key?: string | undefined;
+	/** The name that the server's certificate must be for. Default: the host that is connected to. */
+	servername?: string | undefined;
+	/** The oldest version that is spoken. Default `TLSv1.2`. */
+	minVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
+	/**
+	 * Accepts any certificate, so that anybody on the way can read and change everything, passwords and sessions included. For a test only.
+	 * Default `false`.
+	 */
+	dangerouslyDisableVerification?: boolean | undefined;
 }
 
 /** Settings of the near cache. */
@@ -70,6 +80,11 @@ export interface StoreOptions {
 	username?: string | undefined;
 	/** Password. */
 	password?: string | undefined;
+	/**
+	 * Is asked for user name and password at each connection, also when one was lost, in place of `password`: for passwords that are rotated and
+	 * tokens that expire. Must answer within `connectTimeout`. Of several stores that share a connection, the newest is asked.
+	 */
+	credentials?: CredentialsFunction | undefined;
 	/** Database number. Default 0. */
 	db?: number | undefined;
 	/** TLS with `host` (`true`), or its settings. */
@@ -112,10 +127,15 @@ export interface StoreOptions {
 	logger?: StoreLogger | false | undefined;
 }
 
-/** The options as the native part reads them. What JSON cannot say becomes what no option is, so that it is refused by name. */
+/**
+ * The options as the native part reads them: `credentials` says whether there is a function. What JSON cannot say becomes what no option is,
+ * so that it is refused by name.
+ */
 export function toJson(options: StoreOptions): string {
 	const unsayable = ["function", "bigint", "symbol"];
-	return JSON.stringify(options, (_, value) => (unsayable.includes(typeof value) ? [] : value));
+	const { credentials, ...settings } = options;
+	const asked = credentials === undefined ? {} : { credentials: typeof credentials === "function" || [] };
+	return JSON.stringify({ ...settings, ...asked }, (_, value) => (unsayable.includes(typeof value) ? [] : value));
 }
 
 /** Whether the options say where the sessions are. */

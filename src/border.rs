@@ -1,6 +1,7 @@
 //! The functions that `lib/` calls, and the per-thread tables behind the numbers it holds.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,7 +9,10 @@ use napi::bindgen_prelude::{Array, ArrayBuffer, Either3, Env, Function, Null};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error, JsString, JsValue, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Command, Config, Hit, Moment, Read, Reply, Seen, Serving, Sessions, Shared};
+use session_store::{
+    Code, Command, Config, Hit, Login, Moment, Provider, Question, Read, Registration, Reply, Seen, Serving, Sessions,
+    Shared,
+};
 
 use crate::completions::{Completion, Completions, Outcome};
 use crate::packed::Packed;
@@ -30,6 +34,9 @@ struct Border {
     /// What the last wake-up handed out: Better Auth writes a session back in the very run of microtasks that its reading
     /// started.
     seen: Cell<Seen>,
+    /// What JavaScript was asked and has not answered, by number.
+    questions: RefCell<HashMap<u32, Question>>,
+    last_question: Cell<u32>,
 }
 
 impl Border {
@@ -47,6 +54,34 @@ impl Border {
 struct Handle {
     store: Arc<dyn Sessions>,
     border: Rc<Border>,
+    /// That this one's function is asked for user name and password. Calls under way keep it, for they may need a connection.
+    asked: Option<Arc<Registration>>,
+}
+
+/// Asks the function that was given with a handle.
+struct Asking {
+    handle: u32,
+    completions: Arc<Waking>,
+}
+
+impl Asking {
+    fn tell(&self, outcome: Outcome) {
+        if self.completions.push((EVENT, outcome)) {
+            self.completions.wake();
+        }
+    }
+}
+
+impl Provider for Asking {
+    fn ask(&self, question: Question) {
+        self.tell(Outcome::Asked(self.handle, question));
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.tell(Outcome::AsksNoMore(self.handle));
+    }
 }
 
 /// Keys are shorter than this, most of them.
@@ -103,8 +138,15 @@ pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
         HANDLES.take();
         BORDERS.take();
     })?;
-    let border =
-        Border { completions, waker: raw, batch: RefCell::default(), pending: Cell::new(0), seen: Cell::default() };
+    let border = Border {
+        completions,
+        waker: raw,
+        batch: RefCell::default(),
+        pending: Cell::new(0),
+        seen: Cell::default(),
+        questions: RefCell::default(),
+        last_question: Cell::new(0),
+    };
     BORDERS.with_borrow_mut(|borders| {
         borders.push(Rc::new(border));
         Ok(borders.len() as u32 - 1)
@@ -120,11 +162,39 @@ pub fn check(options: String) -> Result<()> {
 /// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does.
 #[napi]
 pub fn open(border: u32, options: String) -> Result<u32> {
-    let handle = Handle { store: session_store::open(config(&options)?), border: border_of(border)? };
+    let handle = Handle { store: session_store::open(config(&options)?), border: border_of(border)?, asked: None };
     HANDLES.with_borrow_mut(|handles| {
         handles.push(Some(handle));
         Ok(handles.len() as u32 - 1)
     })
+}
+
+/// From now on a store's connections ask this module instance for user name and password, until the handle is released: among what
+/// [`drain`] answers. The last that says so is asked.
+#[napi]
+pub fn provide(handle: u32) -> Result<()> {
+    HANDLES.with_borrow_mut(|handles| {
+        let entry = handles.get_mut(handle as usize).and_then(Option::as_mut).ok_or_else(unknown)?;
+        let asking = Asking { handle, completions: entry.border.completions.clone() };
+        entry.asked = entry.store.register(Arc::new(asking)).map(Arc::new);
+        Ok(())
+    })
+}
+
+/// Answers a question for user name and password.
+#[napi]
+pub fn answer(border: u32, question: u32, password: String, username: Option<String>) -> Result<()> {
+    let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
+    question.answer(Login { username, password });
+    Ok(())
+}
+
+/// Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets.
+#[napi]
+pub fn refuse(border: u32, question: u32, is_wrong: bool, what: String) -> Result<()> {
+    let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
+    question.refuse(if is_wrong { Code::InvalidArgument } else { Code::Auth }, &what);
+    Ok(())
 }
 
 /// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
@@ -140,12 +210,13 @@ pub fn submit(
     n: f64,
     handed: Option<Vec<String>>,
 ) -> Result<()> {
-    with_handle(handle, |Handle { store, border }| {
+    with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
-        let (store, completions) = (store.clone(), border.completions.clone());
+        let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
         let command = command(op, a, b, n, border.seen.get(), handed.unwrap_or_default());
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;
+            drop(asked);
             told(&completions, (id, Outcome::Call(outcome)));
         }));
         Ok(())
@@ -155,11 +226,12 @@ pub fn submit(
 /// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL.
 #[napi]
 pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
-    with_handle(handle, |Handle { store, border }| {
+    with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
-        let (store, completions) = (store.clone(), border.completions.clone());
+        let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
         border.batch.borrow_mut().push(Box::pin(async move {
             let values = runtime::caught(store.read(keys)).await;
+            drop(asked);
             told(&completions, (id, Outcome::Reads(values.map(|v| (Packed::new(&v.values), v.serving)))));
         }));
         Ok(())
@@ -169,7 +241,7 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
 /// Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers.
 #[napi]
 pub fn watch(handle: u32) -> Result<()> {
-    with_handle(handle, |Handle { store, border }| {
+    with_handle(handle, |Handle { store, border, .. }| {
         let Some(mut listener) = store.listen() else { return Ok(()) };
         let completions = border.completions.clone();
         // A task of its own, because it ends with the store only.
@@ -206,7 +278,8 @@ pub fn flush(border: u32) -> Result<()> {
 }
 
 /// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. An
-/// event has the number 0, the store's handle in place of the code, and JSON.
+/// event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
+/// place of the JSON, and null says that this handle is not asked any more.
 #[napi]
 pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
@@ -217,19 +290,31 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     });
     let seen = border.seen.get();
     border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
+    let ended = completions.iter().filter(|(id, _)| *id != EVENT).count();
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
-    for (i, (id, outcome)) in completions.iter().enumerate() {
+    for (i, (id, outcome)) in completions.into_iter().enumerate() {
         let at = i as u32 * 3;
-        flat.set(at, *id)?;
+        flat.set(at, id)?;
         match outcome {
             Outcome::Call(Ok(Reply::Nothing)) => flat.set(at + 2, Null)?,
-            Outcome::Call(Ok(Reply::Count(count))) => flat.set(at + 2, *count)?,
+            Outcome::Call(Ok(Reply::Count(count))) => flat.set(at + 2, count)?,
             Outcome::Call(Ok(Reply::Text(text))) => flat.set(at + 2, js_text(env, text.as_str())?)?,
             Outcome::Reads(Ok((Packed::Latin1(packed), _))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
             Outcome::Reads(Ok((Packed::Utf16(packed), _))) => flat.set(at + 2, env.create_string_utf16(packed)?)?,
             Outcome::Event(handle, event) => {
-                flat.set(at + 1, *handle)?;
-                flat.set(at + 2, serde_json::to_string(event).unwrap_or_default())?;
+                flat.set(at + 1, handle)?;
+                flat.set(at + 2, serde_json::to_string(&event).unwrap_or_default())?;
+            }
+            Outcome::Asked(handle, question) => {
+                let number = border.last_question.get().wrapping_add(1);
+                border.last_question.set(number);
+                border.questions.borrow_mut().insert(number, question);
+                flat.set(at + 1, handle)?;
+                flat.set(at + 2, number)?;
+            }
+            Outcome::AsksNoMore(handle) => {
+                flat.set(at + 1, handle)?;
+                flat.set(at + 2, Null)?;
             }
             Outcome::Call(Err(error)) | Outcome::Reads(Err(error)) => {
                 flat.set(at + 1, error.code.as_str())?;
@@ -237,7 +322,6 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
             }
         }
     }
-    let ended = completions.iter().filter(|(id, _)| *id != EVENT).count();
     let pending = border.pending.get() - ended;
     border.pending.set(pending);
     if pending == 0 && ended > 0 {

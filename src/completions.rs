@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use session_store::{Event, Reply, Result, Serving};
+use session_store::{Event, Question, Reply, Result, Serving};
 
 use crate::packed::Packed;
 
@@ -13,11 +13,15 @@ pub(crate) enum Outcome {
     Call(Result<Reply>),
     /// Something that happened to the connection of the store with this handle.
     Event(u32, Event),
+    /// The store with this handle wants to log in.
+    Asked(u32, Question),
+    /// The store with this handle asks no more.
+    AsksNoMore(u32),
     /// A tick's reads, and the number of their serving.
     Reads(Result<(Packed, Serving)>),
 }
 
-/// Something that has ended, and the number that JavaScript gave it; 0 for an event.
+/// Something that has ended, and the number that JavaScript gave it; 0 for what it did not begin.
 pub(crate) type Completion = (u32, Outcome);
 
 /// Completions on their way to JavaScript. `W` wakes its thread.
@@ -25,7 +29,8 @@ pub(crate) type Completion = (u32, Outcome);
 /// No wake-up is lost: the flag falls before the queue is taken, so that a completion pushed after the taking wakes again.
 /// After [`Completions::close`] nothing is woken: the environment is gone.
 pub(crate) struct Completions<W> {
-    queue: Mutex<Vec<Completion>>,
+    /// `None`: closed. What comes later is dropped, so that a question finds out that nobody will answer it.
+    queue: Mutex<Option<Vec<Completion>>>,
     waking: AtomicBool,
     /// Taken away under this lock when the environment ends, because a threadsafe function must not be called from another
     /// thread while its environment is torn down (nodejs/node#55706).
@@ -34,13 +39,20 @@ pub(crate) struct Completions<W> {
 
 impl<W: Fn()> Completions<W> {
     pub(crate) fn new(waker: W) -> Self {
-        Completions { queue: Mutex::default(), waking: AtomicBool::new(false), waker: Mutex::new(Some(waker)) }
+        Completions {
+            queue: Mutex::new(Some(Vec::new())),
+            waking: AtomicBool::new(false),
+            waker: Mutex::new(Some(waker)),
+        }
     }
 
     /// Adds a completion. Answers whether [`Completions::wake`] is to be called, now or later.
     #[must_use]
     pub(crate) fn push(&self, completion: Completion) -> bool {
-        lock(&self.queue).push(completion);
+        match &mut *lock(&self.queue) {
+            Some(queue) => queue.push(completion),
+            None => return false,
+        }
         !self.waking.swap(true, Ordering::AcqRel)
     }
 
@@ -54,7 +66,7 @@ impl<W: Fn()> Completions<W> {
     /// Takes everything that has completed.
     pub(crate) fn drain(&self) -> Vec<Completion> {
         self.waking.store(false, Ordering::Release);
-        std::mem::take(&mut *lock(&self.queue))
+        lock(&self.queue).as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Whether nobody will take anything any more.
@@ -65,7 +77,8 @@ impl<W: Fn()> Completions<W> {
     /// Lets go of the waker, for ever.
     pub(crate) fn close(&self) {
         lock(&self.waker).take();
-        lock(&self.queue).clear();
+        let dropped = lock(&self.queue).take();
+        drop(dropped);
     }
 }
 

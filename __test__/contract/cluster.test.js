@@ -2,11 +2,11 @@
 
 import { after, before } from "node:test";
 import { RedisCluster } from "../support/cluster.js";
-import { clusterEngine } from "./engines.js";
+import { redisEngine } from "./engines.js";
 import { contract } from "./suite.js";
 
 const cluster = new RedisCluster();
 before(() => cluster.start());
 after(() => cluster.stop());
 
-contract(clusterEngine(cluster));
+contract(redisEngine("cluster", () => ({ cluster: cluster.nodes })));

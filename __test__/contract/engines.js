@@ -18,26 +18,21 @@ export const memoryEngine = {
 };
 
 /**
- * @param {import("../support/redis.js").RedisServer} server
+ * Redis, in whatever form.
+ * @param {string} name
+ * @param {() => StoreOptions} where what a store is given to connect; called while a test runs
+ * @param {{ keys?: string, users?: string }} [prefixes] what those of the data begin with
  * @returns {Engine}
  */
-export function redisEngine(server) {
-	return { name: "redis", empty: () => ({ url: server.url, ...emptyKeyspace() }) };
-}
-
-/**
- * @param {import("../support/cluster.js").RedisCluster} cluster
- * @returns {Engine}
- */
-export function clusterEngine(cluster) {
-	return { name: "cluster", empty: () => ({ cluster: cluster.nodes, ...emptyKeyspace() }) };
+export function redisEngine(name, where, prefixes) {
+	return { name, empty: () => ({ ...where(), ...emptyKeyspace(prefixes) }) };
 }
 
 /** Prefixes that nobody else has. */
-function emptyKeyspace() {
+function emptyKeyspace({ keys = "", users = "" } = {}) {
 	return {
-		keyPrefix: `${fresh("key")}:`,
-		userPrefix: `${fresh("index")}:`,
+		keyPrefix: `${keys}${fresh("key")}:`,
+		userPrefix: `${users}${fresh("index")}:`,
 		commandTimeout: 20_000, // many tests at once on a busy machine: what it is about is not the time
 	};
 }

@@ -90,10 +90,9 @@ export function keyspace(engine) {
 
 	for (const [prefix, matched] of PREFIXES) {
 		test(`listKeys, clear and cleanup keep to the prefix ${prefix}, which is no pattern for ${matched}`, async (t) => {
-			const { url } = engine.empty();
-			const base = fresh("base");
-			const mine = open(t, { url, keyPrefix: `k${base}${prefix}`, userPrefix: `u${base}${prefix}` });
-			const theirs = open(t, { url, keyPrefix: `k${base}${matched}`, userPrefix: `u${base}${matched}` });
+			const { keyPrefix = fresh("key"), userPrefix = fresh("index"), ...where } = engine.empty();
+			const under = (end) => open(t, { ...where, keyPrefix: `${keyPrefix}${end}`, userPrefix: `${userPrefix}${end}` });
+			const [mine, theirs] = [under(prefix), under(matched)];
 			const [own, foreign] = [session(), session()];
 			await mine.store.createSession(own);
 			await mine.storage.set("own", "1", 60);

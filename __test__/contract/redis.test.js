@@ -4,4 +4,5 @@ import { redisPerFile } from "../support/redis.js";
 import { redisEngine } from "./engines.js";
 import { contract } from "./suite.js";
 
-contract(redisEngine(redisPerFile()));
+const server = redisPerFile();
+contract(redisEngine("redis", () => ({ url: server.url })));

@@ -4,14 +4,19 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+const DAY_MS = 24 * 3600 * 1000;
+
+/** When a certificate is valid, in days from now. */
+const LIVES = { now: [-1, 2], expired: [-2, -1], later: [1, 2] };
+
 /**
  * Makes them with the openssl program.
  * @param {string} folder where the files go
  * @param {string} [names] whom the certificate is for, as OpenSSL writes a subjectAltName
- * @param {boolean} [expired] whether its time is over already
+ * @param {keyof typeof LIVES} [life] when it is valid
  * @returns {{ ca: string, cert: string, key: string }} the paths of three PEM files
  */
-export function makeCertificates(folder, names = "DNS:localhost,IP:127.0.0.1", expired = false) {
+export function makeCertificates(folder, names = "DNS:localhost,IP:127.0.0.1", life = "now") {
 	const at = (file) => join(folder, file);
 	const openssl = (...args) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
 	const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
@@ -29,15 +34,32 @@ keyUsage = critical,keyCertSign
 basicConstraints = critical,CA:FALSE
 extendedKeyUsage = serverAuth,clientAuth
 subjectAltName = ${names}
+[ca]
+default_ca = signing
+[signing]
+database = ${at("issued.txt")}
+new_certs_dir = ${folder}
+certificate = ${at("ca.pem")}
+private_key = ${at("ca.key")}
+rand_serial = yes
+default_md = sha256
+policy = anybody
+[anybody]
+commonName = supplied
 `,
 	);
+	writeFileSync(at("issued.txt"), "");
 	const create = (key, ...args) => openssl("req", ...newKey, "-config", "openssl.cnf", "-keyout", key, ...args);
-	const days = ["-days", "2"];
-	create("ca.key", "-x509", "-extensions", "authority", "-subj", "/CN=Test authority", ...days, "-out", "ca.pem");
+	create("ca.key", "-x509", "-extensions", "authority", "-subj", "/CN=Test authority", "-days", "2", "-out", "ca.pem");
 	create("key.pem", "-new", "-subj", "/CN=Test server", "-out", "cert.csr");
-	const authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
-	const extensions = ["-extfile", "openssl.cnf", "-extensions", "server"];
-	const life = expired ? ["-days", "-1"] : days;
-	openssl("x509", "-req", "-in", "cert.csr", ...authority, ...extensions, ...life, "-out", "cert.pem");
+	const [from, to] = LIVES[life].map((days) => time(Date.now() + days * DAY_MS));
+	const dates = ["-startdate", from, "-enddate", to];
+	const files = ["-in", "cert.csr", "-out", "cert.pem"];
+	openssl("ca", "-batch", "-notext", "-config", "openssl.cnf", "-extensions", "server", ...dates, ...files);
 	return { ca: at("ca.pem"), cert: at("cert.pem"), key: at("key.pem") };
+}
+
+/** As OpenSSL takes it: YYYYMMDDHHMMSSZ. */
+function time(ms) {
+	return new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, "");
 }

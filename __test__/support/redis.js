@@ -22,8 +22,8 @@ const PORT_ATTEMPTS = 20;
  * @property {string[]} [config] lines for redis.conf, after ours: `"maxmemory-policy noeviction"`, `"appendonly yes"`
  * @property {string} [password] the default user's
  * @property {boolean} [unixSocket] listens on `server.socket` as well
- * @property {boolean | { names?: string, clients?: boolean, expired?: boolean }} [tls] TLS in place of plain TCP, with new certificates:
- * for `names` (see certificates.js), or `expired` ones, and with `clients` asked of clients too
+ * @property {boolean | { names?: string, clients?: boolean, life?: string }} [tls] TLS in place of plain TCP, with new certificates:
+ * for `names`, with a `life` (see certificates.js), and with `clients` asked of clients too
  */
 
 /** One server. `url`, `port` and `pid` hold from `start()` on. */
@@ -80,7 +80,7 @@ export class RedisServer {
 		try {
 			const { unixSocket, tls } = this.#options;
 			if (unixSocket) this.socket = join(this.dir, "redis.sock");
-			if (tls) this.certificates = makeCertificates(this.dir, tls.names, tls.expired);
+			if (tls) this.certificates = makeCertificates(this.dir, tls.names, tls.life);
 			await this.#launchOnFreePort();
 		} catch (error) {
 			await this.stop();

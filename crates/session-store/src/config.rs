@@ -112,6 +112,8 @@ pub struct Server {
     pub username: Option<String>,
     /// Password, never empty; `None`: no authentication.
     pub password: Option<String>,
+    /// Whether the application is asked for user name and password at each connection: `credentials`. The function is no setting.
+    pub asks_for_login: bool,
     /// Database to select, default 0.
     pub db: u32,
     /// `None`: not encrypted. Always `None` on a unix socket.
@@ -171,7 +173,7 @@ impl fmt::Debug for SentinelLogin {
     }
 }
 
-/// TLS settings, each a PEM text without surrounding white space and with `\n` line ends. `Debug` shows none of them.
+/// TLS settings. A PEM text has no surrounding white space, and `\n` line ends. `Debug` shows none.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tls {
     /// Certificate authorities to trust; `None`: the system's and the bundled ones.
@@ -180,6 +182,22 @@ pub struct Tls {
     pub cert: Option<String>,
     /// The client's private key; set exactly when `cert` is.
     pub key: Option<String>,
+    /// The name that the server's certificate must be for, in its canonical form; `None`: the host that is connected to.
+    pub servername: Option<String>,
+    /// The oldest version that is spoken: `minVersion`.
+    pub min_version: TlsVersion,
+    /// Whether any certificate is accepted: `dangerouslyDisableVerification`, default no. Never beside `ca`.
+    pub unverified: bool,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum TlsVersion {
+    /// `TLSv1.2`, the default of `minVersion`.
+    #[default]
+    V12,
+    /// `TLSv1.3`
+    V13,
 }
 
 impl fmt::Debug for Server {
@@ -190,6 +208,7 @@ impl fmt::Debug for Server {
             .field("nat_map", &self.nat_map)
             .field("username", &redacted(&self.username))
             .field("password", &redacted(&self.password))
+            .field("asks_for_login", &self.asks_for_login)
             .field("db", &self.db)
             .field("tls", &self.tls)
             .field("keep_alive", &self.keep_alive)
@@ -204,6 +223,9 @@ impl fmt::Debug for Tls {
             .field("ca", &redacted(&self.ca))
             .field("cert", &redacted(&self.cert))
             .field("key", &redacted(&self.key))
+            .field("servername", &self.servername)
+            .field("min_version", &self.min_version)
+            .field("unverified", &self.unverified)
             .finish()
     }
 }
@@ -213,6 +235,11 @@ fn redacted(secret: &Option<String>) -> Option<&'static str> {
 }
 
 impl Config {
+    /// Whether the sessions lie on a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(&self.target, Target::Redis(server) if matches!(server.address, Address::Cluster { .. }))
+    }
+
     /// Parses the JSON object of options, for example `{"url":"redis://localhost","commandTimeout":500}`.
     ///
     /// An option that is absent takes its default; an empty `username` or `password` counts as absent, as in ioredis.

@@ -6,7 +6,7 @@
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
 //! - `served`: what this process last served, the base of a merge.
-//! - `events`: what happens to the connection.
+//! - `events`: what happens to the connection. `credentials`: who is asked for user name and password.
 //! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
@@ -15,6 +15,7 @@
 mod cache;
 mod command;
 mod config;
+mod credentials;
 mod engine;
 mod error;
 mod events;
@@ -27,7 +28,8 @@ mod sync;
 
 pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
-pub use config::{Address, Config, NatMap, NearCache, Reconnect, SentinelLogin, Server, Target, Tls};
+pub use config::{Address, Config, NatMap, NearCache, Reconnect, SentinelLogin, Server, Target, Tls, TlsVersion};
+pub use credentials::{Credentials, Login, Provider, Question, Registration};
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, SessionCookie};

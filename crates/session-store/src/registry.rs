@@ -8,11 +8,12 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
-use crate::config::{self, Address, Config, Target};
+use crate::config::{self, Config, Target};
+use crate::credentials::{Credentials, Provider, Registration};
 use crate::engine::{ClusterEngine, Engine, Keyspace, MemoryEngine, RedisEngine};
 use crate::error::Result;
 use crate::events::{Events, Listener};
-use crate::store::Store;
+use crate::store::{Connected, Store};
 
 /// Something under way, on the tokio runtime that polls it.
 pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
@@ -39,6 +40,10 @@ pub trait Sessions: Send + Sync {
 
     /// What happens to its connection from now on. `None`: it has none.
     fn listen(&self) -> Option<Listener>;
+
+    /// From now on this one is asked for user name and password (option `credentials`), until the registration is dropped. `None`: the
+    /// store has no connection.
+    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration>;
 }
 
 impl<E: Engine> Sessions for Store<E> {
@@ -75,7 +80,11 @@ impl<E: Engine> Sessions for Store<E> {
     }
 
     fn listen(&self) -> Option<Listener> {
-        self.events().map(Events::listen)
+        self.connected().map(|connected| connected.events.listen())
+    }
+
+    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration> {
+        self.connected().map(|connected| connected.credentials.register(provider))
     }
 }
 
@@ -102,19 +111,21 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
     match &config.target {
         Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), None, None, config)),
         Target::Redis(server) => {
-            let is_cluster = matches!(server.address, Address::Cluster { .. });
+            let is_cluster = config.is_cluster();
             let cache = config.near_cache.as_ref().map(|settings| {
                 // Nobody tells that a key which was absent is there, when its slot has moved to another server meanwhile.
                 let absence = if is_cluster { settings.ttl.min(settings.max_staleness) } else { settings.ttl };
                 Arc::new(NearCache::new(settings, absence))
             });
             let events = Events::new();
+            let credentials = Credentials::default();
+            let connected = Connected { events: events.clone(), credentials: credentials.clone() };
             if is_cluster {
-                let engine = ClusterEngine::new(config, server, keyspace, cache.clone(), events.clone());
-                return Arc::new(Store::new(engine, cache, Some(events), config));
+                let engine = ClusterEngine::new(config, server, &credentials, keyspace, cache.clone(), events);
+                return Arc::new(Store::new(engine, cache, Some(connected), config));
             }
-            let engine = RedisEngine::new(config, server, keyspace, cache.clone(), events.clone());
-            Arc::new(Store::new(engine, cache, Some(events), config))
+            let engine = RedisEngine::new(config, server, &credentials, keyspace, cache.clone(), events);
+            Arc::new(Store::new(engine, cache, Some(connected), config))
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
 use crate::command::{Command, Read, Reply, Text, Values};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
@@ -55,8 +56,7 @@ pub(crate) struct Store<E> {
     engine: E,
     served: Served,
     cache: Option<Arc<NearCache>>,
-    /// What happens to the engine's connection.
-    events: Option<Events>,
+    connected: Option<Connected>,
     /// What was listed together and is not in the cache, by its first id: whoever asks for that one will ask for the others.
     listings: Cache<String, Arc<Vec<String>>>,
     /// By user, the ids whose record a prune found absent, and since when.
@@ -66,6 +66,14 @@ pub(crate) struct Store<E> {
     command_timeout: Duration,
     in_flight: AtomicUsize,
     max_in_flight: usize,
+}
+
+/// What an engine with a connection has to do with the application.
+pub(crate) struct Connected {
+    /// What happens to the connection.
+    pub(crate) events: Events,
+    /// Who is asked for user name and password.
+    pub(crate) credentials: Credentials,
 }
 
 /// Operations that are under way.
@@ -97,12 +105,12 @@ enum Written {
 
 impl<E: Engine> Store<E> {
     /// `cache`: the one that the engine's connection feeds.
-    pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, events: Option<Events>, config: &Config) -> Self {
+    pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, connected: Option<Connected>, config: &Config) -> Self {
         Store {
             engine,
             served: Served::new(),
             cache,
-            events,
+            connected,
             listings: Cache::new(LISTINGS),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
@@ -163,12 +171,9 @@ impl<E: Engine> Store<E> {
     async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::time::timeout(self.command_timeout, step).await.unwrap_or_else(|_| {
             let ms = self.command_timeout.as_millis();
-            Err(Error::new(
-                Code::Timeout,
-                format!(
-                    "no answer within {ms} ms (option commandTimeout); a write may or may not have been carried out"
-                ),
-            ))
+            let why = self.engine.waits_for().map(|what| format!(": {what}")).unwrap_or_default();
+            let what = "a write may or may not have been carried out";
+            Err(Error::new(Code::Timeout, format!("no answer within {ms} ms (option commandTimeout){why}; {what}")))
         })
     }
 
@@ -295,8 +300,8 @@ impl<E: Engine> Store<E> {
         NearCache::writing(self.cache.as_deref(), key)
     }
 
-    pub(crate) fn events(&self) -> Option<&Events> {
-        self.events.as_ref()
+    pub(crate) fn connected(&self) -> Option<&Connected> {
+        self.connected.as_ref()
     }
 
     pub(crate) fn near_cache(&self) -> Option<&NearCache> {

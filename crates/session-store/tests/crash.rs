@@ -3,7 +3,7 @@
 //! # All the places where a crash can make a difference
 //! A process keeps nothing that outlives it, so what a crash leaves is what Redis had carried out by then. Every step of
 //! every operation goes through `RedisEngine::run` (`src/engine/redis.rs`) and is one command or one script, which Redis
-//! carries out whole or, when only half of it arrived, not at all; connecting and `SCRIPT LOAD` touch no data. So a crash
+//! carries out whole or, when only half of it arrived, not at all; connecting touches no data. So a crash
 //! is told by the number n of a step and by where in `run` it strikes:
 //!
 //! | moment | fail point | Redis has carried out |
@@ -668,7 +668,9 @@ impl Monitor {
 fn is_step(line: &str) -> bool {
     let Some((from, command)) = line.split_once("] \"") else { return false };
     let name = command.split('"').next().unwrap_or_default();
-    !from.ends_with("lua") && ["EVALSHA", "GET", "MGET", "SET", "SCAN", "SORT"].contains(&name)
+    // Whether there are scripts is asked by one that there is not.
+    let is_probe = command.contains(&"0".repeat(40));
+    !from.ends_with("lua") && !is_probe && ["EVALSHA", "GET", "MGET", "SET", "SCAN", "SORT"].contains(&name)
 }
 
 // ---- The server ----

@@ -47,6 +47,7 @@ impl Options {
     pub(super) fn target(&mut self) -> Option<Target> {
         let username = self.string("username").filter(|name| !name.is_empty());
         let password = self.string("password").filter(|word| !word.is_empty());
+        let asks_for_login = self.asks_for_login();
         let db = self.integer("db", DATABASES);
         let tls = self.tls();
         let keep_alive = self.keep_alive();
@@ -64,12 +65,17 @@ impl Options {
         if db != 0 && matches!(address, Address::Cluster { .. }) {
             self.problem(if self.has("db") { "db" } else { "url" }, "a cluster has database 0 only");
         }
+        let password = self.agreed("password", url.password, password);
+        if asks_for_login && password.is_some() {
+            self.problem("credentials", "given together with a password; give one or the other");
+        }
         Some(Target::Redis(Box::new(Server {
             address,
             sentinel_login,
             nat_map,
             username: self.agreed("username", url.username, username),
-            password: self.agreed("password", url.password, password),
+            password,
+            asks_for_login,
             db,
             tls,
             keep_alive: keep_alive.filter(|_| tcp),

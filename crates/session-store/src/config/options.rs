@@ -9,12 +9,12 @@ use serde_json::{Map, Number, Value};
 use strsim::normalized_damerau_levenshtein;
 
 use super::location::canonical_host;
-use super::{NearCache, Reconnect, Tls};
+use super::{NearCache, Reconnect, Tls, TlsVersion};
 
 /// Every option there is.
 #[rustfmt::skip]
-pub(super) const OPTIONS: [&str; 29] = [
-    "url", "host", "port", "path", "cluster", "natMap", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "db", "tls",
+pub(super) const OPTIONS: [&str; 30] = [
+    "url", "host", "port", "path", "cluster", "natMap", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "credentials", "db", "tls",
     "connectTimeout", "commandTimeout", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
     "keepAlive", "connectionName",
     "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
@@ -27,6 +27,11 @@ const NEAR_CACHE: [(&str, RangeInclusive<u64>); 4] = [
     ("maxStalenessMs", 100..=60_000),
     ("heartbeatMs", 10..=60_000),
 ];
+
+/// The member of the option `tls` that turns the check of certificates off.
+const UNVERIFIED: &str = "dangerouslyDisableVerification";
+
+const TLS_MEMBERS: &str = "ca, cert, key, servername, minVersion, dangerouslyDisableVerification";
 
 /// Options of ioredis that people bring along and that have no place here, with what to do instead.
 #[rustfmt::skip]
@@ -223,7 +228,7 @@ impl Options {
             }
             other => kind(&other),
         };
-        let right = "must be true, false or an object with ca, cert, key";
+        let right = format!("must be true, false or an object with {TLS_MEMBERS}");
         self.refuse("tls", format_args!("{right}, not {what}"))
     }
 
@@ -233,21 +238,54 @@ impl Options {
             self.problem("tls", "cert and key go together; give both or neither");
         }
         for (name, value) in members {
-            let member = match name.as_str() {
-                "ca" => &mut tls.ca,
-                "cert" => &mut tls.cert,
-                "key" => &mut tls.key,
+            let problem = match (name.as_str(), &value) {
+                ("ca", _) => pem(&value).map(|text| tls.ca = Some(text)).err(),
+                ("cert", _) => pem(&value).map(|text| tls.cert = Some(text)).err(),
+                ("key", _) => pem(&value).map(|text| tls.key = Some(text)).err(),
+                ("servername", Value::String(name)) => {
+                    tls.servername = canonical_host(name);
+                    let what = "must be the host name or IP address that the server's certificate is for";
+                    tls.servername.is_none().then(|| what.into())
+                }
+                ("servername", other) => Some(format!("must be a string, not {}", kind(other))),
+                ("minVersion", Value::String(version)) if version == "TLSv1.2" => None,
+                ("minVersion", Value::String(version)) if version == "TLSv1.3" => {
+                    tls.min_version = TlsVersion::V13;
+                    None
+                }
+                ("minVersion", _) => {
+                    Some(r#"must be "TLSv1.2" (the default) or "TLSv1.3"; older ones are not spoken"#.into())
+                }
+                (UNVERIFIED, Value::Bool(unverified)) => {
+                    tls.unverified = *unverified;
+                    None
+                }
+                (UNVERIFIED, other) => Some(format!("must be true or false, not {}", kind(other))),
                 _ => {
                     self.problem("tls", unknown_tls_member(&name));
                     continue;
                 }
             };
-            match pem(&value) {
-                Ok(text) => *member = Some(text),
-                Err(what) => self.problem("tls", format_args!("{name} {what}")),
+            if let Some(what) = problem {
+                self.problem("tls", format_args!("{name} {what}"));
             }
         }
+        if tls.unverified && tls.ca.is_some() {
+            self.problem("tls", format_args!("ca has no use with {UNVERIFIED}: true; remove one of them"));
+        }
         tls
+    }
+
+    /// Whether user name and password are asked for. What asks is not here: a function is no setting.
+    pub(super) fn asks_for_login(&mut self) -> bool {
+        match self.given.get("credentials") {
+            None => false,
+            Some(Value::Bool(true)) => true,
+            Some(_) => {
+                self.problem("credentials", "must be a function that resolves to { username?, password }");
+                false
+            }
+        }
     }
 
     pub(super) fn prefixes(&mut self) -> (String, String) {
@@ -297,7 +335,7 @@ pub(super) fn unknown_option(name: &str) -> String {
     }
     let advice = match nearest_option(name) {
         Some(option) => format!("did you mean \"{option}\"?"),
-        None => "see the README for the options".into(),
+        None => "see the README for the options, and docs/options-from-ioredis.md for those of other clients".into(),
     };
     format!("unknown option {}: {advice}", shortened(name))
 }
@@ -316,11 +354,11 @@ pub(super) fn nearest_option(name: &str) -> Option<&'static str> {
 
 pub(super) fn unknown_tls_member(name: &str) -> String {
     if name == "rejectUnauthorized" {
-        let what = "certificates are always checked; remove rejectUnauthorized";
-        return format!("{what}, and give a private CA as ca");
+        let what = "certificates are checked: give a private authority as ca, another name as servername";
+        return format!("rejectUnauthorized is not there, {what}; {UNVERIFIED}: true checks nothing");
     }
     let name = shortened(name);
-    format!("unknown member {name}: an object takes ca, cert and key")
+    format!("unknown member {name}: an object takes {TLS_MEMBERS}")
 }
 
 /// `text` in quotes with escapes, cut after 40 characters. Never for a secret.

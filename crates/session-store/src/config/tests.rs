@@ -60,6 +60,7 @@ fn defaults() {
             nat_map: NatMap::new(),
             username: None,
             password: None,
+            asks_for_login: false,
             db: 0,
             tls: None,
             keep_alive: Some(Duration::from_secs(30)),
@@ -171,7 +172,7 @@ fn wrong_sentinels_are_told() {
 fn every_option_is_read() {
     let all = json!({
         "host": "cache", "port": 7000, "username": "app", "password": SECRET, "db": 65_535,
-        "tls": { "ca": PEM, "cert": PEM, "key": PEM }, "connectTimeout": 1, "commandTimeout": 600_000,
+        "tls": { "ca": PEM, "cert": PEM, "key": PEM, "servername": "Redis.Example", "minVersion": "TLSv1.3" }, "connectTimeout": 1, "commandTimeout": 600_000,
         "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
         "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
         "failFastMs": 1, "reconnectMinMs": 2, "reconnectMaxMs": 3, "maxInFlight": 4,
@@ -185,8 +186,16 @@ fn every_option_is_read() {
             nat_map: NatMap::new(),
             username: Some("app".into()),
             password: Some(SECRET.into()),
+            asks_for_login: false,
             db: 65_535,
-            tls: Some(Tls { ca: pem(), cert: pem(), key: pem() }),
+            tls: Some(Tls {
+                ca: pem(),
+                cert: pem(),
+                key: pem(),
+                servername: Some("redis.example".into()),
+                min_version: TlsVersion::V13,
+                unverified: false,
+            }),
             keep_alive: Some(Duration::from_secs(60)),
             connection_name: Some("web-1".into()),
         })),
@@ -212,7 +221,9 @@ fn every_option_is_read() {
     };
     let names: Vec<&str> = OPTIONS
         .into_iter()
-        .filter(|o| !["url", "path", "cluster", "natMap", "sentinels"].contains(o) && !FOR_SENTINELS.contains(o))
+        .filter(|o| {
+            !["url", "path", "cluster", "natMap", "sentinels", "credentials"].contains(o) && !FOR_SENTINELS.contains(o)
+        })
         .collect();
     assert!(names.iter().all(|name| all.get(name).is_some()), "an option is not tested");
     assert_eq!(config(all), expected);
@@ -470,6 +481,22 @@ fn options_complete_a_url() {
 }
 
 #[test]
+fn credentials_are_asked_for_or_given() {
+    assert!(server(json!({ "host": "h", "username": "me", "credentials": true })).asks_for_login);
+    for (options, start) in [
+        (json!({ "host": "h", "credentials": {} }), "credentials: must be a function"),
+        (
+            json!({ "host": "h", "credentials": true, "password": SECRET }),
+            "credentials: given together with a password",
+        ),
+        (json!({ "url": format!("redis://:{SECRET}@h"), "credentials": true }), "credentials: given together with a"),
+    ] {
+        let text = problem(options);
+        assert!(text.starts_with(start) && !text.contains(SECRET), "{text}");
+    }
+}
+
+#[test]
 fn tls_and_the_scheme() {
     let with = |url: &str, tls: Value| json!({ "url": url, "tls": tls });
     for on in [json!(true), json!({}), json!({ "ca": PEM })] {
@@ -490,8 +517,26 @@ fn tls_members() {
     let text = |tls: Value| problem(json!({ "host": "h", "tls": tls }));
     assert_eq!(text(json!({ "cert": PEM })), "tls: cert and key go together; give both or neither");
     assert_eq!(text(json!({ "key": PEM })), "tls: cert and key go together; give both or neither");
-    assert_eq!(text(json!({ "caFile": "x" })), "tls: unknown member \"caFile\": an object takes ca, cert and key");
-    assert!(text(json!({ "rejectUnauthorized": false })).contains("always checked"));
+    assert_eq!(
+        text(json!({ "caFile": "x" })),
+        "tls: unknown member \"caFile\": an object takes ca, cert, key, servername, minVersion, dangerouslyDisableVerification"
+    );
+    let refused = text(json!({ "rejectUnauthorized": false }));
+    assert!(refused.starts_with("tls: rejectUnauthorized is not there"), "{refused}");
+    assert!(refused.contains("dangerouslyDisableVerification"), "{refused}");
+    for version in [json!("TLSv1.1"), json!(1.3), json!("1.3")] {
+        assert!(text(json!({ "minVersion": version })).contains("minVersion must be \"TLSv1.2\""));
+    }
+    assert!(text(json!({ "servername": "" })).starts_with("tls: servername must be the host name"));
+    assert!(text(json!({ "servername": 1 })).ends_with("must be a string, not a number"));
+    assert!(text(json!({ "dangerouslyDisableVerification": 1 })).ends_with("must be true or false, not a number"));
+    let both = json!({ "dangerouslyDisableVerification": true, "ca": PEM });
+    assert!(text(both).starts_with("tls: ca has no use with dangerouslyDisableVerification"));
+    let of = |tls: Value| server(json!({ "host": "h", "tls": tls })).tls.unwrap();
+    assert_eq!(of(json!({ "minVersion": "TLSv1.2" })), Tls::default());
+    assert_eq!(of(json!({ "minVersion": "TLSv1.3" })).min_version, TlsVersion::V13);
+    assert_eq!(of(json!({ "servername": "[::1]" })).servername.as_deref(), Some("::1"));
+    assert!(of(json!({ "dangerouslyDisableVerification": true })).unverified);
     assert!(text(json!({ "ca": "/etc/ca.pem" })).starts_with("tls: ca must be PEM text"));
     assert!(text(json!({ "ca": format!("{PEM}\0") })).contains("NUL"));
     assert!(text(json!({ "ca": [PEM] })).contains("not an array"));
@@ -604,7 +649,12 @@ fn unknown_options() {
         assert_eq!(text(given), sentence);
     }
     for far in ["debug", "ttl", "retry", "tombstoneMs", "0", ""] {
-        assert_eq!(text(far), format!("unknown option {far:?}: see the README for the options"));
+        assert_eq!(
+            text(far),
+            format!(
+                "unknown option {far:?}: see the README for the options, and docs/options-from-ioredis.md for those of other clients"
+            )
+        );
     }
 }
 

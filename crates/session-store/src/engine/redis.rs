@@ -11,22 +11,27 @@ mod scripts;
 mod sentinel;
 mod slots;
 mod steps;
+mod stream;
 mod supervisor;
+mod tls;
 mod topology;
 mod tracking;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
+use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
 use super::{EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored};
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
+use crate::credentials::Credentials;
 use crate::error::Result;
 use crate::events::Events;
 use batch::Batch;
 pub(crate) use cluster::ClusterEngine;
+use scripts::{Script, ScriptInvocation};
 use steps::{Repeat, Steps, count, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed};
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -41,17 +46,19 @@ pub(crate) struct RedisEngine {
 }
 
 impl RedisEngine {
-    /// `cache`: what is to hear of every change; `events`: of what happens to the connection.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
+    /// the connection.
     pub(crate) fn new(
         config: &Config,
         server: &Server,
+        credentials: &Credentials,
         keyspace: Keyspace,
         cache: Option<Arc<NearCache>>,
         events: Events,
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
         let key_prefix = keyspace.key_prefix.clone();
-        let steps = Arc::new(Steps { route: Supervisor::new(config, server, feed, events), keyspace });
+        let steps = Arc::new(Steps { route: Supervisor::new(config, server, credentials, feed, events), keyspace });
         let batch = |script, repeat, common| Batch::new(steps.clone(), script, repeat, common);
         RedisEngine {
             puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),
@@ -266,6 +273,10 @@ impl Engine for RedisEngine {
 
     async fn ping(&self) -> Result<()> {
         self.steps.command::<Value>("", Repeat::Safe, &cmd("PING")).await.map(drop)
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.steps.route.waits_for()
     }
 }
 

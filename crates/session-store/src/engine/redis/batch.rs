@@ -7,9 +7,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::redis::{Script, ScriptInvocation, Value};
+use ::redis::Value;
 use tokio::sync::oneshot;
 
+use super::scripts::{Script, ScriptInvocation};
 use super::steps::{Repeat, Steps, unexpected};
 use super::supervisor::Supervisor;
 use crate::error::{Code, Error, Result};

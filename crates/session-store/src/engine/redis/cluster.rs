@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation, Value, cmd};
+use ::redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
 
-use super::scripts;
+use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{Repeat, Steps, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed, without};
 use super::topology::Cluster;
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
+use crate::credentials::Credentials;
 use crate::engine::{
     Create, EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
 };
@@ -30,15 +31,18 @@ const SERVER_SHIFT: u32 = 48;
 pub(crate) struct ClusterEngine(Steps<Cluster>);
 
 impl ClusterEngine {
-    /// `cache`: what is to hear of every change; `events`: of what happens to the connections.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
+    /// the connections.
     pub(crate) fn new(
         config: &Config,
         server: &Server,
+        credentials: &Credentials,
         keyspace: Keyspace,
         cache: Option<Arc<NearCache>>,
         events: Events,
     ) -> Self {
-        ClusterEngine(Steps { route: Cluster::new(config, server, &keyspace.key_prefix, cache, events), keyspace })
+        let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events);
+        ClusterEngine(Steps { route, keyspace })
     }
 
     fn keyspace(&self) -> &Keyspace {

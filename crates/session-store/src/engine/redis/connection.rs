@@ -3,61 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionLike, MultiplexedConnection};
-use ::redis::io::tcp::{TcpSettings, socket2};
-use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisFuture, RedisResult,
-    ServerErrorKind, TlsCertificates, Value,
-};
+use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, Value, pipe};
 use tokio::time::timeout;
 
 use super::failure;
 use super::node::Node;
 use super::role::Role;
 use super::sentinel::Sentinels;
+use super::stream::{Progress, Step, Stream, Target};
+use super::tls::Secure;
 use super::tracking::Feed;
-use crate::config::{Address, Config, Server, Tls};
-use crate::error::Result;
-
-/// Requests that may wait for the socket before their senders do.
-const PIPELINE_BUFFER: usize = 4096;
-
-/// A connection to send on.
-#[derive(Clone)]
-pub(super) struct Wire {
-    pub(super) connection: MultiplexedConnection,
-    /// Whether each command is announced by ASKING: the server is about to get the slot that it is asked for.
-    pub(super) asking: bool,
-}
-
-impl ConnectionLike for Wire {
-    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        if !self.asking {
-            return self.connection.req_packed_command(cmd);
-        }
-        Box::pin(async move {
-            let mut both = ::redis::pipe();
-            both.cmd("ASKING").ignore().add_command(cmd.clone());
-            let mut answers = self.connection.req_packed_commands(&both, 0, 2).await?;
-            answers.pop().map_or(Ok(Value::Nil), Value::extract_error)
-        })
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        debug_assert!(!self.asking, "several commands are never announced together");
-        self.connection.req_packed_commands(pipeline, offset, count)
-    }
-
-    fn get_db(&self) -> i64 {
-        self.connection.get_db()
-    }
-}
+use super::wire::Wire;
+use crate::config::{Address, Config, SentinelLogin, Server};
+use crate::credentials::Credentials;
+use crate::error::{Code, Error, Result};
 
 /// A live connection. Two links are the same one when they have the same number.
 #[derive(Clone)]
@@ -73,18 +32,23 @@ pub(super) struct Link {
 /// How to get a connection.
 pub(super) struct Connector {
     server: Server,
+    door: Door,
     pub(super) sentinels: Option<Sentinels>,
+    /// Whether the server is to be part of a cluster.
+    in_cluster: bool,
     /// The primary that was connected to last.
     last: Mutex<Option<Node>>,
     /// The server's address, as messages name it.
     pub(super) address: String,
     timeout: Duration,
+    /// How far the attempt has come that is under way.
+    progress: Progress,
     /// What is to hear of changes.
     pub(super) feed: Option<Arc<Feed>>,
 }
 
 impl Connector {
-    pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>) -> Self {
+    pub(super) fn new(config: &Config, server: &Server, credentials: &Credentials, feed: Option<Arc<Feed>>) -> Self {
         let address = match &server.address {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Unix(path) => path.display().to_string(),
@@ -94,9 +58,17 @@ impl Connector {
                 format!("{name} (by the sentinels {})", nodes.join(", "))
             }
         };
-        let sentinels = Sentinels::new(config, server);
-        let last = Mutex::default();
-        Connector { server: server.clone(), sentinels, last, address, timeout: config.connect_timeout, feed }
+        Connector {
+            server: server.clone(),
+            door: Door::new(config, server, credentials),
+            sentinels: Sentinels::new(config, server),
+            in_cluster: config.is_cluster(),
+            last: Mutex::default(),
+            address,
+            timeout: config.connect_timeout,
+            progress: Progress::new(),
+            feed,
+        }
     }
 
     /// A connection that is ready for work. `heard`: is told what the server says unasked, in the order of the connection.
@@ -109,21 +81,23 @@ impl Connector {
             Some(sentinels) => Some(sentinels.primary().await?),
             None => None,
         };
-        let (outcome, protocol) = match self.open(primary.as_ref(), ProtocolVersion::RESP3, heard.clone()).await {
-            Err(error) if failure::is_resp3_refusal(&error) => {
-                (self.open(primary.as_ref(), ProtocolVersion::RESP2, heard).await, ProtocolVersion::RESP2)
-            }
-            outcome => (outcome, ProtocolVersion::RESP3),
+        timeout(self.timeout, self.attempt(primary, number, heard)).await.unwrap_or_else(|_| Err(self.too_late()))
+    }
+
+    /// What the attempt that is under way waits for, as the end of a sentence.
+    pub(super) fn waits_for(&self) -> String {
+        format!("Redis at {}: {}", self.address, self.progress.step().words())
+    }
+
+    fn too_late(&self) -> Error {
+        let (step, ms) = (self.progress.step(), self.timeout.as_millis());
+        let code = match step {
+            Step::Handshake => Code::Tls,
+            Step::Credentials => Code::Auth,
+            Step::Name | Step::Connection | Step::Login => Code::Unavailable,
         };
-        let outcome = match outcome {
-            Ok(connection) => {
-                let slow = (ErrorKind::Io, "the server does not answer");
-                let ready = self.make_ready(connection, primary, protocol, number);
-                timeout(self.timeout, ready).await.unwrap_or_else(|_| Err(slow.into()))
-            }
-            Err(error) => Err(error),
-        };
-        outcome.map_err(|error| failure::error(&error, &self.address))
+        let at = format!("Redis at {} cannot be reached", self.address);
+        Error::new(code, format!("{at}: within {ms} ms (option connectTimeout) {}", step.words()))
     }
 
     /// The host of a server's address; empty where it is no host.
@@ -140,17 +114,55 @@ impl Connector {
         last.replace(primary.clone()).is_some_and(|last| last != *primary)
     }
 
+    async fn attempt(
+        &self,
+        primary: Option<Node>,
+        number: u64,
+        heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
+    ) -> Result<Link> {
+        let target = match (&self.server.address, &primary) {
+            (_, Some(node)) => Target::Tcp(node.clone()),
+            (Address::Tcp { host, port }, None) => Target::Tcp(Node::new(host, *port)),
+            (Address::Unix(path), None) => Target::Unix(path.clone()),
+            (Address::Sentinel { .. } | Address::Cluster { .. }, None) => unreachable!("a server of them is named"),
+        };
+        let (wire, protocol) = self.door.open(&target, &self.progress, &self.address, heard).await?;
+        let ready = self.make_ready(wire, primary, protocol, number);
+        ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))
+    }
+
     /// Finds out what a connection is good for.
     async fn make_ready(
         &self,
-        mut connection: MultiplexedConnection,
+        mut wire: Wire,
         primary: Option<Node>,
         protocol: ProtocolVersion,
         number: u64,
-    ) -> RedisResult<Link> {
+    ) -> RedisResult<Result<Link>> {
+        if let Some(name) = &self.server.connection_name {
+            // A name is a convenience: a server that refuses it is used without.
+            pipe().cmd("CLIENT").arg("SETNAME").arg(name).ignore_errors().query_async::<Vec<Value>>(&mut wire).await?;
+        }
+        let mut ask = pipe();
+        ask.cmd("ROLE").cmd("EVALSHA").arg(NO_SCRIPT).arg(0).cmd("EVAL").arg("return 1").arg(0);
+        if protocol == ProtocolVersion::RESP3 {
+            ask.cmd("HELLO");
+        }
+        let answers: Vec<Value> = ask.ignore_errors().query_async(&mut wire).await?;
+        let at = &self.address;
+        match answers.get(3).and_then(mode).as_deref() {
+            Some("cluster") if !self.in_cluster => return Ok(Err(failure::in_cluster(at))),
+            Some("sentinel") => return Ok(Err(failure::a_sentinel(at))),
+            _ => {}
+        }
         // A replica may lag behind, or have been cut off without knowing it: what it holds proves nothing.
-        if Role::ask(&mut connection).await? == Role::Replica {
-            return Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "a replica").into());
+        match Role::from_answer(answers.first(), &mut wire).await? {
+            Role::Replica => return Ok(Err(failure::read_only(&format!("Redis at {at}")))),
+            Role::Sentinel => return Ok(Err(failure::a_sentinel(at))),
+            Role::Primary | Role::Unknown => {}
+        }
+        if let Some(lack) = answers[1..3].iter().find_map(|answer| failure::without_scripts(answer, at)) {
+            return Ok(Err(lack));
         }
         let is_tracked = match (&self.feed, protocol) {
             (None, _) => false,
@@ -158,86 +170,133 @@ impl Connector {
                 feed.is_off("the server does not speak RESP3");
                 false
             }
-            (Some(feed), _) => feed.begins(&mut connection, number).await?,
+            (Some(feed), _) => feed.begins(&mut wire, number).await?,
         };
-        let connection = Wire { connection, asking: false };
-        Ok(Link { connection, is_tracked, primary, number })
+        Ok(Ok(Link { connection: wire, is_tracked, primary, number }))
+    }
+}
+
+/// No script has this digest.
+const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
+
+/// Of an answer to HELLO: `standalone`, `cluster` or `sentinel`.
+fn mode(hello: &Value) -> Option<String> {
+    let Value::Map(fields) = hello else { return None };
+    let is_mode = |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == "mode");
+    let (_, mode) = fields.iter().find(|(name, _)| is_mode(name))?;
+    String::from_redis_value_ref(mode).ok()
+}
+
+/// How to get into a server: over what, and as whom.
+pub(super) struct Door {
+    secure: Option<Secure>,
+    keep_alive: Option<Duration>,
+    login: RedisConnectionInfo,
+    /// Who is asked for user name and password, if they are not settings.
+    credentials: Option<Credentials>,
+    timeout: Duration,
+}
+
+impl Door {
+    /// Of a server's data.
+    pub(super) fn new(config: &Config, server: &Server, credentials: &Credentials) -> Self {
+        Door {
+            secure: server.tls.as_ref().map(Secure::new),
+            keep_alive: server.keep_alive,
+            login: login(server.username.as_deref(), server.password.as_deref()).set_db(server.db.into()),
+            credentials: server.asks_for_login.then(|| credentials.clone()),
+            timeout: config.connect_timeout,
+        }
     }
 
+    /// Of the sentinels of a server.
+    pub(super) fn of_sentinels(config: &Config, server: &Server, own: &SentinelLogin) -> Self {
+        Door {
+            secure: server.tls.as_ref().filter(|_| own.tls).map(Secure::new),
+            keep_alive: None,
+            login: login(own.username.as_deref(), own.password.as_deref()),
+            credentials: None,
+            timeout: config.connect_timeout,
+        }
+    }
+
+    /// A connection, and what is spoken on it: RESP3 if the server does. `at`: the server, as messages name it.
     async fn open(
         &self,
-        primary: Option<&Node>,
-        protocol: ProtocolVersion,
-        heard: impl Fn(&PushInfo) + Send + Sync + 'static,
-    ) -> RedisResult<MultiplexedConnection> {
-        let client = client(&self.server, primary, protocol)?;
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        if protocol == ProtocolVersion::RESP3 {
-            config = config.set_push_sender(move |push: PushInfo| {
-                heard(&push);
-                Ok::<(), ::redis::aio::SendError>(())
-            });
+        target: &Target,
+        progress: &Progress,
+        at: &str,
+        heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
+    ) -> Result<(Wire, ProtocolVersion)> {
+        let stream = self.stream(target, progress, at).await?;
+        // Only now that there is somebody to log in to: what is asked may cost more than a connection.
+        let login = self.login(progress).await?;
+        let resp3 = login.clone().set_protocol(ProtocolVersion::RESP3);
+        match Wire::login(stream, &resp3, Some(heard), at).await {
+            Ok(wire) => Ok((wire, ProtocolVersion::RESP3)),
+            Err(refusal) if refusal.no_resp3 => {
+                let stream = self.stream(target, progress, at).await?;
+                progress.reaches(Step::Login);
+                let wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
+                Ok((wire, ProtocolVersion::RESP2))
+            }
+            Err(refusal) => Err(refusal.error),
         }
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        if let Some(name) = &self.server.connection_name {
-            let () = ::redis::cmd("CLIENT").arg("SETNAME").arg(name).query_async(&mut connection).await?;
+    }
+
+    /// Asks one server, on a connection of its own. `patience`: for the server's part of it.
+    pub(super) async fn ask<T: FromRedisValue>(
+        &self,
+        node: &Node,
+        at: &str,
+        patience: Duration,
+        question: &Pipeline,
+    ) -> Result<RedisResult<T>> {
+        let progress = Progress::new();
+        let late = |_| {
+            let what = format!("Redis at {at} cannot be reached: {}", progress.step().words());
+            Error::new(Code::Unavailable, what)
+        };
+        let stream =
+            timeout(patience, self.stream(&Target::Tcp(node.clone()), &progress, at)).await.map_err(late)??;
+        let login = timeout(self.timeout, self.login(&progress)).await.map_err(late)??;
+        let asked = async {
+            let mut wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
+            Ok(question.query_async(&mut wire).await)
+        };
+        timeout(patience, asked).await.map_err(late)?
+    }
+
+    async fn stream(&self, target: &Target, progress: &Progress, at: &str) -> Result<Stream> {
+        Stream::open(target, self.secure.as_ref(), self.keep_alive, progress, at).await
+    }
+
+    /// As whom.
+    async fn login(&self, progress: &Progress) -> Result<RedisConnectionInfo> {
+        let mut login = self.login.clone();
+        if let Some(credentials) = &self.credentials {
+            progress.reaches(Step::Credentials);
+            let asked = credentials.ask().await?;
+            if let Some(username) = &asked.username {
+                login = login.set_username(username);
+            }
+            login = login.set_password(&asked.password);
         }
-        Ok(connection)
+        progress.reaches(Step::Login);
+        Ok(login)
     }
 }
 
-/// `primary`: where the server is, if sentinels had to be asked.
-fn client(server: &Server, primary: Option<&Node>, protocol: ProtocolVersion) -> RedisResult<Client> {
-    let address = match (&server.address, primary) {
-        (_, Some(node)) => node.address(server.tls.is_some()),
-        (Address::Tcp { host, port }, None) => Node::new(host, *port).address(server.tls.is_some()),
-        (Address::Unix(path), None) => ConnectionAddr::Unix(path.clone()),
-        (Address::Sentinel { .. } | Address::Cluster { .. }, None) => unreachable!("a server of them is named"),
-    };
-    let mut tcp = TcpSettings::default().set_nodelay(true);
-    if let Some(idle) = server.keep_alive {
-        tcp = tcp.set_keepalive(socket2::TcpKeepalive::new().with_time(idle));
-    }
-    let mut login = RedisConnectionInfo::default().set_db(server.db.into()).set_protocol(protocol);
-    if let Some(username) = &server.username {
+/// Nobody hears what such a connection is told.
+const NOBODY: Option<fn(&PushInfo)> = None;
+
+fn login(username: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default();
+    if let Some(username) = username {
         login = login.set_username(username);
     }
-    if let Some(password) = &server.password {
+    if let Some(password) = password {
         login = login.set_password(password);
     }
-    let info = address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login);
-    open_client(info, server.tls.as_ref())
-}
-
-/// Asks one server, on a connection of its own.
-pub(super) async fn ask_once<T: FromRedisValue>(
-    node: &Node,
-    server: &Server,
-    patience: Duration,
-    question: &Pipeline,
-) -> RedisResult<T> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(patience)).set_response_timeout(None);
-    let client = client(server, Some(node), ProtocolVersion::RESP2)?;
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    question.query_async(&mut connection).await
-}
-
-pub(super) fn open_client(info: ConnectionInfo, tls: Option<&Tls>) -> RedisResult<Client> {
-    match tls {
-        Some(tls) => Client::build_with_tls(info, certificates(tls)),
-        None => Client::open(info),
-    }
-}
-
-fn certificates(tls: &Tls) -> TlsCertificates {
-    let bytes = |pem: &String| pem.clone().into_bytes();
-    let client_tls = tls
-        .cert
-        .as_ref()
-        .zip(tls.key.as_ref())
-        .map(|(cert, key)| ClientTlsConfig { client_cert: bytes(cert), client_key: bytes(key) });
-    TlsCertificates { client_tls, root_cert: tls.ca.as_ref().map(bytes) }
+    login
 }

@@ -2,8 +2,9 @@
 //!
 //! A server's answer may quote what it was asked, so its text never gets into a message: only its code does.
 
-use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
+use super::tls;
 use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
 
@@ -45,11 +46,77 @@ pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
         || error.detail().is_some_and(|answer| answer.contains("unknown command") && answer.contains("HELLO"))
 }
 
+/// Whether the server lacks the command, or has it disabled or renamed.
+pub(super) fn is_unknown_command(error: &RedisError) -> bool {
+    error.detail().is_some_and(is_unknown)
+}
+
+fn is_unknown(answer: &str) -> bool {
+    answer.contains("unknown command") || answer.contains("Unknown Redis command")
+}
+
+/// Why a login failed. `first`: what the server said first; `is_plain`: whether it was asked over TCP without TLS.
+pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &str) -> Error {
+    /// An alert, in any version of TLS.
+    const TLS_ALERT: &[u8] = &[0x15, 0x03];
+    let at = format!("Redis at {address}");
+    if let Some(error) = tls::late_handshake_error(error, address) {
+        return error;
+    }
+    if first.starts_with(b"HTTP/") {
+        let what = "what answers there speaks HTTP; give the host and port of Redis";
+        Error::new(Code::Protocol, format!("{at} cannot be used: {what}"))
+    } else if first.starts_with(TLS_ALERT) {
+        Error::new(Code::Tls, format!("{at} expects TLS: use rediss:// in place of redis://, or option tls"))
+    } else if first.starts_with(b"-DENIED") {
+        let what = "is in protected mode: it has no password and refuses all but its own machine; give it a password \
+            (requirepass), and that to the store";
+        Error::new(Code::Auth, format!("{at} {what}"))
+    } else if first.starts_with(b"-ERR max number of clients") {
+        let what = "has as many clients as it allows (maxclients)";
+        Error::new(Code::Unavailable, format!("{at} cannot be reached: it {what}"))
+    } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
+        let what = "has no password, and one was given: remove it, or give the server one (requirepass)";
+        Error::new(Code::Auth, format!("{at} {what}"))
+    } else if error.kind() == ErrorKind::Io && first.is_empty() {
+        let tls = if is_plain { "; a port that expects TLS (rediss://) does so" } else { "" };
+        let what = format!("cannot be reached: it closes the connection without an answer{tls}");
+        Error::new(Code::Unavailable, format!("{at} {what}")).caused_by(error)
+    } else {
+        self::error(error, address)
+    }
+}
+
+/// The server is part of a cluster, and is not to be.
+pub(super) fn in_cluster(address: &str) -> Error {
+    let what = "is part of a cluster: give its servers as option cluster, or as a redis-cluster:// URL";
+    Error::new(Code::Protocol, format!("Redis at {address} {what}"))
+}
+
+/// The server is none.
+pub(super) fn a_sentinel(address: &str) -> Error {
+    let what = "is a sentinel: give it as option sentinels, or as a redis-sentinel:// URL";
+    Error::new(Code::InvalidArgument, format!("Redis at {address} {what}"))
+}
+
+/// Of the answer to EVALSHA or EVAL: that the server has no scripts, or none for this user.
+pub(super) fn without_scripts(answer: &Value, address: &str) -> Option<Error> {
+    let Value::ServerError(error) = answer else { return None };
+    let need = "sessions are kept by Lua scripts (EVALSHA, EVAL), because nothing else changes a session and its index together";
+    if error.code() == "NOPERM" {
+        let what = format!("the user lacks a permission; {need}: allow both in its ACL (docs/security.md)");
+        return Some(Error::new(Code::Auth, format!("Redis at {address}: {what}")));
+    }
+    error.details().is_some_and(is_unknown).then(|| {
+        let what = format!("has no scripts, or these commands disabled or renamed; {need}");
+        Error::new(Code::Protocol, format!("Redis at {address} {what}"))
+    })
+}
+
 /// The error to hand to the caller. `address` names the server, without credentials.
 pub(super) fn error(error: &RedisError, address: &str) -> Error {
     let at = format!("Redis at {address}");
     match error.kind() {
-        ErrorKind::Io | ErrorKind::InvalidClientConfig if is_tls(error) => tls(error, &at).caused_by(error),
         ErrorKind::Io => {
             Error::new(Code::Unavailable, format!("{at} cannot be reached: check that it runs and that url is right"))
                 .caused_by(error)
@@ -58,7 +125,9 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => read_only(&at),
         ErrorKind::Server(ServerErrorKind::NoPerm) => Error::new(
             Code::Auth,
-            format!("{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands"),
+            format!(
+                "{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands (docs/security.md)"
+            ),
         ),
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
@@ -66,10 +135,9 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain,
         ) => Error::new(Code::Unavailable, format!("{at} is not ready to answer yet")),
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => Error::new(
-            Code::Protocol,
-            format!("{at} is part of a cluster: give its servers as option cluster, or as a redis-cluster:// URL"),
-        ),
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
+            in_cluster(address)
+        }
         _ => by_answer(error, &at),
     }
 }
@@ -81,7 +149,10 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
     if says("OOM") {
         let what = "is at maxmemory: give it more, or end sessions; what was there before is untouched";
         Error::new(Code::OutOfMemory, format!("{at} {what}"))
-    } else if ["NOAUTH", "WRONGPASS", "invalid password", "without any password"].iter().any(|words| says(words)) {
+    } else if says("NOAUTH") {
+        let what = "asks for a password: give it in url, or as option password";
+        Error::new(Code::Auth, format!("{at} {what}"))
+    } else if says("WRONGPASS") || says("invalid password") {
         auth(at)
     } else if says("READONLY") {
         read_only(at)
@@ -92,7 +163,7 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
         not_a_counter()
     } else if says("DB index") {
         Error::new(Code::InvalidArgument, format!("db: {at} has no database of this number"))
-    } else if says("unknown command") || says("Unknown Redis command") {
+    } else if is_unknown(&answer) {
         Error::new(Code::Protocol, format!("{at} lacks a command that the store needs, or has it disabled or renamed"))
     } else {
         Error::new(
@@ -115,31 +186,4 @@ pub(super) fn astray(address: &str) -> Error {
     let what =
         "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
     Error::new(Code::Unavailable, format!("Redis at {address} sent on what it was sent: {what}"))
-}
-
-/// Which check of the handshake failed, as rustls words it.
-fn tls(error: &RedisError, at: &str) -> Error {
-    let text = error.to_string().to_lowercase();
-    let checks = [
-        (
-            "unknownissuer",
-            "its certificate is signed by an authority that is not trusted; give that authority's certificate as option tls.ca",
-        ),
-        ("not valid for name", "its certificate is for another name; connect by a name that it holds"),
-        ("expired", "its certificate has expired, or a clock is wrong"),
-        ("not valid yet", "its certificate is not valid yet, or a clock is wrong"),
-        ("certificaterequired", "it asks for a client's certificate; give options tls.cert and tls.key"),
-        ("unknownca", "it does not trust the client's certificate (option tls.cert)"),
-        ("badcertificate", "it does not accept the client's certificate (option tls.cert)"),
-        ("corrupt message", "it does not speak TLS on this port; use redis:// there, or its TLS port"),
-    ];
-    let check = checks.iter().find(|(words, _)| text.contains(words)).map(|(_, check)| *check);
-    let check = check.unwrap_or("check the certificates, the CA (option tls.ca) and the host name");
-    Error::new(Code::Tls, format!("the TLS handshake with {at} failed: {check}"))
-}
-
-/// The client hands a TLS failure on as a failure to read or write; only its text tells.
-fn is_tls(error: &RedisError) -> bool {
-    let text = error.to_string().to_lowercase();
-    ["tls", "certificate", "fatal alert", "handshake", "corrupt message"].iter().any(|word| text.contains(word))
 }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use ::redis::ConnectionAddr;
-
 use crate::config::{Address, NatMap, Server};
 
 /// A host and its port.
@@ -34,13 +32,8 @@ impl Node {
         Server { address: Address::Tcp { host, port }, ..whole.clone() }
     }
 
-    pub(super) fn address(&self, tls: bool) -> ConnectionAddr {
-        let Node { host, port } = self.clone();
-        if tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        }
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 }
 

@@ -1,26 +1,29 @@
 //! Whether a server is a primary.
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
+
+use super::wire::Wire;
 
 /// What a server says that it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Role {
     Primary,
     Replica,
+    /// It watches over servers, and is none.
+    Sentinel,
     /// It does not say: the user may call neither ROLE nor INFO, or there are none.
     Unknown,
 }
 
 impl Role {
     /// Asks for it.
-    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+    pub(super) async fn ask(connection: &mut Wire) -> RedisResult<Self> {
         let answer: Vec<Value> = ::redis::pipe().cmd("ROLE").ignore_errors().query_async(connection).await?;
         Role::from_answer(answer.first(), connection).await
     }
 
     /// Takes the answer to ROLE, else asks in another way.
-    pub(super) async fn from_answer(role: Option<&Value>, connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+    pub(super) async fn from_answer(role: Option<&Value>, connection: &mut Wire) -> RedisResult<Self> {
         if let Some(Value::Array(role)) = role {
             let name = role.first().and_then(|name| String::from_redis_value_ref(name).ok());
             return Ok(Role::named(name.as_deref()));
@@ -37,6 +40,7 @@ impl Role {
         match name {
             Some("master") => Role::Primary,
             Some("slave") => Role::Replica,
+            Some("sentinel") => Role::Sentinel,
             _ => Role::Unknown,
         }
     }

@@ -1,9 +1,10 @@
-//! The Lua scripts, put together from `scripts/*.lua`.
+//! The Lua scripts, put together from `scripts/*.lua`, and their calls.
 
 use std::sync::LazyLock;
 
-use ::redis::Script;
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
 
+use super::wire::Wire;
 use crate::engine::{INDEX_MARGIN_MS, TOMBSTONE, YOUNG_MS};
 
 /// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals it.
@@ -49,5 +50,67 @@ fn script(parts: &[&str]) -> Script {
     let (tombstone, nothing) = (text(TOMBSTONE), text(NOTHING));
     let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS";
     let constants = format!("local {names} = '{tombstone}', '{nothing}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
-    Script::new(&[&constants, &*parts.concat()].concat())
+    let code = [&constants, &*parts.concat()].concat();
+    let digest = ::redis::Script::new(&code).get_hash().to_owned();
+    Script { code, digest }
+}
+
+/// A script.
+pub(super) struct Script {
+    code: String,
+    /// What the server knows it by.
+    digest: String,
+}
+
+impl Script {
+    /// A call with its first key.
+    pub(super) fn key(&self, key: impl ToRedisArgs) -> ScriptInvocation<'_> {
+        let mut call = self.prepare_invoke();
+        call.key(key);
+        call
+    }
+
+    /// A call without keys and arguments so far.
+    pub(super) fn prepare_invoke(&self) -> ScriptInvocation<'_> {
+        ScriptInvocation { script: self, keys: Vec::new(), args: Vec::new() }
+    }
+}
+
+/// A call of a script.
+pub(super) struct ScriptInvocation<'s> {
+    script: &'s Script,
+    keys: Vec<Vec<u8>>,
+    args: Vec<Vec<u8>>,
+}
+
+impl ScriptInvocation<'_> {
+    pub(super) fn key(&mut self, key: impl ToRedisArgs) -> &mut Self {
+        key.write_redis_args(&mut self.keys);
+        self
+    }
+
+    pub(super) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
+        arg.write_redis_args(&mut self.args);
+        self
+    }
+
+    /// Carries it out. The server is sent the script's text when it does not know it (and keeps it then): SCRIPT LOAD, which not every
+    /// server permits, is not needed.
+    pub(super) async fn invoke<T: FromRedisValue>(&self, wire: &mut Wire) -> RedisResult<T> {
+        match self.command("EVALSHA", &self.script.digest).query_async(wire).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.command("EVAL", &self.script.code).query_async(wire).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = cmd(name);
+        command.arg(script).arg(self.keys.len());
+        for word in self.keys.iter().chain(&self.args) {
+            command.arg(word.as_slice());
+        }
+        command
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use ::redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::connection::open_client;
+use super::connection::Door;
 use super::failure;
 use super::node::Node;
-use crate::config::{Address, Config, NatMap, SentinelLogin, Server, Tls};
+use crate::config::{Address, Config, NatMap, Server};
 use crate::error::{Code, Error, Result};
 
 /// How long one of them may take.
@@ -21,8 +20,7 @@ pub(super) struct Sentinels {
     /// What they call the primary.
     name: String,
     nodes: Vec<Node>,
-    login: SentinelLogin,
-    tls: Option<Tls>,
+    door: Door,
     nat_map: NatMap,
     patience: Duration,
 }
@@ -36,8 +34,7 @@ impl Sentinels {
         Some(Sentinels {
             name: name.clone(),
             nodes: nodes.iter().map(|(host, port)| Node::new(host, *port)).collect(),
-            login: login.clone(),
-            tls: server.tls.clone().filter(|_| login.tls),
+            door: Door::of_sentinels(config, server, login),
             nat_map: server.nat_map.clone(),
             patience: PATIENCE.min(config.connect_timeout),
         })
@@ -49,15 +46,12 @@ impl Sentinels {
         // Another one first each time, so that a dead one does not cost every attempt its time.
         let first = fastrand::usize(..self.nodes.len());
         for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
-            match timeout(self.patience, self.ask(node)).await {
-                Ok(Ok(Some((host, port)))) => return Ok(Node::reached(&self.nat_map, &host, port)),
-                Ok(Ok(None)) => why = Some(self.unknown()),
-                Ok(Err(error)) if why.is_none() => {
-                    let error = failure::error(&error, &format!("{node} (a sentinel)"));
-                    // That one cannot be reached says little; that it refuses us says what is wrong with all.
-                    why = (error.code != Code::Unavailable).then_some(error);
-                }
-                _ => {}
+            match self.ask(node).await {
+                Ok(Some((host, port))) => return Ok(Node::reached(&self.nat_map, &host, port)),
+                Ok(None) => why = Some(self.unknown()),
+                // That one cannot be reached says little; that it refuses us says what is wrong with all.
+                Err(error) if why.is_none() && error.code != Code::Unavailable => why = Some(error),
+                Err(_) => {}
             }
         }
         Err(why.unwrap_or_else(|| self.unreachable()))
@@ -73,20 +67,18 @@ impl Sentinels {
         }
     }
 
-    async fn ask(&self, node: &Node) -> RedisResult<Option<(String, u16)>> {
-        let mut login = RedisConnectionInfo::default();
-        if let Some(username) = &self.login.username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = &self.login.password {
-            login = login.set_password(password);
-        }
-        let info = node.address(self.tls.is_some()).into_connection_info()?.set_redis_settings(login);
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.patience));
-        let mut connection =
-            open_client(info, self.tls.as_ref())?.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut ask = ::redis::cmd("SENTINEL");
-        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name).query_async(&mut connection).await
+    async fn ask(&self, node: &Node) -> Result<Option<(String, u16)>> {
+        let at = format!("{node} (a sentinel)");
+        let mut ask = ::redis::pipe();
+        ask.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+        let answer = self.door.ask(node, &at, self.patience, &ask).await?;
+        answer.map(|(primary,)| primary).map_err(|error| match failure::is_unknown_command(&error) {
+            true => {
+                let what = format!("sentinels: the server at {node} is no sentinel; give it as url or host");
+                Error::new(Code::InvalidArgument, what)
+            }
+            false => failure::error(&error, &at),
+        })
     }
 
     fn unknown(&self) -> Error {

@@ -4,15 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ::redis::{
-    Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation, Value, cmd, parse_redis_value,
-};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value};
 use fail::fail_point;
 use tokio::time::{Instant, sleep};
 
 use super::connection::Link;
 use super::failure::{self, Kind};
-use super::scripts;
+use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
 use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored};
 use crate::error::{Code, Error, Result};
@@ -123,7 +121,7 @@ impl<R: Route> Steps<R> {
         repeat: Repeat,
         call: &ScriptInvocation<'_>,
     ) -> Result<T> {
-        self.run(key, repeat, |mut hop| async move { call.invoke_async(&mut hop.link.connection).await }).await
+        self.run(key, repeat, |mut hop| async move { call.invoke(&mut hop.link.connection).await }).await
     }
 
     /// A script that answers for several (scripts/each.lua): what each came to. A server that refused them has done nothing for them,
@@ -135,7 +133,7 @@ impl<R: Route> Steps<R> {
         call: &ScriptInvocation<'_>,
     ) -> Result<Vec<Result<Value>>> {
         self.run(key, repeat, |mut hop| async move {
-            let answers: Vec<Value> = call.invoke_async(&mut hop.link.connection).await?;
+            let answers: Vec<Value> = call.invoke(&mut hop.link.connection).await?;
             let answers: Vec<_> = answers.into_iter().map(share).collect();
             let refusal = |answer: &RedisResult<Value>| {
                 answer.as_ref().err().filter(|error| failure::kind(error) != Kind::Other).cloned()

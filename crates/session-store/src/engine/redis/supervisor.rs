@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{PushInfo, PushKind, RedisError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -19,8 +18,10 @@ use super::failure;
 use super::role::Role;
 use super::steps::{Hop, Route};
 use super::tracking::Feed;
+use super::wire::Wire;
 use crate::cache::Flush;
 use crate::config::{Config, Reconnect, Server};
+use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 
@@ -60,9 +61,16 @@ struct Shared {
 }
 
 impl Supervisor {
-    pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>, events: Events) -> Self {
+    /// `credentials`: who is asked for user name and password; `events`: is told what happens to the connection.
+    pub(super) fn new(
+        config: &Config,
+        server: &Server,
+        credentials: &Credentials,
+        feed: Option<Arc<Feed>>,
+        events: Events,
+    ) -> Self {
         Supervisor(Arc::new(Shared {
-            connector: Arc::new(Connector::new(config, server, feed)),
+            connector: Arc::new(Connector::new(config, server, credentials, feed)),
             pace: config.reconnect.clone(),
             state: watch::Sender::new(State::Idle),
             begun: AtomicU64::new(0),
@@ -96,6 +104,11 @@ impl Supervisor {
             Some(link) => Ok(link),
             None => self.0.wait().await,
         }
+    }
+
+    /// What is waited for while there is no connection, as the end of a sentence.
+    pub(super) fn waits_for(&self) -> Option<String> {
+        self.live().is_none().then(|| self.0.connector.waits_for())
     }
 
     /// Sees to it that there will be a connection.
@@ -293,7 +306,6 @@ async fn supervise(shared: Weak<Shared>) {
 /// Until a link is lost, or turns out to be of no use.
 async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<State>) {
     let Link { connection, is_tracked, primary, number } = link;
-    let connection = connection.connection;
     let beats = async {
         match &connector.feed {
             Some(feed) if is_tracked => feed.watch(number, connection).await,
@@ -314,7 +326,7 @@ async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<Stat
 }
 
 /// Until the server does not answer, or is a primary no more.
-async fn heartbeats(mut connection: MultiplexedConnection) {
+async fn heartbeats(mut connection: Wire) {
     loop {
         sleep(HEARTBEAT).await;
         match timeout(SILENCE, Role::ask(&mut connection)).await {

@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::connection::ask_once;
+use super::connection::Door;
 use super::failure;
 use super::node::Node;
 use super::slots::{SLOTS, Slots, slot};
@@ -24,6 +24,7 @@ use super::supervisor::{Supervisor, is_final};
 use super::tracking::Feed;
 use crate::cache::{Flush, NearCache};
 use crate::config::{Address, Config, Server};
+use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 
@@ -87,6 +88,9 @@ pub(super) struct Cluster(Arc<Shared>);
 struct Shared {
     config: Config,
     server: Server,
+    credentials: Credentials,
+    /// How those get in who ask which servers there are.
+    door: Door,
     seeds: Vec<Node>,
     cache: Option<Arc<NearCache>>,
     key_prefix: String,
@@ -99,10 +103,12 @@ struct Shared {
 }
 
 impl Cluster {
-    /// `cache`: what is to hear of every change; `events`: of what happens to the connections.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
+    /// the connections.
     pub(super) fn new(
         config: &Config,
         server: &Server,
+        credentials: &Credentials,
         key_prefix: &str,
         cache: Option<Arc<NearCache>>,
         events: Events,
@@ -114,6 +120,8 @@ impl Cluster {
         Cluster(Arc::new(Shared {
             config: config.clone(),
             server: server.clone(),
+            credentials: credentials.clone(),
+            door: Door::new(config, server, credentials),
             seeds,
             cache,
             key_prefix: key_prefix.to_owned(),
@@ -281,8 +289,10 @@ impl Shared {
         };
         let patience = if known.is_some() { PATIENCE } else { PATIENCE_ANEW.min(self.config.connect_timeout) };
         let asked = self.seeds.iter().map(|node| async move {
-            let answers = timeout(patience, ask_once(node, &self.server, patience, question)).await;
-            self.view(node, answers.map_err(|_| None)?)
+            match self.door.ask(node, &node.to_string(), patience, question).await {
+                Ok(answers) => self.view(node, answers),
+                Err(error) => Err((error.code != Code::Unavailable).then_some(error)),
+            }
         });
         match (first_well(asked).await, known) {
             (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => Ok(view),
@@ -352,7 +362,8 @@ impl Shared {
     /// A connection to a primary.
     fn server(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
         let feed = self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
-        let server = Supervisor::new(&self.config, &node.of(&self.server), feed, self.events.clone());
+        let server =
+            Supervisor::new(&self.config, &node.of(&self.server), &self.credentials, feed, self.events.clone());
         // The near cache answers nothing before every primary is heard.
         server.begin();
         server
@@ -360,7 +371,9 @@ impl Shared {
 
     /// A connection to a server that is about to get a slot.
     fn guest(&self, node: Node) -> Supervisor {
-        let connect = |node: &Node| Supervisor::new(&self.config, &node.of(&self.server), None, self.events.clone());
+        let connect = |node: &Node| {
+            Supervisor::new(&self.config, &node.of(&self.server), &self.credentials, None, self.events.clone())
+        };
         lock(&self.guests).entry(node).or_insert_with_key(connect).clone()
     }
 }

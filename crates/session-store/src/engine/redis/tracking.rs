@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{sleep, timeout};
 
 use super::failure::{self, Kind};
 use super::role::Role;
+use super::wire::Wire;
 use crate::cache::{Flush, Moment, NearCache, Source};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
@@ -84,7 +84,7 @@ impl Feed {
     }
 
     /// Turns tracking on, if the server can; whether it is.
-    pub(super) async fn begins(&self, connection: &mut MultiplexedConnection, number: u64) -> RedisResult<bool> {
+    pub(super) async fn begins(&self, connection: &mut Wire, number: u64) -> RedisResult<bool> {
         let sent = Moment::now();
         let refusal = self.track(connection).await?;
         match refusal {
@@ -105,7 +105,7 @@ impl Feed {
     }
 
     /// Why it cannot.
-    async fn track(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<&'static str>> {
+    async fn track(&self, connection: &mut Wire) -> RedisResult<Option<&'static str>> {
         let mut hello = pipe();
         hello.cmd("HELLO").cmd("PTTL").arg(&self.canary);
         hello.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
@@ -141,7 +141,7 @@ impl Feed {
     }
 
     /// Sends a sign of life every now and then, until the connection turns out to be of no use.
-    pub(super) async fn watch(&self, number: u64, mut connection: MultiplexedConnection) {
+    pub(super) async fn watch(&self, number: u64, mut connection: Wire) {
         let settings = self.cache.settings();
         let mut canary_due = Instant::now() + CANARY_EVERY;
         loop {
@@ -166,7 +166,7 @@ impl Feed {
         }
     }
 
-    async fn beat(&self, connection: &mut MultiplexedConnection, with_canary: bool) -> RedisResult<Beat> {
+    async fn beat(&self, connection: &mut Wire, with_canary: bool) -> RedisResult<Beat> {
         let mut beat = Pipeline::new();
         if with_canary {
             self.canary_told.store(false, SeqCst);
@@ -180,7 +180,7 @@ impl Feed {
         match Role::from_answer(answers.last(), connection).await? {
             Role::Primary => {}
             Role::Replica => return Ok(Beat::Replica),
-            Role::Unknown => return Ok(Beat::Roleless),
+            Role::Sentinel | Role::Unknown => return Ok(Beat::Roleless),
         }
         // A full memory refuses the change: then there is nothing to tell.
         let changed = with_canary && answers.get(2) == Some(&Value::Okay);

@@ -1,0 +1,278 @@
+//! The way to a server, byte for byte: TCP, TLS over it, or a Unix socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::future::select_ok;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::sleep;
+use tokio_rustls::client::TlsStream;
+
+use super::node::Node;
+use super::tls::{self, Secure};
+use crate::error::{Code, Error, Result};
+
+/// After so long without a word in a handshake it is asked, on another connection, whether the server speaks without TLS.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How much of what a server says first is kept.
+const FIRST_BYTES: usize = 64;
+
+/// Where to connect.
+pub(super) enum Target {
+    Tcp(Node),
+    Unix(PathBuf),
+}
+
+/// What the making of a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u8)]
+pub(super) enum Step {
+    Name,
+    Connection,
+    Handshake,
+    Credentials,
+    Login,
+}
+
+const STEPS: [Step; 5] = [Step::Name, Step::Connection, Step::Handshake, Step::Credentials, Step::Login];
+
+impl Step {
+    /// What has not happened, for a sentence that goes on from "Redis at …".
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Step::Name => "its host name has not been resolved",
+            Step::Connection => {
+                "it has not answered; its address may be wrong, its machine down, or a firewall in between"
+            }
+            Step::Handshake => "it has not answered the TLS handshake; does it speak TLS on this port?",
+            Step::Credentials => "the function of option credentials has not answered",
+            Step::Login => "it takes the connection and does not answer",
+        }
+    }
+}
+
+/// How far the making of a connection has come.
+pub(super) struct Progress(AtomicU8);
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Progress(AtomicU8::new(Step::Name as u8))
+    }
+
+    pub(super) fn reaches(&self, step: Step) {
+        self.0.store(step as u8, Relaxed);
+    }
+
+    pub(super) fn step(&self) -> Step {
+        STEPS[usize::from(self.0.load(Relaxed))]
+    }
+}
+
+/// An open way to a server.
+pub(super) struct Stream {
+    carrier: Carrier,
+    first: FirstBytes,
+    has_heard: bool,
+}
+
+enum Carrier {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+/// What a server said first.
+#[derive(Clone, Default)]
+pub(super) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
+
+impl FirstBytes {
+    pub(super) fn get(&self) -> Vec<u8> {
+        self.lock().clone()
+    }
+
+    fn set(&self, bytes: &[u8]) {
+        *self.lock() = bytes[..bytes.len().min(FIRST_BYTES)].to_vec();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream {
+    /// Opens one. `at`: the server, as messages name it.
+    pub(super) async fn open(
+        target: &Target,
+        secure: Option<&Secure>,
+        keep_alive: Option<Duration>,
+        progress: &Progress,
+        at: &str,
+    ) -> Result<Self> {
+        let node = match target {
+            Target::Tcp(node) => node,
+            Target::Unix(path) => {
+                progress.reaches(Step::Connection);
+                let carrier = open_unix(path).await.map_err(|error| unreachable_error(&error, at))?;
+                return Ok(Stream::over(carrier));
+            }
+        };
+        let tcp = open_tcp(node, progress, at).await?;
+        let tuned = tune(&tcp, keep_alive).and_then(|()| tcp.peer_addr());
+        let address = tuned.map_err(|error| unreachable_error(&error, at))?;
+        let Some(secure) = secure else { return Ok(Stream::over(Carrier::Tcp(tcp))) };
+        progress.reaches(Step::Handshake);
+        let (connector, name) = secure.connector(node.host()).await?;
+        tokio::select! {
+            tls = connector.connect(name, tcp) => match tls {
+                Ok(tls) => Ok(Stream::over(Carrier::Tls(Box::new(tls)))),
+                Err(error) => Err(tls::handshake_error(&error, at)),
+            },
+            () = speaks_without_tls(address) => Err(tls::no_tls(at)),
+        }
+    }
+
+    fn over(carrier: Carrier) -> Self {
+        Stream { carrier, first: FirstBytes::default(), has_heard: false }
+    }
+
+    /// What the server says first, once it has.
+    pub(super) fn first(&self) -> FirstBytes {
+        self.first.clone()
+    }
+
+    /// Whether what is sent is sent as it is.
+    pub(super) fn is_plain_tcp(&self) -> bool {
+        matches!(self.carrier, Carrier::Tcp(_))
+    }
+
+    /// Writing failed. What the server said before it closed the connection says more.
+    fn last_words(&mut self, context: &mut Context<'_>, error: io::Error) -> io::Error {
+        let mut bytes = [0; FIRST_BYTES];
+        match pin!(self).poll_read(context, &mut ReadBuf::new(&mut bytes)) {
+            Poll::Ready(Err(words)) => words,
+            _ => error,
+        }
+    }
+}
+
+async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStream> {
+    progress.reaches(Step::Name);
+    let unknown = |why: Option<io::Error>| {
+        let what =
+            format!("Redis at {at} cannot be reached: its host name is not known; check it, and the name servers");
+        let error = Error::new(Code::Unavailable, what);
+        why.map_or(error.clone(), |why| error.caused_by(&why))
+    };
+    let found = lookup_host((node.host(), node.port())).await;
+    let addresses: Vec<SocketAddr> = found.map_err(|error| unknown(Some(error)))?.collect();
+    progress.reaches(Step::Connection);
+    if addresses.is_empty() {
+        return Err(unknown(None));
+    }
+    // All at once: which of them is dead is not known.
+    let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
+    select_ok(attempts).await.map(|(tcp, _)| tcp).map_err(|error| unreachable_error(&error, at))
+}
+
+#[cfg(unix)]
+async fn open_unix(path: &std::path::Path) -> io::Result<Carrier> {
+    tokio::net::UnixStream::connect(path).await.map(Carrier::Unix)
+}
+
+#[cfg(not(unix))]
+async fn open_unix(_: &std::path::Path) -> io::Result<Carrier> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "there are no Unix sockets on this platform"))
+}
+
+fn tune(tcp: &TcpStream, keep_alive: Option<Duration>) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    match keep_alive {
+        Some(idle) => SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle)),
+        None => Ok(()),
+    }
+}
+
+/// Nothing is there, or it closed the connection.
+pub(super) fn unreachable_error(error: &io::Error, at: &str) -> Error {
+    Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: check that it runs and that url is right"))
+        .caused_by(error)
+}
+
+/// Until a server turns out to answer as Redis does without TLS. One that waits for the end of a line would leave a handshake
+/// unanswered for ever.
+async fn speaks_without_tls(address: SocketAddr) {
+    sleep(SILENCE).await;
+    let ask = async {
+        let mut tcp = TcpStream::connect(address).await?;
+        tcp.write_all(b"PING\r\n").await?;
+        let mut answer = [0];
+        tcp.read_exact(&mut answer).await?;
+        io::Result::Ok(answer[0])
+    };
+    // A simple string, or an error.
+    if !matches!(ask.await, Ok(b'+' | b'-')) {
+        std::future::pending().await
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = into.filled().len();
+        let read = match &mut this.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_read(context, into),
+            Carrier::Tls(tls) => Pin::new(tls).poll_read(context, into),
+            #[cfg(unix)]
+            Carrier::Unix(unix) => Pin::new(unix).poll_read(context, into),
+        };
+        ready!(read)?;
+        if !this.has_heard {
+            this.has_heard = true;
+            this.first.set(&into.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = match &mut this.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Carrier::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+            #[cfg(unix)]
+            Carrier::Unix(unix) => Pin::new(unix).poll_write(context, bytes),
+        };
+        written.map_err(|error| this.last_words(context, error))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = match &mut this.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
+            Carrier::Tls(tls) => Pin::new(tls).poll_flush(context),
+            #[cfg(unix)]
+            Carrier::Unix(unix) => Pin::new(unix).poll_flush(context),
+        };
+        flushed.map_err(|error| this.last_words(context, error))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Carrier::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+            #[cfg(unix)]
+            Carrier::Unix(unix) => Pin::new(unix).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! TLS to a server: what is accepted, and which check failed when it is not.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use ::redis::RedisError;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Tls, TlsVersion};
+use crate::error::{Code, Error, Result};
+
+/// How to speak TLS. What is read from the settings, and what servers leave for a quicker handshake, is kept between connections.
+pub(super) struct Secure {
+    settings: Tls,
+    config: OnceCell<Arc<ClientConfig>>,
+}
+
+impl Secure {
+    pub(super) fn new(settings: &Tls) -> Self {
+        Secure { settings: settings.clone(), config: OnceCell::new() }
+    }
+
+    /// What makes a connection to `host` secure, and the name that its certificate must be for.
+    pub(super) async fn connector(&self, host: &str) -> Result<(TlsConnector, ServerName<'static>)> {
+        let config = self.config.get_or_try_init(|| client_config(&self.settings)).await?;
+        let name = self.settings.servername.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            let what =
+                "no certificate can be for a host name like this; give the name that it is for as tls.servername";
+            Error::new(Code::Tls, format!("tls: {what}"))
+        })?;
+        Ok((TlsConnector::from(config.clone()), name))
+    }
+}
+
+async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let versions: &[_] = match tls.min_version {
+        TlsVersion::V12 => &[&TLS13, &TLS12],
+        TlsVersion::V13 => &[&TLS13],
+    };
+    let versions = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
+    let config = versions.map_err(|error| unusable("minVersion", &error))?;
+    let config = if tls.unverified {
+        config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    } else {
+        config.with_root_certificates(match &tls.ca {
+            Some(ca) => Arc::new(authorities(ca)?),
+            None => public_authorities().await,
+        })
+    };
+    let config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let cert: Vec<_> = certificates("cert", cert)?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+                .map_err(|_| Error::new(Code::Tls, "tls: key holds no private key that can be read"))?;
+            config.with_client_auth_cert(cert, key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => Error::new(Code::Tls, "tls: cert and key do not belong together"),
+                error => unusable("cert and key", &error),
+            })?
+        }
+        _ => config.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+fn certificates(member: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
+        Error::new(Code::Tls, format!("tls: {member} holds no certificate that can be read (PEM, BEGIN CERTIFICATE)"))
+    })
+}
+
+fn authorities(ca: &str) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("ca", ca)? {
+        let what = "tls: ca holds something that is no certificate";
+        roots.add(certificate).map_err(|error| Error::new(Code::Tls, what).caused_by(&error))?;
+    }
+    Ok(roots)
+}
+
+/// The authorities that the system trusts, and Mozilla's. Read once.
+async fn public_authorities() -> Arc<RootCertStore> {
+    static READ: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let read = || {
+        let mut roots = RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        // A certificate of the system's that cannot be read is no reason to trust the others less.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    };
+    let read = move || READ.get_or_init(read).clone();
+    match READ.get() {
+        Some(roots) => roots.clone(),
+        // Reading files would hold up everybody.
+        None => tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| read()),
+    }
+}
+
+/// A member of the option that was read and cannot be used.
+fn unusable(member: &str, error: &rustls::Error) -> Error {
+    Error::new(Code::Tls, format!("tls: {member} cannot be used")).caused_by(error)
+}
+
+/// Accepts any certificate (`dangerouslyDisableVerification`), from whoever holds its key.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// That a handshake failed, by the error of whoever read or wrote.
+pub(super) fn handshake_error(error: &io::Error, at: &str) -> Error {
+    let failed = |check: &str| Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {check}"));
+    match broken_check(error) {
+        Some(broken) => failed(words(broken)).caused_by(broken),
+        None => {
+            failed("the connection was closed in the middle of it; does it speak TLS on this port?").caused_by(error)
+        }
+    }
+}
+
+/// The same of an error that came after it: a server of TLS 1.3 looks at a client's certificate when the client has taken it for done.
+pub(super) fn late_handshake_error(error: &RedisError, at: &str) -> Option<Error> {
+    let error = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?.downcast_ref::<io::Error>()?;
+    broken_check(error).map(|_| handshake_error(error, at))
+}
+
+fn broken_check(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// That what answers speaks no TLS, but as Redis does without.
+pub(super) fn no_tls(at: &str) -> Error {
+    let what = "it does not speak TLS on this port, but answers without; use redis:// there, or the port of its TLS";
+    Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {what}"))
+}
+
+/// Which check failed, and what to do about it.
+fn words(error: &rustls::Error) -> &'static str {
+    use AlertDescription as Alert;
+    use CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidCertificate(error) => match error {
+            Certificate::UnknownIssuer => {
+                "its certificate is signed by an authority that is not trusted; give that authority's certificate as option tls.ca"
+            }
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                "its certificate is for another name; connect by a name that it holds, or give one as option tls.servername"
+            }
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "its certificate has expired, or this machine's clock is wrong"
+            }
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "its certificate is not valid yet, or this machine's clock is wrong"
+            }
+            Certificate::Revoked => "its certificate was revoked",
+            Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => {
+                "its certificate is not meant for a server (extended key usage)"
+            }
+            _ => "its certificate cannot be accepted",
+        },
+        rustls::Error::NoCertificatesPresented => "it showed no certificate",
+        rustls::Error::AlertReceived(alert) => match alert {
+            Alert::CertificateRequired => "it asks for a client's certificate; give options tls.cert and tls.key",
+            Alert::UnknownCA => "it does not trust the authority of the client's certificate (option tls.cert)",
+            Alert::CertificateExpired => "the client's certificate has expired (option tls.cert)",
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied => "it does not accept the client's certificate (option tls.cert)",
+            Alert::ProtocolVersion => "it speaks no version of TLS that is spoken here (option tls.minVersion)",
+            Alert::UnrecognisedName => "it knows no such name; give the one that it has as option tls.servername",
+            Alert::HandshakeFailure => {
+                "it refuses: it may ask for a client's certificate (options tls.cert and tls.key), or have no cipher in common"
+            }
+            _ => "it refuses",
+        },
+        rustls::Error::PeerIncompatible(_) => {
+            "it speaks no version of TLS or no cipher that is spoken here (option tls.minVersion)"
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "it does not speak TLS on this port; use redis:// there, or the port of its TLS"
+        }
+        _ => "check the certificates, the authority (option tls.ca) and the host name",
+    }
+}

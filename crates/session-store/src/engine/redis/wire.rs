@@ -1,0 +1,100 @@
+//! A connection that speaks Redis' protocol, over a stream of our own.
+
+use std::sync::Arc;
+
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisFuture, Value,
+};
+use tokio::task::AbortHandle;
+
+use super::failure;
+use super::stream::Stream;
+use crate::error::Error;
+
+/// Requests that may wait for the socket before their senders do.
+const PIPELINE_BUFFER: usize = 4096;
+
+/// A connection to send on. It is closed with its last clone.
+#[derive(Clone)]
+pub(super) struct Wire {
+    connection: MultiplexedConnection,
+    _driver: Arc<Driver>,
+    /// Whether each command is announced by ASKING: the server is about to get the slot that it is asked for.
+    pub(super) asking: bool,
+}
+
+/// The task that reads and writes.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Why a login failed.
+pub(super) struct Refusal {
+    pub(super) error: Error,
+    /// Whether the server does not speak RESP3.
+    pub(super) no_resp3: bool,
+}
+
+impl Wire {
+    /// Logs in over a stream. `heard`: is told what the server says unasked, in the order of the connection (RESP3). `at`: the server, as
+    /// messages name it.
+    pub(super) async fn login(
+        stream: Stream,
+        login: &RedisConnectionInfo,
+        heard: Option<impl Fn(&PushInfo) + Send + Sync + 'static>,
+        at: &str,
+    ) -> Result<Self, Refusal> {
+        let mut config =
+            AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(PIPELINE_BUFFER);
+        if let (Some(heard), ProtocolVersion::RESP3) = (heard, login.protocol()) {
+            config = config.set_push_sender(move |push: PushInfo| {
+                heard(&push);
+                Ok::<(), ::redis::aio::SendError>(())
+            });
+        }
+        let (first, is_plain) = (stream.first(), stream.is_plain_tcp());
+        match MultiplexedConnection::new_with_config(login, stream, config).await {
+            Ok((connection, driver)) => {
+                let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
+                Ok(Wire { connection, _driver: driver, asking: false })
+            }
+            Err(error) => Err(Refusal {
+                error: failure::login(&error, &first.get(), is_plain, at),
+                no_resp3: failure::is_resp3_refusal(&error),
+            }),
+        }
+    }
+}
+
+impl ConnectionLike for Wire {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        if !self.asking {
+            return self.connection.req_packed_command(cmd);
+        }
+        Box::pin(async move {
+            let mut both = ::redis::pipe();
+            both.cmd("ASKING").ignore().add_command(cmd.clone());
+            let mut answers = self.connection.req_packed_commands(&both, 0, 2).await?;
+            answers.pop().map_or(Ok(Value::Nil), Value::extract_error)
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        debug_assert!(!self.asking, "several commands are never announced together");
+        self.connection.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
