@@ -3,8 +3,10 @@
 
 mod cluster;
 mod connection;
+mod eviction;
 mod failure;
 mod node;
+mod replicas;
 mod role;
 mod scripts;
 mod sentinel;
@@ -23,6 +25,8 @@ use crate::config::{Config, Server};
 use crate::error::Result;
 use crate::events::Events;
 pub(crate) use cluster::ClusterEngine;
+use replicas::Acknowledgements;
+pub(crate) use replicas::RevokeMetrics;
 use steps::{Repeat, Steps, add_put, life_ms, put_outcome, scan, unexpected, unprefixed};
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -40,7 +44,8 @@ impl RedisEngine {
         events: Events,
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
-        RedisEngine(Steps { route: Supervisor::new(config, server, feed, events), keyspace })
+        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
+        RedisEngine(Steps { route: Supervisor::new(config, server, feed, events), keyspace, acknowledgements })
     }
 
     fn keyspace(&self) -> &Keyspace {
@@ -235,6 +240,14 @@ impl Engine for RedisEngine {
         let prefix = self.keyspace().prefix(namespace);
         let (cursor, found) = self.0.command("", Repeat::Safe, &scan(prefix, cursor)).await?;
         Ok(Page { keys: unprefixed(prefix, found), cursor })
+    }
+
+    async fn acknowledge(&self, ended: &[&str]) {
+        self.0.acknowledge(ended).await;
+    }
+
+    fn revoke_metrics(&self) -> Option<RevokeMetrics> {
+        self.0.acknowledgements.as_ref().map(Acknowledgements::metrics)
     }
 
     async fn ping(&self) -> Result<()> {

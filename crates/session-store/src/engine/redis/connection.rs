@@ -7,7 +7,7 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::io::tcp::{TcpSettings, socket2};
 use ::redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisFuture, RedisResult,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisFuture, RedisResult,
     ServerErrorKind, TlsCertificates, Value,
 };
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::failure;
 use super::node::Node;
 use super::role::Role;
+use super::scripts;
 use super::sentinel::Sentinels;
 use super::tracking::Feed;
 use crate::config::{Address, Config, Server, Tls};
@@ -124,6 +125,20 @@ impl Connector {
             Err(error) => Err(error),
         };
         outcome.map_err(|error| failure::error(&error, &self.address))
+    }
+
+    /// A connection to the primary beside the one that is kept, for commands that block it.
+    pub(super) async fn connect_beside(&self) -> Result<MultiplexedConnection> {
+        let primary = match &self.sentinels {
+            Some(sentinels) => Some(sentinels.primary().await?),
+            None => None,
+        };
+        let opening = async {
+            let mut connection = self.open(primary.as_ref(), ProtocolVersion::RESP2, |_| {}).await?;
+            scripts::REAFFIRM.prepare_invoke().load_async(&mut connection).await?;
+            Ok(connection)
+        };
+        opening.await.map_err(|error: RedisError| failure::error(&error, &self.address))
     }
 
     /// The host of a server's address; empty where it is no host.

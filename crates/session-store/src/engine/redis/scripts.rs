@@ -27,6 +27,7 @@ script!(ADOPT: "keep" "index" "legacy" "adopt");
 // Over one key, wherever it lies.
 script!(RAISE: "raise");
 script!(INCREMENT: "increment");
+script!(REAFFIRM: "owner" "reaffirm");
 
 // The same steps as on one server, cut to one key each.
 script!(ENTER: "keep" "cluster/enter");

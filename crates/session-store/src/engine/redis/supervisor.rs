@@ -15,10 +15,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connector, Link};
-use super::failure;
+use super::replicas::Replicas;
 use super::role::Role;
 use super::steps::{Hop, Route};
 use super::tracking::Feed;
+use super::{eviction, failure};
 use crate::cache::Flush;
 use crate::config::{Config, Reconnect, Server};
 use crate::error::{Code, Error, Result};
@@ -57,12 +58,17 @@ struct Shared {
     is_at_work: AtomicBool,
     asked: Notify,
     events: Events,
+    replicas: Option<Replicas>,
 }
 
 impl Supervisor {
     pub(super) fn new(config: &Config, server: &Server, feed: Option<Arc<Feed>>, events: Events) -> Self {
+        let connector = Arc::new(Connector::new(config, server, feed));
+        let tombstone_ms = config.tombstone.as_millis() as u64;
+        let replicas = |revoke| Replicas::new(revoke, tombstone_ms, connector.clone(), events.clone());
         Supervisor(Arc::new(Shared {
-            connector: Arc::new(Connector::new(config, server, feed)),
+            replicas: config.revoke.as_ref().map(replicas),
+            connector,
             pace: config.reconnect.clone(),
             state: watch::Sender::new(State::Idle),
             begun: AtomicU64::new(0),
@@ -80,6 +86,11 @@ impl Supervisor {
     /// The host that it is reached at; empty where it is no host.
     pub(super) fn host(&self) -> &str {
         self.0.connector.host()
+    }
+
+    /// The server's replicas, when they are to acknowledge ends.
+    pub(super) fn replicas(&self) -> Option<&Replicas> {
+        self.0.replicas.as_ref()
     }
 
     /// The live connection, if there is one.
@@ -204,6 +215,15 @@ impl Shared {
         let outcome = self.connector.connect(number, move |push| hear(&told, number, push)).await;
         self.tell(&outcome);
         let up = outcome.as_ref().ok().cloned();
+        if let Some(link) = &up {
+            let warning = eviction::warning(link.connection.connection.clone());
+            let (events, at) = (self.events.clone(), self.connector.address.clone());
+            tokio::spawn(async move {
+                if let Some(warning) = warning.await {
+                    events.tell(EventKind::Degraded, format!("Redis at {at}: {warning}"));
+                }
+            });
+        }
         self.state.send_modify(|state| {
             *state = match outcome {
                 Ok(link) => State::Up(link),
