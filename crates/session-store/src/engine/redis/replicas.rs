@@ -13,7 +13,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, RedisResult, Value};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connector;
 use super::{failure, scripts};
@@ -23,8 +23,8 @@ use crate::events::{EventKind, Events};
 /// How many tombstones at most are written together.
 const BATCH: usize = 1000;
 
-/// What an answer to WAIT may take on its way, beyond the time for which it waits.
-const WAY: Duration = Duration::from_millis(100);
+/// What an answer to WAIT may take beyond the time for which it waits: an idle server looks at its clock every 100 ms.
+const WAY: Duration = Duration::from_millis(250);
 
 /// WAIT takes 0 for "for ever".
 const LEAST_WAIT: Duration = Duration::from_millis(1);
@@ -80,19 +80,21 @@ async fn work(
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
     let mut connection = None;
+    let mut is_refusal_told = false;
     let mut batch: Vec<Job> = Vec::new();
     while jobs.recv_many(&mut batch, BATCH).await > 0 {
         batch.retain(|job| !job.told.is_closed());
         let Some(since) = batch.first().map(|job| job.since) else { continue };
         let ended: Vec<_> = batch.iter().flat_map(|job| &job.ended).collect();
         // Whoever came first has waited already.
-        let patience = settings.timeout.saturating_sub(since.elapsed()).max(LEAST_WAIT);
+        let until = since + settings.timeout;
         let attempts = async {
             loop {
                 let (open, is_new) = match connection.take() {
                     Some(open) => (open, false),
                     None => (connector.connect_beside().await?, true),
                 };
+                let patience = until.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
                 match wait(open, &ended, tombstone_ms, settings.wait_replicas, patience).await {
                     Ok((open, acked)) => {
                         connection = Some(open);
@@ -104,12 +106,13 @@ async fn work(
                 }
             }
         };
-        let acked = match timeout(patience + WAY, attempts).await {
+        let acked = match timeout_at(until.max(Instant::now()) + WAY, attempts).await {
             Ok(Ok(Answer::Acked(acked))) => Some(acked),
             Ok(Ok(Answer::Refused)) => {
-                let at = &connector.address;
-                let what = "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
-                events.tell(EventKind::Degraded, format!("Redis at {at}: {what}"));
+                if !std::mem::replace(&mut is_refusal_told, true) {
+                    let what = "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
+                    events.tell(EventKind::Degraded, format!("Redis at {}: {what}", connector.address));
+                }
                 None
             }
             Ok(Err(_)) | Err(_) => None,
