@@ -140,6 +140,22 @@ describe("the latest Better Auth", () => {
 		assert.equal(await copy.whoAmI(), null);
 	});
 
+	test("a session that is due is extended in the database, and nobody is signed out", async (t) => {
+		const { app, server } = await startApp(t, latest, {
+			auth: { session: { storeSessionInDatabase: true, updateAge: 0 } },
+		});
+		const device = await app.signUp();
+		const expiry = () => app.db.session[0].expiresAt.getTime();
+		await server.kill("SIGKILL");
+		const was = expiry();
+		await sleep(5);
+		assert.equal((await device.whoAmI()).user.name, "ada");
+		assert.ok(expiry() > was);
+		await server.restart();
+		assert.equal((await device.whoAmI()).user.name, "ada");
+		assert.ok(device.holdsCookie);
+	});
+
 	test("a server that lost everything: nobody is signed out, and what was ended is marked", async (t) => {
 		const { app, server } = await startApp(t, latest);
 		const [stays, leaves] = [await app.signUp(), await app.signIn()];
