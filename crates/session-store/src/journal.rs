@@ -23,20 +23,13 @@ const CAPACITY_BYTES: usize = 16 * 1024 * 1024;
 /// What an entry takes beside its texts.
 const ENTRY_BYTES: usize = 100;
 
-/// Something that is to be ended, as it was taken over; a later one of the same name has a higher number.
+/// Something that is to be ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PendingEnd {
-    pub(crate) what: Ending,
-    number: u64,
-}
-
-/// What is to be ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Ending {
+pub(crate) enum PendingEnd {
     /// A key.
-    Key(String),
-    /// A user's sessions.
-    User(String),
+    Key { key: String, number: u64 },
+    /// Those of a user's sessions.
+    User { user: String, before: Before, number: u64 },
 }
 
 /// Of a user's sessions, which.
@@ -56,6 +49,11 @@ impl Before {
             (a, b) => a.or(b),
         };
         Before { created_at: self.created_at.max(other.created_at), mark }
+    }
+
+    /// Whether a session is among them. One that does not say when it was created is.
+    fn includes(self, put: &PendingPut) -> bool {
+        put.created_at.is_none_or(|created_at| created_at < self.created_at)
     }
 }
 
@@ -79,7 +77,9 @@ impl PendingPut {
 
 #[derive(Default)]
 struct State {
-    ends: HashMap<Ending, (u64, Option<Before>)>,
+    /// Of each the number of its last taking over.
+    keys: HashMap<String, u64>,
+    users: HashMap<String, (u64, Before)>,
     puts: HashMap<String, (u64, PendingPut)>,
     /// The keys of `puts`, the oldest first.
     order: BTreeMap<u64, String>,
@@ -136,56 +136,51 @@ impl Journal {
 
     /// Takes over the end of a key. Whether somebody has to begin the replay.
     pub(crate) fn end(&self, key: &str) -> Result<bool> {
-        self.take_over(Ending::Key(key.to_owned()), None)
+        let mut state = self.lock();
+        if !state.keys.contains_key(key) {
+            state.make_room(self.capacity, key)?;
+        }
+        state.drop_put(key);
+        let number = state.next_number();
+        state.keys.insert(key.to_owned(), number);
+        Ok(self.taken_over(&mut state))
     }
 
     /// Takes over the end of a user's sessions. Whether somebody has to begin the replay.
     pub(crate) fn end_user(&self, user: &str, before: Before) -> Result<bool> {
-        self.take_over(Ending::User(user.to_owned()), Some(before))
+        let mut state = self.lock();
+        let before = match state.users.get(user) {
+            Some((_, known)) => before.and(*known),
+            None => {
+                state.make_room(self.capacity, user)?;
+                before
+            }
+        };
+        state.drop_puts_of(user, before);
+        let number = state.next_number();
+        state.users.insert(user.to_owned(), (number, before));
+        Ok(self.taken_over(&mut state))
     }
 
-    fn take_over(&self, what: Ending, before: Option<Before>) -> Result<bool> {
-        let mut state = self.lock();
-        let weight = weight(&what);
-        let known = state.ends.get(&what).map(|(_, known)| *known);
-        if known.is_none() {
-            while state.bytes + weight > self.capacity {
-                if !state.drop_oldest_put() {
-                    let what = "Redis cannot be reached, and the journal of ends that it does not know yet is full";
-                    return Err(Error::new(Code::Unavailable, what));
-                }
-            }
-            state.bytes += weight;
-        }
-        let before = match (before, known.flatten()) {
-            (Some(new), Some(old)) => Some(new.and(old)),
-            (new, old) => new.or(old),
-        };
-        state.drop_puts_ended_by(&what, before);
-        state.last += 1;
-        let number = state.last;
-        state.ends.insert(what, (number, before));
-        self.progress.send_modify(|progress| progress.ends = state.ends.len());
-        Ok(!std::mem::replace(&mut state.is_replayed, true))
+    fn taken_over(&self, state: &mut State) -> bool {
+        self.progress.send_modify(|progress| progress.ends = state.ends());
+        !std::mem::replace(&mut state.is_replayed, true)
     }
 
     /// Takes over the write of a session, unless it is ended or there is no room. Whether somebody has to begin the replay.
     pub(crate) fn put(&self, put: PendingPut) -> bool {
         let mut state = self.lock();
-        let by_user = state.ends.get(&Ending::User(put.user.clone())).and_then(|(_, before)| *before);
-        let is_ended = state.ends.contains_key(&Ending::Key(put.key.clone()))
-            || by_user.is_some_and(|before| is_before(put.created_at, before));
-        if is_ended {
+        let by_user = state.users.get(&put.user).is_some_and(|(_, before)| before.includes(&put));
+        if by_user || state.keys.contains_key(&put.key) {
             return false;
         }
-        state.drop_put(&put.key.clone());
+        state.drop_put(&put.key);
         if state.bytes + put.weight() > self.capacity {
             state.dropped_puts += 1;
             return false;
         }
         state.bytes += put.weight();
-        state.last += 1;
-        let number = state.last;
+        let number = state.next_number();
         state.order.insert(number, put.key.clone());
         state.puts.insert(put.key.clone(), (number, put));
         !std::mem::replace(&mut state.is_replayed, true)
@@ -213,29 +208,39 @@ impl Journal {
     // ---- Doing ----
 
     /// Ends to do, so many at most.
-    pub(crate) fn ends(&self, most: usize) -> Vec<(PendingEnd, Option<Before>)> {
+    pub(crate) fn ends(&self, most: usize) -> Vec<PendingEnd> {
         let state = self.lock();
-        let pending = |(what, (number, before)): (&Ending, &(u64, Option<Before>))| {
-            (PendingEnd { what: what.clone(), number: *number }, *before)
-        };
-        state.ends.iter().take(most).map(pending).collect()
+        let keys = state.keys.iter().map(|(key, number)| PendingEnd::Key { key: key.clone(), number: *number });
+        let users = state.users.iter().map(|(user, (number, before))| PendingEnd::User {
+            user: user.clone(),
+            before: *before,
+            number: *number,
+        });
+        keys.chain(users).take(most).collect()
     }
 
     /// An end is done; if it was asked for once more meanwhile, that one stays.
     pub(crate) fn ended(&self, end: &PendingEnd) {
         let mut state = self.lock();
-        if state.ends.get(&end.what).is_some_and(|(number, _)| *number == end.number) {
-            state.ends.remove(&end.what);
-            state.bytes -= weight(&end.what);
+        let (name, is_last) = match end {
+            PendingEnd::Key { key, number } => (key, state.keys.get(key) == Some(number)),
+            PendingEnd::User { user, number, .. } => (user, state.users.get(user).is_some_and(|(n, _)| n == number)),
+        };
+        if is_last {
+            match end {
+                PendingEnd::Key { .. } => _ = state.keys.remove(name),
+                PendingEnd::User { .. } => _ = state.users.remove(name),
+            }
+            state.bytes -= weight(name);
         }
-        self.progress.send_modify(|progress| progress.ends = state.ends.len());
+        self.progress.send_modify(|progress| progress.ends = state.ends());
     }
 
     /// The oldest write, when no end is pending.
     pub(crate) fn next_put(&self) -> Option<(u64, PendingPut)> {
         let state = self.lock();
         let (_, key) = state.order.first_key_value()?;
-        state.ends.is_empty().then(|| state.puts[key].clone())
+        (state.ends() == 0).then(|| state.puts[key].clone())
     }
 
     /// A write is done; if there is a later one of its key, that one stays.
@@ -249,7 +254,7 @@ impl Journal {
     /// An attempt to do all has come to an end. Whether there is nothing left to do.
     pub(crate) fn attempted(&self, outcome: Result<()>) -> bool {
         let mut state = self.lock();
-        let is_done = state.ends.is_empty() && state.puts.is_empty();
+        let is_done = state.ends() == 0 && state.puts.is_empty();
         state.is_replayed = !is_done;
         self.progress.send_modify(|progress| {
             progress.attempts += 1;
@@ -266,8 +271,9 @@ impl Journal {
     }
 
     pub(crate) fn metrics(&self) -> JournalMetrics {
-        let State { ends, puts, bytes, dropped_puts, .. } = &*self.lock();
-        JournalMetrics { ends: ends.len(), puts: puts.len(), bytes: *bytes, dropped_puts: *dropped_puts }
+        let state = self.lock();
+        let (ends, puts) = (state.ends(), state.puts.len());
+        JournalMetrics { ends, puts, bytes: state.bytes, dropped_puts: state.dropped_puts }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -276,12 +282,27 @@ impl Journal {
 }
 
 impl State {
-    /// Whether there was one.
-    fn drop_oldest_put(&mut self) -> bool {
-        let Some(key) = self.order.first_key_value().map(|(_, key)| key.clone()) else { return false };
-        self.drop_put(&key);
-        self.dropped_puts += 1;
-        true
+    fn ends(&self) -> usize {
+        self.keys.len() + self.users.len()
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Takes the room for an end of this name.
+    fn make_room(&mut self, capacity: usize, name: &str) -> Result<()> {
+        while self.bytes + weight(name) > capacity {
+            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else {
+                let what = "Redis cannot be reached, and the journal of ends that it does not know yet is full";
+                return Err(Error::new(Code::Unavailable, what));
+            };
+            self.drop_put(&oldest);
+            self.dropped_puts += 1;
+        }
+        self.bytes += weight(name);
+        Ok(())
     }
 
     fn drop_put(&mut self, key: &str) {
@@ -291,27 +312,16 @@ impl State {
         }
     }
 
-    fn drop_puts_ended_by(&mut self, what: &Ending, before: Option<Before>) {
-        let ended: Vec<_> = match (what, before) {
-            (Ending::Key(key), _) => vec![key.clone()],
-            (Ending::User(user), Some(before)) => {
-                let is_ended = |put: &&PendingPut| put.user == *user && is_before(put.created_at, before);
-                self.puts.values().map(|(_, put)| put).filter(is_ended).map(|put| put.key.clone()).collect()
-            }
-            (Ending::User(_), None) => Vec::new(),
-        };
+    fn drop_puts_of(&mut self, user: &str, before: Before) {
+        let is_ended = |put: &&PendingPut| put.user == user && before.includes(put);
+        let ended: Vec<_> =
+            self.puts.values().map(|(_, put)| put).filter(is_ended).map(|put| put.key.clone()).collect();
         ended.iter().for_each(|key| self.drop_put(key));
     }
 }
 
-fn weight(what: &Ending) -> usize {
-    let (Ending::Key(name) | Ending::User(name)) = what;
+fn weight(name: &str) -> usize {
     name.len() + ENTRY_BYTES
-}
-
-/// Whether a session is among those that were created before.
-fn is_before(created_at: Option<i64>, before: Before) -> bool {
-    created_at.is_none_or(|created_at| created_at < before.created_at)
 }
 
 #[cfg(test)]
@@ -349,9 +359,7 @@ mod tests {
         assert!(!journal.end("b").unwrap());
         assert!(!journal.attempted(Err(unavailable())));
         assert!(!journal.put(put("c", "u", 1)));
-        for (end, _) in journal.ends(10) {
-            journal.ended(&end);
-        }
+        journal.ends(10).iter().for_each(|end| journal.ended(end));
         let (number, _) = journal.next_put().unwrap();
         journal.written(number);
         assert!(journal.attempted(Ok(())));
@@ -387,7 +395,7 @@ mod tests {
         journal.put(put("a", "u", 1));
         journal.end("b").unwrap();
         assert_eq!(journal.next_put(), None);
-        let (end, _) = journal.ends(1).pop().unwrap();
+        let end = journal.ends(1).pop().unwrap();
         journal.ended(&end);
         assert_eq!(journal.next_put().unwrap().1.key, "a");
     }
@@ -396,11 +404,11 @@ mod tests {
     fn an_end_that_is_asked_for_again_while_it_is_done_stays() {
         let journal = Journal::new();
         journal.end("a").unwrap();
-        let (end, _) = journal.ends(1).pop().unwrap();
+        let end = journal.ends(1).pop().unwrap();
         journal.end("a").unwrap();
         journal.ended(&end);
         assert_eq!(journal.metrics().ends, 1);
-        let (end, _) = journal.ends(1).pop().unwrap();
+        let end = journal.ends(1).pop().unwrap();
         journal.ended(&end);
         assert_eq!(journal.metrics().ends, 0);
     }
@@ -411,11 +419,13 @@ mod tests {
         journal.end_user("u", Before { created_at: 9, mark: Some(Some(1)) }).unwrap();
         journal.end_user("u", before(5)).unwrap();
         journal.end_user("u", Before { created_at: 7, mark: Some(Some(3)) }).unwrap();
-        let ends = journal.ends(10);
-        assert_eq!(ends.len(), 1);
-        assert_eq!(ends[0].1, Some(Before { created_at: 9, mark: Some(Some(3)) }));
+        let pending = || match journal.ends(10).as_slice() {
+            [PendingEnd::User { before, .. }] => *before,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(pending(), Before { created_at: 9, mark: Some(Some(3)) });
         journal.end_user("u", Before { created_at: 7, mark: Some(None) }).unwrap();
-        assert_eq!(journal.ends(10)[0].1, Some(Before { created_at: 9, mark: Some(None) }), "for ever is longest");
+        assert_eq!(pending(), Before { created_at: 9, mark: Some(None) }, "for ever is longest");
     }
 
     #[test]
@@ -444,7 +454,7 @@ mod tests {
         journal.put(put("b", "u", 1));
         journal.end_user("u", before(2)).unwrap();
         journal.end("a").unwrap();
-        journal.ends(10).iter().for_each(|(end, _)| journal.ended(end));
+        journal.ends(10).iter().for_each(|end| journal.ended(end));
         assert_eq!(journal.metrics().bytes, 0);
     }
 
@@ -464,7 +474,7 @@ mod tests {
         // The failure of an attempt before does not count.
         let done = async {
             tokio::task::yield_now().await;
-            let (end, _) = journal.ends(1).pop().unwrap();
+            let end = journal.ends(1).pop().unwrap();
             journal.ended(&end);
         };
         let (settled, ()) = tokio::join!(journal.settled(), done);

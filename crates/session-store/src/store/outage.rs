@@ -15,7 +15,7 @@ use crate::command::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
 use crate::error::Result;
 use crate::events::EventKind;
-use crate::journal::{Before, Ending, Journal, PendingEnd, PendingPut};
+use crate::journal::{Before, Journal, PendingEnd, PendingPut};
 use crate::session::Record;
 
 /// How many ends are done together.
@@ -117,12 +117,10 @@ impl<E: Engine> Store<E> {
                 self.finish(self.in_time(self.put_late(&put)).await, || journal.written(number))?;
                 continue;
             }
-            let outcomes = join_all(ends.iter().map(|(end, before)| self.in_time(self.end_late(end, *before)))).await;
-            let finished: Vec<_> = ends
-                .iter()
-                .zip(outcomes)
-                .map(|((end, _), outcome)| self.finish(outcome, || journal.ended(end)))
-                .collect();
+            let outcomes = join_all(ends.iter().map(|end| self.in_time(self.end_late(end)))).await;
+            let finish = |(end, outcome)| self.finish(outcome, || journal.ended(end));
+            // Each of them, also after one that failed.
+            let finished: Vec<_> = ends.iter().zip(outcomes).map(finish).collect();
             finished.into_iter().collect::<Result<()>>()?;
         }
     }
@@ -142,18 +140,15 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    async fn end_late(&self, end: &PendingEnd, before: Option<Before>) -> Result<()> {
-        let (user, before) = match (&end.what, before) {
-            (Ending::User(user), Some(before)) => (user, before),
-            (Ending::User(_), None) => return Ok(()),
-            (Ending::Key(key), _) => return self.end(key).await,
-        };
-        match before.mark {
-            Some(ttl_ms) => {
-                let key = [REVOKED_BEFORE, user].concat();
-                self.revoke_before(&key, user, before.created_at, ttl_ms).await
+    async fn end_late(&self, end: &PendingEnd) -> Result<()> {
+        match end {
+            PendingEnd::Key { key, .. } => self.end(key).await,
+            PendingEnd::User { user, before: Before { created_at, mark: Some(ttl_ms) }, .. } => {
+                self.revoke_before(&[REVOKED_BEFORE, user].concat(), user, *created_at, *ttl_ms).await
             }
-            None => self.end_older(user, before.created_at).await,
+            PendingEnd::User { user, before: Before { created_at, mark: None }, .. } => {
+                self.end_older(user, *created_at).await
+            }
         }
     }
 
