@@ -70,10 +70,30 @@ describe("a connection", () => {
 	});
 });
 
+describe("a server that evicts", () => {
+	test("is told of, and one that cannot is not", async (t) => {
+		for (const [config, expected] of [
+			[["maxmemory 100mb", "maxmemory-policy allkeys-lru"], /its maxmemory-policy is allkeys-lru: .* set noeviction$/],
+			[["maxmemory 100mb", "maxmemory-policy volatile-ttl"], /its maxmemory-policy is volatile-ttl/],
+			[["maxmemory 100mb", "maxmemory-policy noeviction"]],
+			[["maxmemory-policy allkeys-lru"]],
+		]) {
+			const server = await startFor(t, { config });
+			const { storage, told, events } = watched(t, { url: server.url });
+			await storage.ping();
+			if (expected) await until("degraded", () => events().includes("degraded"));
+			else await sleep(100);
+			const degraded = told.filter(([event]) => event === "degraded").map(([, reason]) => reason);
+			assert.equal(degraded.length, expected ? 1 : 0);
+			if (expected) assert.match(degraded[0], expected);
+		}
+	});
+});
+
 describe("listeners", () => {
 	test("are told what there is to listen to", async () => {
 		for (const store of [redisStorage("memory://"), new RedisSessionStore("memory://")]) {
-			const events = "event: must be one of ready, down, reconnecting, failover, degraded";
+			const events = "event: must be one of ready, down, reconnecting, failover, degraded, underReplicated";
 			assert.throws(() => store.on("error", () => {}), { code: "INVALID_ARGUMENT", message: events });
 			assert.throws(() => store.on("ready"), { code: "INVALID_ARGUMENT", message: "listener: must be a function" });
 			await store.close();

@@ -11,6 +11,7 @@ import { load } from "./contract/load.js";
 import { fresh, session } from "./contract/records.js";
 import { until } from "./contract/wait.js";
 import { rounds, seeded } from "./support/counts.js";
+import { inMs, measured } from "./support/measured.js";
 import { startProxy } from "./support/proxy.js";
 import { startRedis } from "./support/redis.js";
 
@@ -32,8 +33,9 @@ async function startFor(t, options) {
 }
 
 /**
- * What is done to a server, and when it is well again. `allowed`: the codes with which operations may fail meanwhile.
- * @type {Record<string, { config?: string[], allowed: string[], disturb: (ground: object) => Promise<void> }>}
+ * What is done to a server, and when it is well again. `allowed`: the codes with which operations may fail meanwhile; `forgets`: whether
+ * Redis itself loses what it acknowledged.
+ * @type {Record<string, { config?: string[], allowed: string[], forgets?: boolean, disturb: (ground: object) => Promise<void> }>}
  */
 const faults = {
 	"kill -9, and a restart after 1 s": {
@@ -108,6 +110,30 @@ const faults = {
 			await server.cli("CONFIG", "SET", "maxmemory", "0");
 		},
 	},
+	"a full memory under allkeys-lru": {
+		config: ["maxmemory-policy allkeys-lru"],
+		allowed: ["OUT_OF_MEMORY", "UNAVAILABLE"],
+		forgets: true,
+		disturb: async ({ server }) => {
+			const used = /used_memory:(\d+)/.exec(await server.cli("INFO", "memory"))[1];
+			await server.cli("CONFIG", "SET", "maxmemory", String(Number(used) + 500_000));
+			for (let n = 0; n < 20; n++) {
+				await server.cli("SET", `filler ${n}`, Buffer.alloc(100_000));
+				await sleep(25);
+			}
+			assert.match(await server.cli("INFO", "stats"), /evicted_keys:[1-9]/);
+			await server.cli("CONFIG", "SET", "maxmemory", "0");
+		},
+	},
+	"an empty server in its place, after 500 ms": {
+		allowed: ["UNAVAILABLE"],
+		forgets: true,
+		disturb: async ({ server }) => {
+			await server.kill("SIGKILL");
+			await sleep(500);
+			await server.restart();
+		},
+	},
 	"the server is a replica for 500 ms": {
 		allowed: ["READONLY", "UNAVAILABLE"],
 		disturb: async ({ server }) => {
@@ -119,7 +145,7 @@ const faults = {
 };
 
 describe("under load, again and again", () => {
-	for (const [name, { config, allowed, disturb }] of Object.entries(faults)) {
+	for (const [name, { config, allowed, forgets, disturb }] of Object.entries(faults)) {
 		test(name, async (t) => {
 			const server = await startFor(t, { config });
 			const proxy = await startProxy(t, server);
@@ -130,7 +156,7 @@ describe("under load, again and again", () => {
 				over = true;
 			});
 			// Two loads, of some 30 operations at once each.
-			const working = Promise.all([load(doors, () => over, allowed), load(doors, () => over, allowed)]);
+			const working = Promise.all([1, 2].map(() => load(doors, () => over, allowed, { forgets })));
 			await sleep(200);
 			const backAt = [];
 			const disturbing = (async () => {
@@ -153,6 +179,13 @@ describe("under load, again and again", () => {
 			t.diagnostic(
 				`${done} done, ${failed} failed (${codes}), longest ${longestMs.toFixed(0)} ms, back within ${worst.toFixed(0)} ms`,
 			);
+			measured("one server", {
+				"what happens": name,
+				errors: codes || "none",
+				"done, failed": `${done}, ${failed}`,
+				"longest operation": inMs(longestMs),
+				"first success": inMs(worst),
+			});
 			assert.ok(longestMs < COMMAND_TIMEOUT_MS + SLACK_MS, `an operation took ${longestMs} ms`);
 			assert.ok(worst < BACK_WITHIN_MS, `the first success came ${worst} ms after the server was back`);
 		});
@@ -290,6 +323,13 @@ describe("while the server is away", () => {
 		t.diagnostic(
 			`${refused} refused; event loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms, memory grew by ${grown.toFixed(0)} MiB`,
 		);
+		const p99 = delay.percentile(99) / 1e6;
+		measured("10,000 clients", {
+			"calls refused": String(refused),
+			"event loop delay, p99": inMs(p99),
+			"memory grew by": `${grown.toFixed(0)} MiB`,
+		});
 		assert.ok(grown < 200, `${grown} MiB`);
+		assert.ok(p99 < 20, `${p99} ms`);
 	});
 });

@@ -6,9 +6,10 @@ import { invalid } from "./error.js";
  * - `down`: it was lost, or could not be made.
  * - `reconnecting`: another attempt to make it begins.
  * - `failover`: another server is the primary.
- * - `degraded`: it is up, but without the near cache.
+ * - `degraded`: it is up, but something is missing: the near cache, WAIT, or a `maxmemory-policy` that keeps what sessions need.
+ * - `underReplicated`: an end was carried out, and fewer replicas than `revoke.waitReplicas` acknowledged it in time.
  */
-export type StoreEvent = "ready" | "down" | "reconnecting" | "failover" | "degraded";
+export type StoreEvent = "ready" | "down" | "reconnecting" | "failover" | "degraded" | "underReplicated";
 
 /** Is told which server, or why: a sentence that holds no secret. */
 export type StoreListener = (reason: string) => void;
@@ -19,7 +20,7 @@ export interface StoreLogger {
 	warn(line: string): void;
 }
 
-const EVENTS: readonly StoreEvent[] = ["ready", "down", "reconnecting", "failover", "degraded"];
+const EVENTS: readonly StoreEvent[] = ["ready", "down", "reconnecting", "failover", "degraded", "underReplicated"];
 
 /** At most one line in so many ms. */
 const LINE_EVERY_MS = 1000;

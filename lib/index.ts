@@ -2,7 +2,7 @@
 export type { Credentials, CredentialsFunction } from "./credentials.js";
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
-export type { NearCacheMetrics, StoreMetrics } from "./metrics.js";
-export type { NearCacheOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
+export type { JournalMetrics, NearCacheMetrics, RevokeMetrics, StoreMetrics } from "./metrics.js";
+export type { NearCacheOptions, RevokeOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
 export { type RedisStorage, redisStorage } from "./storage.js";

@@ -41,14 +41,41 @@ export interface NearCacheMetrics {
 	entries: number;
 }
 
+/** Ends that replicas were waited for (option `revoke`). */
+export interface RevokeMetrics {
+	/** How many. An end of several sessions is one. */
+	waited: number;
+	/** Of these, those that fewer than `waitReplicas` acknowledged in time. */
+	underReplicated: number;
+	/** How many replicas acknowledged the last one; `null` when nobody knows, or before the first. */
+	lastAcked: number | null;
+}
+
+/** What Redis does not know yet (option `onUnavailable: "database"`). */
+export interface JournalMetrics {
+	/** Ends of sessions, or of all of a user's, that are still to be done. */
+	ends: number;
+	/** Sessions that are still to be written. */
+	puts: number;
+	/** What they take, in bytes. */
+	bytes: number;
+	/** Sessions that will not be written, because there was no room for them: they are in the database only. */
+	droppedPuts: number;
+}
+
 /** How a store stands. */
 export interface StoreMetrics {
 	nearCache: NearCacheMetrics;
+	/** `null` without the option `revoke`. */
+	revoke: RevokeMetrics | null;
+	/** `null` without `onUnavailable: "database"`. */
+	journal: JournalMetrics | null;
 }
 
 /** Of a store that is not open. */
 export function metricsOfNone(reason: string): StoreMetrics {
 	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0, topology: 0 };
 	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
-	return { nearCache: { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 } };
+	const nearCache = { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 };
+	return { nearCache, revoke: null, journal: null };
 }

@@ -34,6 +34,14 @@ export interface NearCacheOptions {
 	heartbeatMs?: number | undefined;
 }
 
+/** Settings of waiting for replicas. */
+export interface RevokeOptions {
+	/** How many replicas are to acknowledge the end of a session. */
+	waitReplicas: number;
+	/** For how long they are waited for, in ms; less than `commandTimeout`. Default 500. */
+	timeoutMs?: number | undefined;
+}
+
 /** One server of several. */
 export interface ServerAddress {
 	/** Host name or address. */
@@ -123,6 +131,19 @@ export interface StoreOptions {
 	 * read goes to Redis. Off by itself where the server cannot track (it takes RESP3 and Redis 7 or Valkey). Default `true`.
 	 */
 	nearCache?: boolean | NearCacheOptions | undefined;
+	/**
+	 * Waits, when a session is ended, until so many replicas have acknowledged it (WAIT). An end that fewer acknowledge in time is done all the
+	 * same: the event `underReplicated` tells, and `metrics().revoke`. Default: nobody is waited for.
+	 */
+	revoke?: RevokeOptions | undefined;
+	/**
+	 * What becomes of Better Auth's calls while Redis cannot answer. `reject`: they reject. `database`: `get` of a `redisStorage` answers `null`, so
+	 * that Better Auth reads its database; ends and writes of sessions are kept in memory, and done when Redis is back, ends first. It needs
+	 * Better Auth's `session.storeSessionInDatabase: true`, said again as `storeSessionInDatabase`. Default `reject`.
+	 */
+	onUnavailable?: "reject" | "database" | undefined;
+	/** What Better Auth's option `session.storeSessionInDatabase` is set to; only `onUnavailable` asks. Default `false`. */
+	storeSessionInDatabase?: boolean | undefined;
 	/** Takes a line when something happens to the connection, at most one a second; `false`: none. Default `console`. */
 	logger?: StoreLogger | false | undefined;
 }

@@ -9,7 +9,8 @@ import type { StoreOptions } from "./options.js";
 /**
  * Better Auth's secondary storage, kept in Redis. Every method is a closure: it works unbound, as Better Auth calls it.
  *
- * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that there is no such key.
+ * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that there is no such key. (With
+ * `onUnavailable: "database"` it also means that Better Auth is to look into its database.)
  */
 export interface RedisStorage {
 	/**
@@ -22,6 +23,8 @@ export interface RedisStorage {
 	 * and stays ended once it was ended. Any other value lives for `ttl` s; 0 and less delete it, none keeps it for ever.
 	 */
 	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
+	/** What the option of this name says. */
+	readonly onUnavailable: "reject" | "database";
 	/** Deletes a key; ends it if it is a session. */
 	delete(key: string): Promise<void>;
 	/** Deletes a key and resolves to the value it had. Carried out at most once. */
@@ -58,9 +61,12 @@ export interface RedisStorage {
  * ```
  */
 export function redisStorage(options?: string | StoreOptions): RedisStorage {
-	const connection = new Connection(checkOptions(options));
+	const checked = checkOptions(options);
+	const connection = new Connection(checked);
+	const hasDatabase = checked.onUnavailable === "database";
 	return {
-		get: (key) => read(connection, key),
+		get: hasDatabase ? (key) => readOrTurnAway(connection, key) : (key) => read(connection, key),
+		onUnavailable: hasDatabase ? "database" : "reject",
 		set: async (key, value, ttl) => {
 			checkText("key", key);
 			checkText("value", value);
@@ -96,4 +102,17 @@ function read(connection: Connection, key: string): string | null | Promise<stri
 	} catch (error) {
 		return Promise.reject(error);
 	}
+}
+
+/** The codes of errors that say that Redis cannot answer: the core keeps ends and writes under the same ones. */
+const OUTAGE: readonly string[] = ["UNAVAILABLE", "TIMEOUT", "READONLY", "AUTH", "TLS"];
+
+/** Reads; during an outage there is nothing here for Better Auth, which then looks into its database. */
+function readOrTurnAway(connection: Connection, key: string): string | null | Promise<string | null> {
+	const value = read(connection, key);
+	if (!(value instanceof Promise)) return value;
+	return value.catch((error) => {
+		if (OUTAGE.includes(error.code)) return null;
+		throw error;
+	});
 }

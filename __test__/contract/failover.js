@@ -2,8 +2,11 @@
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inMs, measured } from "../support/measured.js";
 import { session } from "./records.js";
 
+/** How long an operation of the stores may take (`commandTimeout` 1 s, and what a busy machine adds). */
+const LONGEST_MS = 1500;
 /** From the election to the first success. */
 const BACK_WITHIN_MS = 3000;
 
@@ -22,14 +25,17 @@ export async function failsOver(t, { storage, store }, { fail, elected, key, rea
 	let over = false;
 	const errors = [];
 	const sessions = [];
+	let longestMs = 0;
 	// What a failover loses is Redis' own: the load looks at what each answer says, not at what was acknowledged before.
 	const work = async () => {
 		while (!over) {
 			const mine = session();
+			const asked = performance.now();
 			const done = await store.createSession(mine).then(
 				() => true,
 				(error) => void errors.push(error),
 			);
+			longestMs = Math.max(longestMs, performance.now() - asked);
 			if (done) sessions.push([mine.token, performance.now()]);
 			await sleep(5);
 		}
@@ -58,6 +64,16 @@ export async function failsOver(t, { storage, store }, { fail, elected, key, rea
 	const kept = sessions.filter(([, when]) => when > since);
 	assert.ok(kept.length > 10);
 	for (const [token] of kept) assert.notEqual(await store.getSession(token), null);
+	const codes = [...new Set(errors.map(({ code }) => code))].join(", ");
+	const [suite, name] = t.fullName.split(" > ");
+	measured(suite, {
+		"what happens": name.split(":")[0],
+		errors: codes || "none",
+		"done, failed": `${sessions.length}, ${errors.length}`,
+		"longest operation": inMs(longestMs),
+		"first success after the election": inMs(backMs),
+	});
+	assert.ok(longestMs < LONGEST_MS, `an operation took ${longestMs} ms`);
 	t.diagnostic(`in use ${backMs.toFixed(0)} ms after the election; ${sessions.length} done, ${errors.length} failed`);
 	return heal;
 }

@@ -29,6 +29,9 @@ class RedisProxy {
 	/** What a client is told in place of what the server said. @type {(text: Buffer) => Buffer} */
 	rewrite = (frame) => frame;
 
+	/** Whether what passes is no RESP: between a primary and its replica. */
+	isRaw = false;
+
 	/** How late everything arrives, in ms, in each direction. */
 	delayMs = 0;
 
@@ -114,6 +117,7 @@ class RedisProxy {
 		let rest = Buffer.alloc(0);
 		upstream.on("data", (chunk) => {
 			isAnswered = true;
+			if (this.isRaw) return this.#pass(client, chunk);
 			const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
 			const passed = [];
 			let at = 0;

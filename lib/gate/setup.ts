@@ -1,6 +1,7 @@
 /** What a gate reads from Better Auth: its cookies, its secret, its settings, its plugins. */
 import * as native from "#native";
 import { invalid } from "../error.js";
+import type { RedisStorage } from "../storage.js";
 import { type Fields, Hooks, type Plugin } from "./hooks.js";
 import type { Hidden } from "./record.js";
 
@@ -21,6 +22,8 @@ export interface AuthContext {
 					cookieCache?: { enabled?: boolean | undefined } | undefined;
 					disableSessionRefresh?: boolean | undefined;
 					deferSessionRefresh?: boolean | undefined;
+					storeSessionInDatabase?: boolean | undefined;
+					preserveSessionInDatabase?: boolean | undefined;
 					additionalFields?: Fields | undefined;
 			  }
 			| undefined;
@@ -45,11 +48,21 @@ export class Setup {
 	/** Whether answers say `needsRefresh`, and nothing is extended. */
 	readonly defersRefresh: boolean;
 
-	/** @throws {SessionStoreError} `INVALID_ARGUMENT` when Better Auth keeps its sessions elsewhere. */
-	constructor(context: AuthContext, storage: unknown) {
+	/**
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when Better Auth keeps its sessions elsewhere, or not where an outage would
+	 *   have it look for them.
+	 */
+	constructor(context: AuthContext, storage: object) {
 		const { options, authCookies, sessionConfig, secret } = context;
 		if (options.secondaryStorage !== storage) {
 			throw invalid("storage: must be the very object that betterAuth was given as secondaryStorage");
+		}
+		const { storeSessionInDatabase, preserveSessionInDatabase } = options.session ?? {};
+		const turnsToDatabase = (storage as Partial<RedisStorage>).onUnavailable === "database";
+		if (turnsToDatabase && (storeSessionInDatabase !== true || preserveSessionInDatabase === true)) {
+			throw invalid(
+				'onUnavailable: "database" needs Better Auth to find its sessions in the database: set session.storeSessionInDatabase, and not session.preserveSessionInDatabase',
+			);
 		}
 		const plugins = options.plugins ?? [];
 		this.hidden = { session: hiddenFields(context, "session"), user: hiddenFields(context, "user") };

@@ -34,7 +34,7 @@ export class App {
 
 	/**
 	 * @param {import("./versions.js").Version} version
-	 * @param {string} url of the store
+	 * @param {string | import("better-auth-redis-store").StoreOptions} url of the store, or its options
 	 * @param {object} [options] Better Auth's, beyond the ordinary ones
 	 */
 	constructor(version, url, options = {}) {
@@ -108,7 +108,7 @@ export class Device {
 	 */
 	async send(path, body) {
 		const headers = { origin: ORIGIN, "user-agent": "test", "x-forwarded-for": "203.0.113.7" };
-		if (this.#cookies.size > 0) headers.cookie = [...this.#cookies].map((pair) => pair.join("=")).join("; ");
+		if (this.#cookies.size > 0) headers.cookie = this.cookieHeader;
 		if (body) headers["content-type"] = "application/json";
 		const request = new Request(`${ORIGIN}/api/auth${path}`, {
 			method: body ? "POST" : "GET",
@@ -148,6 +148,11 @@ export class Device {
 	/** The token that its session cookie carries. */
 	get token() {
 		return decodeURIComponent(this.#cookies.get(SESSION_COOKIE)).split(".")[0];
+	}
+
+	/** What it sends along. */
+	get cookieHeader() {
+		return [...this.#cookies].map((pair) => pair.join("=")).join("; ");
 	}
 
 	/** Whether it holds a session cookie at all. */

@@ -37,6 +37,10 @@ pub struct Config {
     pub max_value_bytes: usize,
     /// Sessions a user may have, the oldest ended first: `maxSessionsPerUser`, default no limit.
     pub max_sessions_per_user: Option<NonZeroU32>,
+    /// How far an end must have been copied before it is told: `revoke`, default not at all.
+    pub revoke: Option<Revoke>,
+    /// What becomes of Better Auth's calls while the server cannot answer: `onUnavailable`, default `reject`.
+    pub on_unavailable: OnUnavailable,
     /// What is read again is answered from this process's memory: `nearCache`, default on; `None`: off.
     pub near_cache: Option<NearCache>,
     /// Time to set up a connection: `connectTimeout` in ms, default 10 s.
@@ -47,6 +51,24 @@ pub struct Config {
     pub max_in_flight: usize,
     /// Time for one operation, any wait for a connection included: `commandTimeout` in ms, default 2 s.
     pub command_timeout: Duration,
+}
+
+/// How far an end must have been copied.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Revoke {
+    /// How many replicas are to acknowledge it: `waitReplicas`.
+    pub wait_replicas: u32,
+    /// For how long they are waited for: `timeoutMs`, default 500 ms. Less than `commandTimeout`.
+    pub timeout: Duration,
+}
+
+/// What becomes of calls while the server cannot answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OnUnavailable {
+    /// They are refused.
+    Reject,
+    /// The caller has a database that holds the sessions too: ends, and writes of sessions, are kept and done later.
+    Database,
 }
 
 /// Settings of the near cache.
@@ -264,7 +286,9 @@ impl Config {
         let reconnect = options.reconnect();
         let max_in_flight = options.integer("maxInFlight", IN_FLIGHT);
         let connect_timeout = options.integer("connectTimeout", TIMEOUT_MS);
-        let command_timeout = options.integer("commandTimeout", TIMEOUT_MS);
+        let command_timeout = Duration::from_millis(options.integer("commandTimeout", TIMEOUT_MS).unwrap_or(2_000));
+        let revoke = options.revoke(command_timeout);
+        let on_unavailable = options.on_unavailable();
         match target {
             Some(target) if options.problems.is_empty() => Ok(Config {
                 target,
@@ -273,11 +297,13 @@ impl Config {
                 tombstone: Duration::from_secs(tombstone.unwrap_or(300)),
                 max_value_bytes: max_value_bytes.unwrap_or(1_024 * 1_024),
                 max_sessions_per_user: max_sessions.and_then(NonZeroU32::new),
+                revoke,
+                on_unavailable,
                 near_cache,
                 reconnect,
                 max_in_flight: max_in_flight.unwrap_or(50_000),
                 connect_timeout: Duration::from_millis(connect_timeout.unwrap_or(10_000)),
-                command_timeout: Duration::from_millis(command_timeout.unwrap_or(2_000)),
+                command_timeout,
             }),
             _ => Err(options.sentences()),
         }

@@ -14,12 +14,12 @@ mod redis;
 mod stored;
 
 pub(crate) use memory::MemoryEngine;
-pub(crate) use redis::{ClusterEngine, RedisEngine};
+pub(crate) use redis::{ClusterEngine, RedisEngine, RevokeMetrics};
 pub(crate) use stored::{Slot, Stored};
 
 use stored::TOMBSTONE;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
@@ -201,6 +201,17 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Lists keys. A key may come twice; one that exists during the whole scan comes at least once.
     fn scan(&self, namespace: Namespace, cursor: u64) -> impl Future<Output = Result<Page>> + Send;
+
+    /// Waits until replicas have acknowledged that these keys were ended, as many as are wanted and for as long as the option `revoke`
+    /// says. How many did is told by an event and by [`Engine::revoke_metrics`]: an end that is done is no failure.
+    fn acknowledge(&self, _ended: &[&str]) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// How ends were acknowledged; `None`: nobody is waited for.
+    fn revoke_metrics(&self) -> Option<RevokeMetrics> {
+        None
+    }
 
     /// Answers when the engine does.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;

@@ -18,8 +18,10 @@ pub enum EventKind {
     Reconnecting,
     /// Another server is the primary.
     Failover,
-    /// It is up, but without the near cache that was asked for.
+    /// It is up, but something that was asked for, or that sessions need, is missing.
     Degraded,
+    /// An end was carried out, and acknowledged by fewer replicas than were asked for.
+    UnderReplicated,
 }
 
 /// Something that happened.

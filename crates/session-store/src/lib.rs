@@ -7,6 +7,7 @@
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
 //! - `served`: what this process last served, the base of a merge.
 //! - `events`: what happens to the connection. `credentials`: who is asked for user name and password.
+//! - `journal`: ends and writes that wait for Redis, where a database has the sessions meanwhile.
 //! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
@@ -20,6 +21,7 @@ mod engine;
 mod error;
 mod events;
 mod gate;
+mod journal;
 mod registry;
 mod served;
 mod session;
@@ -28,7 +30,10 @@ mod sync;
 
 pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
-pub use config::{Address, Config, NatMap, NearCache, Reconnect, SentinelLogin, Server, Target, Tls, TlsVersion};
+pub use config::{
+    Address, Config, NatMap, NearCache, OnUnavailable, Reconnect, Revoke, SentinelLogin, Server, Target, Tls,
+    TlsVersion,
+};
 pub use credentials::{Credentials, Login, Provider, Question, Registration};
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};

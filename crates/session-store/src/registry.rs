@@ -76,7 +76,8 @@ impl<E: Engine> Sessions for Store<E> {
 
     fn metrics(&self) -> String {
         let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
-        serde_json::json!({ "nearCache": near_cache }).to_string()
+        let (revoke, journal) = (self.revoke_metrics(), self.journal_metrics());
+        serde_json::json!({ "nearCache": near_cache, "revoke": revoke, "journal": journal }).to_string()
     }
 
     fn listen(&self) -> Option<Listener> {

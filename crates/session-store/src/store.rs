@@ -8,6 +8,8 @@
 //! 5. `increment` and `take` run at most once.
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
+mod outage;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -22,11 +24,12 @@ use tokio::time::sleep;
 
 use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
 use crate::command::{Command, Read, Reply, Text, Values};
-use crate::config::Config;
+use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
-use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Slot, Stored, YOUNG_MS};
+use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, Slot, Stored, YOUNG_MS};
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
+use crate::journal::{Journal, JournalMetrics};
 use crate::served::{Served, Serving};
 use crate::session::{Bases, Object, Record, merge, patch, replace};
 
@@ -57,6 +60,8 @@ pub(crate) struct Store<E> {
     served: Served,
     cache: Option<Arc<NearCache>>,
     connected: Option<Connected>,
+    /// What is still to be done, where the caller's database has the sessions too.
+    journal: Option<Journal>,
     /// What was listed together and is not in the cache, by its first id: whoever asks for that one will ask for the others.
     listings: Cache<String, Arc<Vec<String>>>,
     /// By user, the ids whose record a prune found absent, and since when.
@@ -111,6 +116,7 @@ impl<E: Engine> Store<E> {
             served: Served::new(),
             cache,
             connected,
+            journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
             listings: Cache::new(LISTINGS),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
@@ -135,17 +141,27 @@ impl<E: Engine> Store<E> {
 
     /// Carries out a command. One that looks at a single key or user ends within `commandTimeout`; one that goes
     /// through the whole store holds each of its steps to it.
-    pub(crate) async fn run(&self, command: Command) -> Result<Reply> {
+    pub(crate) async fn run(self: &Arc<Self>, command: Command) -> Result<Reply> {
         match command {
-            Command::ListKeys => Box::pin(self.list_keys()).await,
-            Command::Clear => Box::pin(self.clear()).await,
-            Command::Cleanup => Box::pin(self.cleanup()).await,
-            command => self.in_time(self.run_one(command)).await,
+            Command::ListKeys | Command::Clear | Command::Cleanup => {
+                self.in_time(self.settled()).await?;
+                match command {
+                    Command::ListKeys => Box::pin(self.list_keys()).await,
+                    Command::Clear => Box::pin(self.clear()).await,
+                    _ => Box::pin(self.cleanup()).await,
+                }
+            }
+            command => {
+                let kept = self.kept(&command);
+                let outcome = self.in_time(self.run_one(command)).await;
+                self.keep(kept, outcome)
+            }
         }
     }
 
     /// Each operation in a box of its own: else every call would move as many bytes as the largest of them has, some 15,000.
     async fn run_one(&self, command: Command) -> Result<Reply> {
+        self.settled().await?;
         match command {
             Command::Get { key } => {
                 let value = Box::pin(self.read(&[&key])).await?.values.pop().flatten();
@@ -212,7 +228,10 @@ impl<E: Engine> Store<E> {
     async fn read_slots(&self, keys: &[&str]) -> Result<Vec<Slot>> {
         let mut slots = match &self.cache {
             Some(cache) => self.read_through(cache, keys).await?,
-            None => self.engine.get_many(keys).await?,
+            None => {
+                self.settled().await?;
+                self.engine.get_many(keys).await?
+            }
         };
         for (key, slot) in keys.iter().zip(&mut slots) {
             if let Slot::Value(stored) = slot
@@ -249,7 +268,11 @@ impl<E: Engine> Store<E> {
         if !leads.is_empty() || !uncached.is_empty() {
             let wanted: Vec<_> =
                 leads.iter().map(|(_, lead)| lead.key()).chain(uncached.iter().map(|at| keys[*at])).collect();
-            let found = self.engine.get_many_tracked(&wanted).await;
+            // After the flights have begun: an end that is taken over from here on takes them away.
+            let found = match self.settled().await {
+                Ok(()) => self.engine.get_many_tracked(&wanted).await,
+                Err(error) => Err(error),
+            };
             let mut found = match found {
                 Ok(found) => found.into_iter(),
                 Err(error) => {
@@ -304,6 +327,14 @@ impl<E: Engine> Store<E> {
         self.connected.as_ref()
     }
 
+    pub(crate) fn revoke_metrics(&self) -> Option<RevokeMetrics> {
+        self.engine.revoke_metrics()
+    }
+
+    pub(crate) fn journal_metrics(&self) -> Option<JournalMetrics> {
+        self.journal.as_ref().map(Journal::metrics)
+    }
+
     pub(crate) fn near_cache(&self) -> Option<&NearCache> {
         self.cache.as_deref()
     }
@@ -349,8 +380,14 @@ impl<E: Engine> Store<E> {
             return Ok(view.map_or(Reply::Nothing, Reply::from));
         }
         self.served.forget(key);
-        let _writing = self.writing(key);
-        Ok(self.engine.take(key).await?.value().into())
+        let taken = {
+            let _writing = self.writing(key);
+            self.engine.take(key).await?
+        };
+        if matches!(&taken, Slot::Value(stored) if Record::parse(key, stored.text()).is_some()) {
+            self.engine.acknowledge(&[key]).await;
+        }
+        Ok(taken.value().into())
     }
 
     async fn increment(&self, key: &str, ttl: f64) -> Result<i64> {
@@ -381,6 +418,7 @@ impl<E: Engine> Store<E> {
             self.expect_reads(live.into_iter().map(|(token, _)| token).collect());
             (!view.is_empty()).then(|| view + "]")
         };
+        self.settled().await?;
         let indexes = self.engine.entries(users).await?;
         Ok(indexes.into_iter().map(view).collect())
     }
@@ -388,6 +426,11 @@ impl<E: Engine> Store<E> {
     async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
         let _writing = self.writing(key);
         let before = self.engine.raise(key, before, ttl_ms).await?;
+        self.end_older(user, before).await
+    }
+
+    /// Ends a user's sessions that were created before, in ms since the epoch.
+    async fn end_older(&self, user: &str, before: i64) -> Result<()> {
         let mut ended = Vec::new();
         self.each_session(user, |id, record| {
             if record.created_at().is_none_or(|created_at| created_at < before) {
@@ -614,13 +657,19 @@ impl<E: Engine> Store<E> {
         if let Some(cache) = unknown.0.take() {
             ended.ids.iter().for_each(|id| cache.evict(id));
         }
+        let ids: Vec<_> = ended.ids.iter().map(String::as_str).collect();
+        self.engine.acknowledge(&ids).await;
         Ok(Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX)))
     }
 
     async fn end(&self, key: &str) -> Result<()> {
         self.served.forget(key);
-        let _writing = self.writing(key);
-        self.engine.end(key).await
+        {
+            let _writing = self.writing(key);
+            self.engine.end(key).await?;
+        }
+        self.engine.acknowledge(&[key]).await;
+        Ok(())
     }
 
     /// Calls `visit` with the id and the record of each live session of a user.

@@ -9,15 +9,16 @@ use serde_json::{Map, Number, Value};
 use strsim::normalized_damerau_levenshtein;
 
 use super::location::canonical_host;
-use super::{NearCache, Reconnect, Tls, TlsVersion};
+use super::{NearCache, OnUnavailable, Reconnect, Revoke, Tls, TlsVersion};
 
 /// Every option there is.
 #[rustfmt::skip]
-pub(super) const OPTIONS: [&str; 30] = [
+pub(super) const OPTIONS: [&str; 33] = [
     "url", "host", "port", "path", "cluster", "natMap", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "credentials", "db", "tls",
     "connectTimeout", "commandTimeout", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
     "keepAlive", "connectionName",
     "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
+    "revoke", "onUnavailable", "storeSessionInDatabase",
 ];
 
 /// The members of the option `nearCache`, and what each may be.
@@ -32,6 +33,9 @@ const NEAR_CACHE: [(&str, RangeInclusive<u64>); 4] = [
 const UNVERIFIED: &str = "dangerouslyDisableVerification";
 
 const TLS_MEMBERS: &str = "ca, cert, key, servername, minVersion, dangerouslyDisableVerification";
+
+/// The members of the option `revoke`, and what each may be.
+const REVOKE: [(&str, RangeInclusive<u64>); 2] = [("waitReplicas", 1..=100), ("timeoutMs", 1..=60_000)];
 
 /// Options of ioredis that people bring along and that have no place here, with what to do instead.
 #[rustfmt::skip]
@@ -176,6 +180,65 @@ impl Options {
             self.problem("nearCache", what);
         }
         Some(NearCache { max_bytes, ttl, max_staleness, heartbeat })
+    }
+
+    /// `command_timeout`: of an operation in all, what it waits for replicas included.
+    pub(super) fn revoke(&mut self, command_timeout: Duration) -> Option<Revoke> {
+        let members = match self.given.get("revoke")? {
+            Value::Object(members) => members.clone(),
+            other => {
+                let what = kind(other);
+                return self
+                    .refuse("revoke", format_args!("must be an object with waitReplicas, timeoutMs, not {what}"));
+            }
+        };
+        for name in members.keys().filter(|name| REVOKE.iter().all(|(member, _)| member != name)) {
+            let name = shortened(name);
+            self.problem("revoke", format_args!("unknown member {name}: it takes waitReplicas and timeoutMs"));
+        }
+        let mut read = |(name, range): &(&str, RangeInclusive<u64>)| match members.get(*name).map(|v| integer(v, range))
+        {
+            Some(Ok(integer)) => Some(integer),
+            Some(Err(what)) => {
+                self.problems.push(("revoke".into(), format!("revoke.{name}: {what}")));
+                None
+            }
+            None => None,
+        };
+        let [wait_replicas, timeout_ms] = REVOKE.each_ref().map(&mut read);
+        let timeout = Duration::from_millis(timeout_ms.unwrap_or(500));
+        if timeout >= command_timeout {
+            let (timeout, bound) = (timeout.as_millis(), command_timeout.as_millis());
+            self.problem("revoke", format_args!("timeoutMs ({timeout}) must be less than commandTimeout ({bound})"));
+        }
+        match wait_replicas {
+            Some(wait_replicas) => Some(Revoke { wait_replicas: wait_replicas as u32, timeout }),
+            None if members.contains_key("waitReplicas") => None,
+            None => self.refuse("revoke", "waitReplicas is missing: how many replicas are to acknowledge an end"),
+        }
+    }
+
+    pub(super) fn on_unavailable(&mut self) -> OnUnavailable {
+        let [on, stored] = ["onUnavailable", "storeSessionInDatabase"].map(|option| self.given.get(option).cloned());
+        let stored = stored.unwrap_or(Value::Bool(false));
+        if !stored.is_boolean() {
+            let what = format!("must be true or false, not {}", kind(&stored));
+            self.problem("storeSessionInDatabase", what);
+        }
+        match on.as_ref().map_or(Some("reject"), Value::as_str) {
+            Some("reject") => OnUnavailable::Reject,
+            Some("database") if stored == Value::Bool(false) => {
+                let what = "\"database\" needs sessions that are in the database too: give Better Auth \
+                            session: { storeSessionInDatabase: true }, and say so here by storeSessionInDatabase: true";
+                self.problem("onUnavailable", what);
+                OnUnavailable::Reject
+            }
+            Some("database") => OnUnavailable::Database,
+            _ => {
+                self.problem("onUnavailable", "must be \"reject\" or \"database\"");
+                OnUnavailable::Reject
+            }
+        }
     }
 
     pub(super) fn reconnect(&mut self) -> Reconnect {

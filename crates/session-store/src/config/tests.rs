@@ -70,6 +70,8 @@ fn defaults() {
         user_prefix: "user-sessions:".into(),
         tombstone: Duration::from_secs(300),
         max_value_bytes: 1_048_576,
+        revoke: None,
+        on_unavailable: OnUnavailable::Reject,
         near_cache: Some(NearCache::default()),
         max_sessions_per_user: None,
         reconnect: Reconnect {
@@ -100,6 +102,47 @@ fn the_near_cache_is_on_off_or_set() {
         let problems = Config::from_json(&json!({ "url": "redis://a", "nearCache": value }).to_string()).unwrap_err();
         assert!(problems[0].starts_with(problem), "{problems:?}");
     }
+}
+
+#[test]
+fn an_end_is_waited_for_by_a_number_of_replicas() {
+    let revoke = |value| config_with("revoke", value).revoke.unwrap();
+    let of = |wait_replicas, ms| Revoke { wait_replicas, timeout: Duration::from_millis(ms) };
+    assert_eq!(revoke(json!({ "waitReplicas": 2 })), of(2, 500));
+    assert_eq!(revoke(json!({ "waitReplicas": 1, "timeoutMs": 20 })), of(1, 20));
+    for (value, expected) in [
+        (json!(true), "revoke: must be an object with waitReplicas, timeoutMs, not a boolean"),
+        (json!({}), "revoke: waitReplicas is missing: how many replicas are to acknowledge an end"),
+        (json!({ "waitReplicas": 0 }), "revoke.waitReplicas: must be an integer from 1 to 100, not 0"),
+        (
+            json!({ "waitReplicas": 1, "replicas": 1 }),
+            "revoke: unknown member \"replicas\": it takes waitReplicas and timeoutMs",
+        ),
+        (
+            json!({ "waitReplicas": 1, "timeoutMs": 2000 }),
+            "revoke: timeoutMs (2000) must be less than commandTimeout (2000)",
+        ),
+    ] {
+        assert_eq!(problem_with("revoke", value), expected);
+    }
+}
+
+#[test]
+fn the_database_is_resorted_to_only_where_sessions_are_in_it() {
+    let both = |on: Value, stored: Value| {
+        let options = json!({ "url": "redis://a", "onUnavailable": on, "storeSessionInDatabase": stored });
+        Config::from_json(&options.to_string()).map(|config| config.on_unavailable)
+    };
+    assert_eq!(both(json!("database"), json!(true)), Ok(OnUnavailable::Database));
+    assert_eq!(both(json!("reject"), json!(true)), Ok(OnUnavailable::Reject));
+    let without = both(json!("database"), json!(false)).unwrap_err();
+    assert!(without[0].starts_with("onUnavailable: \"database\" needs sessions that are in the database too"));
+    assert_eq!(problem_with("onUnavailable", json!("database")), without[0]);
+    assert_eq!(problem_with("onUnavailable", json!(1)), "onUnavailable: must be \"reject\" or \"database\"");
+    assert_eq!(
+        problem_with("storeSessionInDatabase", json!(1)),
+        "storeSessionInDatabase: must be true or false, not a number"
+    );
 }
 
 #[test]
@@ -176,6 +219,7 @@ fn every_option_is_read() {
         "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
         "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
         "failFastMs": 1, "reconnectMinMs": 2, "reconnectMaxMs": 3, "maxInFlight": 4,
+        "revoke": { "waitReplicas": 3, "timeoutMs": 7 }, "onUnavailable": "database", "storeSessionInDatabase": true,
         "nearCache": { "maxBytes": 65536, "ttlMs": 1, "maxStalenessMs": 100, "heartbeatMs": 10 },
     });
     let pem = || Some(PEM.to_owned());
@@ -215,6 +259,8 @@ fn every_option_is_read() {
             min: Duration::from_millis(2),
             max: Duration::from_millis(3),
         },
+        revoke: Some(Revoke { wait_replicas: 3, timeout: Duration::from_millis(7) }),
+        on_unavailable: OnUnavailable::Database,
         max_in_flight: 4,
         connect_timeout: Duration::from_millis(1),
         command_timeout: Duration::from_secs(600),

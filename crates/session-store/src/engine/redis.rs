@@ -4,8 +4,10 @@
 mod batch;
 mod cluster;
 mod connection;
+mod eviction;
 mod failure;
 mod node;
+mod replicas;
 mod role;
 mod scripts;
 mod sentinel;
@@ -31,6 +33,8 @@ use crate::error::Result;
 use crate::events::Events;
 use batch::Batch;
 pub(crate) use cluster::ClusterEngine;
+use replicas::Acknowledgements;
+pub(crate) use replicas::RevokeMetrics;
 use scripts::{Script, ScriptInvocation};
 use steps::{Repeat, Steps, count, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed};
 use supervisor::Supervisor;
@@ -58,7 +62,9 @@ impl RedisEngine {
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
         let key_prefix = keyspace.key_prefix.clone();
-        let steps = Arc::new(Steps { route: Supervisor::new(config, server, credentials, feed, events), keyspace });
+        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
+        let route = Supervisor::new(config, server, credentials, feed, events);
+        let steps = Arc::new(Steps { route, keyspace, acknowledgements });
         let batch = |script, repeat, common| Batch::new(steps.clone(), script, repeat, common);
         RedisEngine {
             puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),
@@ -269,6 +275,14 @@ impl Engine for RedisEngine {
         let prefix = self.keyspace().prefix(namespace);
         let (cursor, found) = self.steps.command("", Repeat::Safe, &scan(prefix, cursor)).await?;
         Ok(Page { keys: unprefixed(prefix, found), cursor })
+    }
+
+    async fn acknowledge(&self, ended: &[&str]) {
+        self.steps.acknowledge(ended).await;
+    }
+
+    fn revoke_metrics(&self) -> Option<RevokeMetrics> {
+        self.steps.acknowledgements.as_ref().map(Acknowledgements::metrics)
     }
 
     async fn ping(&self) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ::redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
 
+use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{Repeat, Steps, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed, without};
 use super::topology::Cluster;
@@ -41,8 +42,9 @@ impl ClusterEngine {
         cache: Option<Arc<NearCache>>,
         events: Events,
     ) -> Self {
+        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
         let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events);
-        ClusterEngine(Steps { route, keyspace })
+        ClusterEngine(Steps { route, keyspace, acknowledgements })
     }
 
     fn keyspace(&self) -> &Keyspace {
@@ -401,6 +403,14 @@ impl Engine for ClusterEngine {
             next => (at as u64) << SERVER_SHIFT | next,
         };
         Ok(Page { keys: unprefixed(prefix, found), cursor })
+    }
+
+    async fn acknowledge(&self, ended: &[&str]) {
+        self.0.acknowledge(ended).await;
+    }
+
+    fn revoke_metrics(&self) -> Option<RevokeMetrics> {
+        self.0.acknowledgements.as_ref().map(Acknowledgements::metrics)
     }
 
     async fn ping(&self) -> Result<()> {

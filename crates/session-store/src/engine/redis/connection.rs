@@ -77,10 +77,7 @@ impl Connector {
         number: u64,
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
-        let primary = match &self.sentinels {
-            Some(sentinels) => Some(sentinels.primary().await?),
-            None => None,
-        };
+        let primary = self.primary().await?;
         timeout(self.timeout, self.attempt(primary, number, heard)).await.unwrap_or_else(|_| Err(self.too_late()))
     }
 
@@ -98,6 +95,31 @@ impl Connector {
         };
         let at = format!("Redis at {} cannot be reached", self.address);
         Error::new(code, format!("{at}: within {ms} ms (option connectTimeout) {}", step.words()))
+    }
+
+    /// A connection to the primary beside the one that is kept, for commands that block it.
+    pub(super) async fn connect_beside(&self) -> Result<Wire> {
+        let primary = self.primary().await?;
+        let (wire, _) =
+            self.door.open(&self.target(primary.as_ref()), &Progress::new(), &self.address, |_: &PushInfo| {}).await?;
+        Ok(wire)
+    }
+
+    /// Where the primary is, where sentinels have to be asked.
+    async fn primary(&self) -> Result<Option<Node>> {
+        match &self.sentinels {
+            Some(sentinels) => sentinels.primary().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn target(&self, primary: Option<&Node>) -> Target {
+        match (&self.server.address, primary) {
+            (_, Some(node)) => Target::Tcp(node.clone()),
+            (Address::Tcp { host, port }, None) => Target::Tcp(Node::new(host, *port)),
+            (Address::Unix(path), None) => Target::Unix(path.clone()),
+            (Address::Sentinel { .. } | Address::Cluster { .. }, None) => unreachable!("a server of them is named"),
+        }
     }
 
     /// The host of a server's address; empty where it is no host.
@@ -120,12 +142,7 @@ impl Connector {
         number: u64,
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
-        let target = match (&self.server.address, &primary) {
-            (_, Some(node)) => Target::Tcp(node.clone()),
-            (Address::Tcp { host, port }, None) => Target::Tcp(Node::new(host, *port)),
-            (Address::Unix(path), None) => Target::Unix(path.clone()),
-            (Address::Sentinel { .. } | Address::Cluster { .. }, None) => unreachable!("a server of them is named"),
-        };
+        let target = self.target(primary.as_ref());
         let (wire, protocol) = self.door.open(&target, &self.progress, &self.address, heard).await?;
         let ready = self.make_ready(wire, primary, protocol, number);
         ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))

@@ -31,6 +31,7 @@ script!(ADOPT: "keep" "index" "legacy" "adopt");
 // Over one key, wherever it lies.
 script!(RAISE: "raise");
 script!(INCREMENT: "each" "increment");
+script!(REAFFIRM: "owner" "reaffirm");
 
 // The same steps as on one server, cut to one key each.
 script!(ENTER: "keep" "cluster/enter");
@@ -97,12 +98,22 @@ impl ScriptInvocation<'_> {
     /// Carries it out. The server is sent the script's text when it does not know it (and keeps it then): SCRIPT LOAD, which not every
     /// server permits, is not needed.
     pub(super) async fn invoke<T: FromRedisValue>(&self, wire: &mut Wire) -> RedisResult<T> {
-        match self.command("EVALSHA", &self.script.digest).query_async(wire).await {
+        match self.by_digest().query_async(wire).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.command("EVAL", &self.script.code).query_async(wire).await
+                self.in_full().query_async(wire).await
             }
             answer => answer,
         }
+    }
+
+    /// As a command to a server that knows the script.
+    pub(super) fn by_digest(&self) -> Cmd {
+        self.command("EVALSHA", &self.script.digest)
+    }
+
+    /// As a command that brings the script along.
+    pub(super) fn in_full(&self) -> Cmd {
+        self.command("EVAL", &self.script.code)
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {

@@ -1,15 +1,18 @@
 //! One step on the server that a key lies on: sent, and sent again where that is safe. And the steps that touch one key only, which are
 //! the same on one server and on a cluster.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value};
 use fail::fail_point;
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::connection::Link;
 use super::failure::{self, Kind};
+use super::replicas::Acknowledgements;
 use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
 use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored};
@@ -50,6 +53,8 @@ pub(super) trait Route: Send + Sync + 'static {
 pub(super) struct Steps<R> {
     pub(super) route: R,
     pub(super) keyspace: Keyspace,
+    /// How ends were acknowledged by replicas, when they are to be.
+    pub(super) acknowledgements: Option<Acknowledgements>,
 }
 
 impl<R: Route> Steps<R> {
@@ -161,6 +166,24 @@ impl<R: Route> Steps<R> {
             }
             failure::error(&error, server.address())
         })
+    }
+
+    /// Waits for replicas to acknowledge that these keys were ended, on each server that holds some of them.
+    pub(super) async fn acknowledge(&self, ended: &[&str]) {
+        let Some(acknowledgements) = &self.acknowledgements else { return };
+        let mut servers = BTreeMap::new();
+        for id in ended {
+            let key = self.keyspace.key(id);
+            // It was there a moment ago.
+            let Ok(Hop { server, .. }) = self.route.hop(&key).await else { return acknowledgements.count(None) };
+            let (_, keys) = servers.entry(server.address().to_owned()).or_insert((server, Vec::new()));
+            keys.push((key, (*id).to_owned()));
+        }
+        let waiting = servers.into_values().map(async |(server, keys)| server.replicas()?.acknowledge(keys).await);
+        let acked: Option<Vec<u32>> = join_all(waiting).await.into_iter().collect();
+        if !ended.is_empty() {
+            acknowledgements.count(acked.and_then(|acked| acked.into_iter().min()));
+        }
     }
 
     // ---- Steps over one key of the store's ----

@@ -14,11 +14,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connector, Link};
-use super::failure;
+use super::replicas::Replicas;
 use super::role::Role;
 use super::steps::{Hop, Route};
 use super::tracking::Feed;
 use super::wire::Wire;
+use super::{eviction, failure};
 use crate::cache::Flush;
 use crate::config::{Config, Reconnect, Server};
 use crate::credentials::Credentials;
@@ -58,6 +59,7 @@ struct Shared {
     is_at_work: AtomicBool,
     asked: Notify,
     events: Events,
+    replicas: Option<Replicas>,
 }
 
 impl Supervisor {
@@ -69,8 +71,12 @@ impl Supervisor {
         feed: Option<Arc<Feed>>,
         events: Events,
     ) -> Self {
+        let connector = Arc::new(Connector::new(config, server, credentials, feed));
+        let tombstone_ms = config.tombstone.as_millis() as u64;
+        let replicas = |revoke| Replicas::new(revoke, tombstone_ms, connector.clone(), events.clone());
         Supervisor(Arc::new(Shared {
-            connector: Arc::new(Connector::new(config, server, credentials, feed)),
+            replicas: config.revoke.as_ref().map(replicas),
+            connector,
             pace: config.reconnect.clone(),
             state: watch::Sender::new(State::Idle),
             begun: AtomicU64::new(0),
@@ -88,6 +94,11 @@ impl Supervisor {
     /// The host that it is reached at; empty where it is no host.
     pub(super) fn host(&self) -> &str {
         self.0.connector.host()
+    }
+
+    /// The server's replicas, when they are to acknowledge ends.
+    pub(super) fn replicas(&self) -> Option<&Replicas> {
+        self.0.replicas.as_ref()
     }
 
     /// The live connection, if there is one.
@@ -217,6 +228,15 @@ impl Shared {
         let outcome = self.connector.connect(number, move |push| hear(&told, number, push)).await;
         self.tell(&outcome);
         let up = outcome.as_ref().ok().cloned();
+        if let Some(link) = &up {
+            let warning = eviction::warning(link.connection.clone());
+            let (events, at) = (self.events.clone(), self.connector.address.clone());
+            tokio::spawn(async move {
+                if let Some(warning) = warning.await {
+                    events.tell(EventKind::Degraded, format!("Redis at {at}: {warning}"));
+                }
+            });
+        }
         self.state.send_modify(|state| {
             *state = match outcome {
                 Ok(link) => State::Up(link),

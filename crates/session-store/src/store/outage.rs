@@ -1,0 +1,187 @@
+//! What becomes of operations while the engine cannot answer, when the caller's database has the sessions too: see `journal.rs`.
+//!
+//! Ends, and writes of session records, are taken over and done later. Reads fail as ever: whoever has a database turns to it.
+//! `increment` and `take` fail as well: what must happen at most once cannot be promised for later. So does the write of any other value:
+//! it lies in no database, and whoever needs it later would not find it.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::{Connected, Store, check_key, now_ms, ttl_ms};
+use crate::cache::{Flush, REVOKED_BEFORE};
+use crate::command::{Command, Reply};
+use crate::engine::{Create, Engine, LEGACY_INDEX};
+use crate::error::Result;
+use crate::events::EventKind;
+use crate::journal::{Before, Journal, PendingEnd, PendingPut};
+use crate::session::Record;
+
+/// How many ends are done together.
+const TOGETHER: usize = 500;
+
+/// Between two attempts to do what is pending: at least, and at most.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What an operation leaves to be done later, should it fail.
+pub(super) enum Kept {
+    Nothing,
+    End(String),
+    EndUser(String, Before),
+    Put(PendingPut),
+}
+
+impl<E: Engine> Store<E> {
+    /// What is to be kept of a command. Nothing, when it would be refused anyway.
+    pub(super) fn kept(&self, command: &Command) -> Kept {
+        if self.journal.is_none() {
+            return Kept::Nothing;
+        }
+        match command {
+            Command::Delete { key } => kept_end(key),
+            Command::Set { key, value, ttl, .. } => self.kept_set(key, value, *ttl),
+            _ => Kept::Nothing,
+        }
+    }
+
+    fn kept_set(&self, key: &str, value: &str, ttl: Option<f64>) -> Kept {
+        let Ok(ttl_ms) = ttl.map(ttl_ms).transpose() else { return Kept::Nothing };
+        if check_key("key", key).is_err() || self.check_value(value).is_err() {
+            return Kept::Nothing;
+        }
+        if ttl_ms == Some(0) {
+            return kept_end(key);
+        }
+        if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
+            && let Ok(created_at) = value.parse()
+        {
+            return Kept::EndUser(user.to_owned(), Before { created_at, mark: Some(ttl_ms) });
+        }
+        let Some(record) = Record::parse(key, value) else { return Kept::Nothing };
+        Kept::Put(PendingPut {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            user: record.user_id.clone(),
+            created_at: record.created_at(),
+            ttl_ms,
+            since: Instant::now(),
+        })
+    }
+
+    /// Takes over what a command has failed to do.
+    pub(super) fn keep(self: &Arc<Self>, kept: Kept, outcome: Result<Reply>) -> Result<Reply> {
+        let (Some(journal), Err(error)) = (&self.journal, &outcome) else { return outcome };
+        if !Journal::is_outage(error) {
+            return outcome;
+        }
+        let begins = match kept {
+            Kept::Nothing => return outcome,
+            Kept::End(key) => {
+                let begins = journal.end(&key)?;
+                // From now on it is ended for whoever asks; what a read that began before brings is not kept.
+                self.served.forget(&key);
+                drop(self.writing(&key));
+                begins
+            }
+            Kept::EndUser(user, before) => {
+                let begins = journal.end_user(&user, before)?;
+                if let Some(cache) = &self.cache {
+                    cache.flush(Flush::Uncertain);
+                }
+                begins
+            }
+            Kept::Put(put) => journal.put(put),
+        };
+        if begins {
+            tokio::spawn(replay(Arc::downgrade(self)));
+        }
+        Ok(Reply::Nothing)
+    }
+
+    /// Until everything that was taken over as ended is ended; an error when that cannot be done now. Nothing is read or written before.
+    pub(super) async fn settled(&self) -> Result<()> {
+        match &self.journal {
+            Some(journal) => journal.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Does what is pending, ends first.
+    async fn catch_up(&self, journal: &Journal) -> Result<()> {
+        loop {
+            let ends = journal.ends(TOGETHER);
+            if ends.is_empty() {
+                let Some((number, put)) = journal.next_put() else { return Ok(()) };
+                self.finish(self.in_time(self.put_late(&put)).await, || journal.written(number))?;
+                continue;
+            }
+            let outcomes = join_all(ends.iter().map(|end| self.in_time(self.end_late(end)))).await;
+            let finish = |(end, outcome)| self.finish(outcome, || journal.ended(end));
+            // Each of them, also after one that failed.
+            let finished: Vec<_> = ends.iter().zip(outcomes).map(finish).collect();
+            finished.into_iter().collect::<Result<()>>()?;
+        }
+    }
+
+    /// One of them is done, or will never be: then that is told.
+    fn finish(&self, outcome: Result<()>, done: impl FnOnce()) -> Result<()> {
+        match outcome {
+            Err(error) if Journal::is_outage(&error) => return Err(error),
+            Err(error) => {
+                if let Some(Connected { events, .. }) = &self.connected {
+                    events.tell(EventKind::Degraded, format!("what was kept during an outage is refused: {error}"));
+                }
+            }
+            Ok(()) => {}
+        }
+        done();
+        Ok(())
+    }
+
+    async fn end_late(&self, end: &PendingEnd) -> Result<()> {
+        match end {
+            PendingEnd::Key { key, .. } => self.end(key).await,
+            PendingEnd::User { user, before: Before { created_at, mark: Some(ttl_ms) }, .. } => {
+                self.revoke_before(&[REVOKED_BEFORE, user].concat(), user, *created_at, *ttl_ms).await
+            }
+            PendingEnd::User { user, before: Before { created_at, mark: None }, .. } => {
+                self.end_older(user, *created_at).await
+            }
+        }
+    }
+
+    async fn put_late(&self, put: &PendingPut) -> Result<()> {
+        let late = u64::try_from(put.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = put.ttl_ms.map(|ttl_ms| ttl_ms.saturating_sub(late));
+        let Some(record) = Record::parse(&put.key, &put.value) else { return Ok(()) };
+        let create = record.created_at().map_or(Create::Never, Create::Young);
+        self.put(&put.key, &record, ttl_ms, create, None).await.map(drop)
+    }
+}
+
+/// A deletion of Better Auth's list is its way to end all of a user's sessions, when it could not read the list.
+fn kept_end(key: &str) -> Kept {
+    match key.strip_prefix(LEGACY_INDEX) {
+        _ if check_key("key", key).is_err() => Kept::Nothing,
+        Some(user) => Kept::EndUser(user.to_owned(), Before { created_at: now_ms(), mark: None }),
+        None => Kept::End(key.to_owned()),
+    }
+}
+
+/// Does what is pending, again and again, until all is done or nobody holds the store.
+async fn replay<E: Engine>(store: Weak<Store<E>>) {
+    loop {
+        let Some(held) = store.upgrade() else { return };
+        let Some(journal) = &held.journal else { return };
+        let outcome = held.catch_up(journal).await;
+        let has_failed = outcome.is_err();
+        if journal.attempted(outcome) {
+            return;
+        }
+        if has_failed {
+            journal.pause(LEAST_PAUSE, PAUSE).await;
+        }
+    }
+}
