@@ -242,7 +242,9 @@ describe("the latest Better Auth", () => {
 		await living;
 		t.diagnostic(`${rounds} lives of a session`);
 		await until("the journal", () => app.storage.metrics().journal.ends === 0);
-		assert.deepEqual(app.errors, []);
+		// What Better Auth says of a sign-out while nobody can tell it the list.
+		const isNews = ([line]) => line !== "Active sessions list not found in secondary storage";
+		assert.deepEqual(app.errors.filter(isNews), []);
 		assert.deepEqual(await app.sessions.getUserSessions(app.userId()).then((left) => left.length), 1);
 	});
 

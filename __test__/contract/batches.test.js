@@ -20,7 +20,7 @@ async function scriptCalls() {
 }
 
 function opened(t, more) {
-	const options = { ...redisEngine(server).empty(), ...more };
+	const options = { ...redisEngine("redis", () => ({ url: server.url })).empty(), ...more };
 	return { ...open(t, options), options };
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::redis::{FromRedisValue, RedisResult, Value};
 use tokio::time::sleep;
 
 use super::connection::Door;
@@ -70,9 +71,11 @@ impl Sentinels {
     async fn ask(&self, node: &Node) -> Result<Option<(String, u16)>> {
         let at = format!("{node} (a sentinel)");
         let mut ask = ::redis::pipe();
-        ask.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-        let answer = self.door.ask(node, &at, self.patience, &ask).await?;
-        answer.map(|(primary,)| primary).map_err(|error| match failure::is_unknown_command(&error) {
+        ask.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name).ignore_errors();
+        let answers: RedisResult<Vec<Value>> = self.door.ask(node, &at, self.patience, &ask).await?;
+        let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Value::Nil).extract_error());
+        let primary = answer.and_then(|answer| Ok(FromRedisValue::from_redis_value(answer)?));
+        primary.map_err(|error| match failure::is_unknown_command(&error) {
             true => {
                 let what = format!("sentinels: the server at {node} is no sentinel; give it as url or host");
                 Error::new(Code::InvalidArgument, what)
