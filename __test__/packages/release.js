@@ -62,6 +62,14 @@ export class Release {
 		return this.#napi("prepublish", "-t", "npm", "--no-gh-release", "--dry-run");
 	}
 
+	/**
+	 * Makes what npm/ holds, by package.json's targets.
+	 * @param {string} folder below the checkout
+	 */
+	createPlatforms(folder) {
+		return this.#napi("create-npm-dirs", "--npm-dir", folder);
+	}
+
 	/** @param {string} name */
 	manifest(name) {
 		const document = this.registry.packages.get(name);
