@@ -2,7 +2,7 @@
 // is missing. It installs from a registry that has nothing but the package.
 
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,9 +15,6 @@ const require = createRequire(import.meta.url);
 const YARN = join(dirname(require.resolve("@yarnpkg/cli-dist/package.json")), "bin/yarn.js");
 const PNPM = join(dirname(require.resolve("pnpm/package.json")), "pnpm");
 export const TSC = require.resolve("typescript/bin/tsc");
-
-/** Node's warning about require(esm) on Node 20, and about loaders, is no failure. */
-const QUIET = "--disable-warning=ExperimentalWarning";
 
 export class Consumer {
 	folder = mkdtempSync(join(tmpdir(), "consumer-"));
@@ -67,6 +64,11 @@ export class Consumer {
 		copyFileSync(fileURLToPath(new URL(`programs/${name}`, import.meta.url)), join(this.folder, to));
 	}
 
+	/** A project that lies here, with its folders. */
+	copyProject(name) {
+		cpSync(fileURLToPath(new URL(`programs/${name}`, import.meta.url)), this.folder, { recursive: true });
+	}
+
 	/** @param {...string} args */
 	async npm(...args) {
 		return this.#succeed("npm", [...args, "--no-audit", "--no-fund", "--registry", this.#registry]);
@@ -78,8 +80,8 @@ export class Consumer {
 		return this.#succeed(PNPM, args);
 	}
 
-	/** What pnpm-workspace.yaml says beside the packages. The package is younger than the age that pnpm asks for. */
-	pnpmSettings = ["hoist: false", "minimumReleaseAge: 0", "storeDir: ./home/store"];
+	/** What pnpm-workspace.yaml says beside the packages. */
+	pnpmSettings = ["hoist: false", "storeDir: ./home/store"];
 
 	/**
 	 * @param {"node-modules" | "pnp"} linker
@@ -90,7 +92,7 @@ export class Consumer {
 			`nodeLinker: ${linker}`,
 			`npmRegistryServer: "${this.#registry}"`,
 			"unsafeHttpWhitelist: [127.0.0.1]",
-			"npmMinimalAgeGate: 0",
+			"npmMinimalAgeGate: 0", // the package is younger than Yarn asks for
 			"enableTelemetry: false",
 		];
 		this.write(".yarnrc.yml", `${settings.join("\n")}\n`);
@@ -100,26 +102,26 @@ export class Consumer {
 
 	/** Node, as `yarn node` runs it: with Yarn's own resolution. */
 	yarnNode(...args) {
-		return this.#succeed(process.execPath, [YARN, "node", ...args], { NODE_OPTIONS: QUIET });
+		return this.#succeed(process.execPath, [YARN, "node", ...args]);
 	}
 
 	/** Runs Node in the folder; it must succeed. */
 	node(...args) {
-		return this.#succeed(process.execPath, [QUIET, ...args]);
+		return this.#succeed(process.execPath, args);
 	}
 
 	/** Runs Node in the folder, however it ends. */
 	tryNode(...args) {
-		return this.#run(process.execPath, [QUIET, ...args]);
+		return this.#run(process.execPath, args);
 	}
 
-	async #succeed(program, args, env) {
-		const { code, output, stdout } = await this.#run(program, args, env);
+	async #succeed(program, args) {
+		const { code, output, stdout } = await this.#run(program, args);
 		assert.equal(code, 0, `${program} ${args.join(" ")}\n${output}`);
 		return stdout;
 	}
 
-	#run(program, args, env) {
-		return runProgram(program, args, { cwd: this.folder, env: { HOME: this.#home, ...env } });
+	#run(program, args) {
+		return runProgram(program, args, { cwd: this.folder, env: { HOME: this.#home } });
 	}
 }

@@ -28,7 +28,7 @@ export async function runProgram(program, args, { cwd, env }) {
 }
 
 /** Without what `npm test` and the test runner have set: package managers would take it for their own settings. */
-function ownEnv() {
+export function ownEnv() {
 	const isOwn = ([name]) => !/^npm_|^NODE_TEST_CONTEXT$|^NODE_ENV$|^INIT_CWD$|^REDIS_URL$/i.test(name);
 	return Object.fromEntries(Object.entries(process.env).filter(isOwn));
 }
