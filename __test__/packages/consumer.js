@@ -105,6 +105,16 @@ export class Consumer {
 		return this.#succeed(process.execPath, [YARN, "node", ...args]);
 	}
 
+	/**
+	 * Runs another runtime in the folder; it must succeed. Bun and Deno install packages themselves.
+	 * @param {{ path: string }} runtime
+	 * @param {...string} args
+	 */
+	async runtime({ path }, ...args) {
+		this.write(".npmrc", `registry=${this.#registry}\n`);
+		return this.#succeed(path, args);
+	}
+
 	/** Runs Node in the folder; it must succeed. */
 	node(...args) {
 		return this.#succeed(process.execPath, args);
@@ -122,6 +132,6 @@ export class Consumer {
 	}
 
 	#run(program, args) {
-		return runProgram(program, args, { cwd: this.folder, env: { HOME: this.#home } });
+		return runProgram(program, args, { cwd: this.folder, env: { HOME: this.#home, NEXT_TELEMETRY_DISABLED: "1" } });
 	}
 }

@@ -43,7 +43,7 @@ export function published(release) {
 		assert.deepEqual(others.sort(), ["LICENSE", "README.md", "index.d.ts", "index.js", "package.json"]);
 		assert.equal(built.length + others.length, files.length);
 		assert.deepEqual(
-			built.filter((file) => !/\.m(js|ts)$/.test(file)),
+			built.filter((file) => !/\.(mjs|d\.mts|cjs)$/.test(file)),
 			[],
 		);
 	});

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { endWithProcess } from "../support/lifetime.js";
 
-const DEADLINE_MS = 240_000;
+const DEADLINE_MS = 900_000;
 
 /**
  * @param {string} program
