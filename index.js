@@ -726,11 +726,7 @@ if (!nativeBinding || forceWasi) {
 
 if (!nativeBinding) {
   if (loadErrors.length > 0) {
-    const error = new Error(
-      `Cannot find native binding. ` +
-        `npm has a bug related to optional dependencies (https://github.com/npm/cli/issues/4828). ` +
-        'Please try `npm i` again after removing both package-lock.json and node_modules directory.',
-    )
+    const error = new Error(describeMissingBinary(loadErrors))
     // assign instead of the `new Error(message, { cause })` options form,
     // which Node < 16.9 silently ignores
     error.cause = createLoadErrorChain(loadErrors)
@@ -794,3 +790,25 @@ export { refuse }
 export { submit }
 export { watch }
 export const __napiBindingTarget = __napiLoadedBindingTarget
+
+// Added by scripts/loader.js.
+function describeMissingBinary(errors) {
+  const { platform, arch } = process
+  const abi = platform === 'linux' ? (isMusl() ? '-musl' : '-gnu') : platform === 'win32' ? '-msvc' : ''
+  const tuple = platform + '-' + arch + abi
+  const platforms = ['darwin-arm64', 'darwin-x64', 'linux-arm64-gnu', 'linux-arm64-musl', 'linux-x64-gnu', 'linux-x64-musl', 'win32-x64-msvc']
+  if (!platforms.includes(tuple)) {
+    return 'better-auth-redis-store: there is no binary for ' + tuple + '. There are binaries for ' + platforms.join(', ') + '.'
+  }
+  const binary = 'better-auth-redis-store-' + tuple
+  const refusal = errors.find((error) => error && error.code && error.code !== 'MODULE_NOT_FOUND')
+  if (refusal) {
+    return 'better-auth-redis-store: the binary for ' + tuple + ' is there and cannot be loaded: ' + refusal.message
+  }
+  return (
+    'better-auth-redis-store: the package ' + binary + ' 0.1.0, its binary for this machine, cannot be found. ' +
+    'It is an optional dependency: install with optional dependencies (without --omit=optional or --no-optional), on the ' +
+    'system on which it is to run, and not from a lock file that was made without it; or add it by its name. ' +
+    'A bundler must leave better-auth-redis-store alone: in Next.js, name it in serverExternalPackages of next.config.'
+  )
+}

