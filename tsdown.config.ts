@@ -3,7 +3,7 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-	entry: ["lib/index.ts", "lib/gate.ts"],
+	entry: ["lib/index.ts", "lib/gate.ts", "lib/next.ts"],
 	format: "esm",
 	platform: "node",
 	target: "node20",
