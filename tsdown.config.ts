@@ -9,6 +9,7 @@ export default defineConfig({
 	target: "node20",
 	dts: true,
 	clean: true,
+	copy: ["lib/bundled.cjs"],
 	deps: {
 		// The native loader stays outside: package.json's "imports" finds it at run time.
 		neverBundle: ["#native"],
