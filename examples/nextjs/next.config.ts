@@ -5,6 +5,10 @@ const root = import.meta.dirname;
 
 export default withRedisStore({
 	output: "standalone",
+	poweredByHeader: false,
+	// With it, `next dev` of Next.js 16.4 keeps the old code of what proxy.ts and a route have in common, such as auth.ts
+	// (as in vercel/next.js#96705).
+	experimental: { turbopackServerFastRefresh: false },
 	outputFileTracingRoot: root,
 	turbopack: { root },
 });

@@ -63,9 +63,10 @@ export class Instance {
 			cwd: this.#folder,
 			env: this.#env,
 			stdio: ["ignore", "pipe", "pipe"],
+			detached: true, // a group of its own: `next dev` does its work in a child
 		});
 		this.#process = child;
-		this.#release = endWithProcess(() => child.kill("SIGKILL"));
+		this.#release = endWithProcess(() => this.#signal("SIGKILL"));
 		const exit = once(child, "exit");
 		let timer;
 		try {
@@ -93,11 +94,19 @@ export class Instance {
 	 * @param {NodeJS.Signals} [signal]
 	 */
 	async kill(signal = "SIGKILL") {
-		if (this.#process.exitCode === null && this.#process.signalCode === null && this.#process.pid !== undefined) {
+		if (this.#runs()) {
 			const exit = once(this.#process, "exit");
-			this.#process.kill(signal);
+			this.#signal(signal);
 			await exit;
 		}
 		this.#release();
+	}
+
+	#runs() {
+		return this.#process?.pid !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
+	}
+
+	#signal(signal) {
+		if (this.#runs()) process.kill(-this.#process.pid, signal);
 	}
 }

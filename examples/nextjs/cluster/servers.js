@@ -49,8 +49,8 @@ export class Servers {
 			DATABASE_URL: this.postgres.url,
 			REDIS_URL: this.redis.url,
 			BETTER_AUTH_SECRET: randomBytes(32).toString("base64"),
-			// Also the address of each single server is one of ours: this is about looking at them one by one.
-			BETTER_AUTH_TRUSTED_ORIGINS: "http://localhost:*",
+			// Each single server is looked at as well; and the name is the one of nginx.conf, for whoever has it lead here.
+			BETTER_AUTH_TRUSTED_ORIGINS: "http://localhost:*,http://your-domain.com",
 		};
 		const port = await freePort();
 		this.url = `http://localhost:${port}`;
@@ -77,7 +77,7 @@ export class Servers {
 }
 
 /** One that nobody listens on now. The application has to know nginx' address before nginx can know the application's. */
-async function freePort() {
+export async function freePort() {
 	for (;;) {
 		const port = randomInt(10_000, 20_000);
 		const server = createServer().listen(port, "127.0.0.1");

@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 
-const REQUESTS = 30;
+const REQUESTS = 100;
 
 interface Answers {
 	/** Of each check, in µs, by server. */

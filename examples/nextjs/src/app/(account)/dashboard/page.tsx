@@ -39,7 +39,7 @@ export default async function Dashboard() {
 					</dd>
 				</div>
 				<div>
-					<dt>Its checks that the gate answered</dt>
+					<dt>Checks by the gate</dt>
 					<dd>
 						<span data-testid="fast">{((100 * fast) / total).toFixed(1)}</span> <small>% of {total}</small>
 					</dd>
