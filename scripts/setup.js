@@ -1,12 +1,13 @@
 // Makes this package ready on a fresh machine: checks Node.js and Rust, installs the npm packages, builds.
-//   --redis  also gets what the test servers need (redis-server, openssl), by apt
-//   --lint   also gets rustfmt and clippy, by rustup
-//   --fuzz   also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
+//   --redis    also gets what the test servers need (redis-server, openssl), by apt
+//   --lint     also gets rustfmt and clippy, by rustup
+//   --browser  also gets what the browser tests need (postgresql, nginx, chromium), by apt
+//   --fuzz     also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
 // Safe to run again: what is in place is left alone, and the build is always run (Cargo itself knows what is stale).
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { getByApt, SetupError } from "./apt.js";
+import { findChromium, getByApt, SetupError } from "./apt.js";
 import { addCargoHome, findProgram, findRedisServer, outputOf, root, run } from "./programs.js";
 
 /** The version of cargo-fuzz that is installed where there is none. */
@@ -19,6 +20,7 @@ const steps = [
 	["Rust", checkRust],
 	...(wants("--lint") ? [["rustfmt and clippy", getRustLints]] : []),
 	...(wants("--redis") ? [["Redis", getRedis]] : []),
+	...(wants("--browser") ? [["browser", getBrowser]] : []),
 	...(wants("--fuzz") ? [["cargo-fuzz", getCargoFuzz]] : []),
 	["npm packages", installPackages],
 	["build", build],
@@ -84,6 +86,10 @@ function getRustLints() {
 
 function getRedis() {
 	return getByApt(["redis-server", "openssl"], "the tests") ?? findRedisServer();
+}
+
+function getBrowser() {
+	return getByApt(["postgresql", "nginx", "chromium"], "the browser tests") ?? findChromium();
 }
 
 function getCargoFuzz() {

@@ -86,16 +86,16 @@ describe("what goes wrong in a form is said", () => {
 	});
 });
 
-const looks = [];
-for (const colorScheme of ["light", "dark"]) {
-	looks.push([`${colorScheme}-wide`, { colorScheme, viewport: { width: 1200, height: 760 } }]);
-	looks.push([
-		`${colorScheme}-phone`,
-		{ colorScheme, viewport: { width: 390, height: 760 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true },
-	]);
-}
+const WIDE = { viewport: { width: 1200, height: 760 } };
+const PHONE = { viewport: { width: 390, height: 760 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
+const looks = [
+	["light-wide", { colorScheme: "light", ...WIDE }],
+	["dark-phone", { colorScheme: "dark", ...PHONE }],
+	["dark-wide", { colorScheme: "dark", ...WIDE }],
+	["light-phone", { colorScheme: "light", ...PHONE }],
+];
 
-for (const [look, options] of looks) {
+for (const [look, options] of looks.slice(0, rounds(2, 4))) {
 	test(`${look}: nothing is cut off, and axe finds nothing`, async (t) => {
 		mkdirSync(PICTURES, { recursive: true });
 		const { url } = example.servers;
@@ -104,14 +104,9 @@ for (const [look, options] of looks) {
 			await ada.page.screenshot({ path: join(PICTURES, `${name}-${look}.png`) });
 			await examine(ada.page, name);
 		};
-		const phone = { email: ada.email, userAgent: PHONE };
+		const phone = { email: ada.email, userAgent: SAFARI };
 		for (const other of [await example.person(t, phone), await example.person(t, { email: ada.email })]) {
 			await other.signIn(example.servers.instances[1].url);
-		}
-		await ada.visit(url);
-		for (let times = 0; times < 3; times++) {
-			await ada.page.getByRole("button", { name: "Ask 100 times" }).click();
-			await ada.page.getByRole("button", { name: "Ask 100 times", disabled: false }).waitFor();
 		}
 		await ada.visit(url);
 		await ada.page.getByRole("button", { name: "Ask 100 times" }).click();
@@ -131,7 +126,7 @@ for (const [look, options] of looks) {
 	});
 }
 
-const PHONE =
+const SAFARI =
 	"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 
 async function examine(page, name) {
