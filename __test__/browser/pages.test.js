@@ -1,22 +1,18 @@
 // The example's pages: by keyboard, for screen readers, in light and dark, wide and on a phone; and behind nginx as the guide sets it up.
 
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { freePort, siteFor } from "../../examples/nextjs/cluster/servers.js";
-import { root } from "../../scripts/programs.js";
+import { until } from "../contract/wait.js";
 import { rounds } from "../support/counts.js";
 import { startNginx } from "../support/nginx.js";
 import { examplePerFile } from "./example.js";
+import { examine } from "./looks.js";
 import { openBrowser, Person } from "./people.js";
 
 /** nginx' configuration as the guide prints it. */
 const GUIDE = fileURLToPath(new URL("guide.nginx.conf", import.meta.url));
-/** Where pictures go: for people to look at. */
-const PICTURES = join(root, "target/pictures");
-const AXE = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 
 const example = examplePerFile();
 
@@ -97,13 +93,9 @@ const looks = [
 
 for (const [look, options] of looks.slice(0, rounds(2, 4))) {
 	test(`${look}: nothing is cut off, and axe finds nothing`, async (t) => {
-		mkdirSync(PICTURES, { recursive: true });
 		const { url } = example.servers;
 		const ada = await example.signedIn(t, { name: "Ada Lovelace", email: `ada-${look}@example.com`, ...options });
-		const check = async (name) => {
-			await ada.page.screenshot({ path: join(PICTURES, `${name}-${look}.png`) });
-			await examine(ada.page, name);
-		};
+		const check = (name) => examine(ada.page, `${name}-${look}`);
 		const phone = { email: ada.email, userAgent: SAFARI };
 		for (const other of [await example.person(t, phone), await example.person(t, { email: ada.email })]) {
 			await other.signIn(example.servers.instances[1].url);
@@ -129,15 +121,6 @@ for (const [look, options] of looks.slice(0, rounds(2, 4))) {
 const SAFARI =
 	"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 
-async function examine(page, name) {
-	const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-	assert.ok(overflow <= 0, `${name} is ${overflow} px too wide`);
-	await page.evaluate(readFileSync(AXE, "utf8"));
-	const { violations } = await page.evaluate(() => globalThis.axe.run());
-	const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`);
-	assert.deepEqual(found, [], name);
-}
-
 test("behind nginx as the guide prints it, under a name of its own", async (t) => {
 	const { instances } = example.servers;
 	const port = await freePort();
@@ -157,4 +140,17 @@ test("behind nginx as the guide prints it, under a name of its own", async (t) =
 	await ada.page.getByRole("button", { name: "Sign out" }).click();
 	await ada.page.waitForURL("**/sign-in");
 	assert.deepEqual(ada.failures, []);
+});
+
+test("behind nginx that loses the port: actions are refused, as docs/troubleshooting.md says", async (t) => {
+	const { instances } = example.servers;
+	const port = await freePort();
+	const nginx = await startNginx(siteFor(port, instances, GUIDE));
+	t.after(() => nginx.stop());
+	const ada = await example.person(t);
+	await ada.signUp(`http://localhost:${port}`);
+	await ada.page.getByRole("button", { name: "Sign out" }).click();
+	await until("a refused action", () => ada.failures.length > 0);
+	await until("a word in a log", () => instances.some(({ log }) => log.includes("does not match `origin` header")));
+	assert.ok(await ada.cookie());
 });

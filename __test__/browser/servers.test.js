@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { getMigrations } from "better-auth/db/migration";
 import pg from "pg";
 import { until } from "../contract/wait.js";
 import { rounds } from "../support/counts.js";
 import { examplePerFile } from "./example.js";
+import { examine } from "./looks.js";
 
 const example = examplePerFile();
 async function healthOf(instance) {
@@ -166,6 +166,7 @@ describe("when something ends", () => {
 		await gone.waitFor();
 		assert.match(await page.locator("main").textContent(), /You have not been signed out/);
 		assert.ok(await ada.cookie());
+		await examine(page, "unavailable");
 
 		await newcomer.trySignIn(example.servers.url);
 		await newcomer.page.getByRole("alert").getByText("does not work at the moment").waitFor();
@@ -180,7 +181,13 @@ describe("when something ends", () => {
 		await ada.visit(example.servers.url);
 		await example.servers.redis.kill();
 		t.after(() => example.servers.redis.pid ?? example.servers.redis.restart());
-		await sleep(3500); // until the near cache answers no more
+		const { name, value } = await ada.cookie();
+		for (const { url } of example.servers.instances) {
+			await until("no answer from a near cache", async () => {
+				const response = await fetch(`${url}/api/me`, { headers: { cookie: `${name}=${value}` } });
+				return response.status === 500;
+			});
+		}
 		await ada.page.getByRole("link", { name: "Devices" }).click();
 		await ada.page.getByRole("heading", { name: "One moment" }).waitFor();
 		await example.servers.redis.restart();

@@ -21,7 +21,7 @@ p + p { margin-top: .5rem; }
 </style>
 </head>
 <body>
-<main role="status">
+<main>
 <h1>One moment</h1>
 <p>We cannot see who is signed in right now. You have not been signed out.</p>
 <p>This page comes back by itself.</p>
