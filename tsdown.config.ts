@@ -3,12 +3,13 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-	entry: ["lib/index.ts", "lib/gate.ts", "lib/needs-node.ts"],
+	entry: ["lib/index.ts", "lib/gate.ts", "lib/next.ts", "lib/needs-node.ts"],
 	format: "esm",
 	platform: "node",
 	target: "node20",
 	dts: true,
 	clean: true,
+	copy: ["lib/bundled.cjs"],
 	deps: {
 		// The native loader stays outside: package.json's "imports" finds it at run time.
 		neverBundle: ["#native"],

@@ -8,8 +8,8 @@ import { after, before, describe, test } from "node:test";
 import { chartOf } from "../bench/chart.js";
 import { documentOf } from "../bench/document.js";
 import { offers, peers } from "../bench/peers.js";
-import { findPostgres } from "../bench/postgres.js";
 import { workloads } from "../bench/workloads.js";
+import { findPostgres } from "../scripts/apt.js";
 import { runFile } from "./support/child.js";
 
 const BENCH = new URL("../bench/bench.js", import.meta.url);

@@ -8,7 +8,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { startPostgres } from "../__test__/support/postgres.js";
 import { startRedis } from "../__test__/support/redis.js";
+import { findPostgres, getByApt } from "../scripts/apt.js";
 import { root } from "../scripts/programs.js";
 import { chartOf } from "./chart.js";
 import { checks } from "./checks.js";
@@ -18,7 +20,6 @@ import { mapGet, nativeCall, parsedRecord, redisBenchmark } from "./limits.js";
 import { describeMachine, versionOf } from "./machine.js";
 import { PeerHandle } from "./peer-handle.js";
 import { peers as allPeers, offers } from "./peers.js";
-import { findPostgres, installPostgres, startPostgres } from "./postgres.js";
 import { sayChecks, sayHttp, sayLimits, sayWorkload } from "./report.js";
 import { runWorkload } from "./rounds.js";
 import { recordSignIn } from "./sign-in-recording.js";
@@ -118,11 +119,13 @@ console.log(`Took ${((performance.now() - began) / 1000).toFixed(0)} s.`);
 
 /** A running server, or why there is none. */
 async function getPostgres() {
-	const found = findPostgres();
-	if (!found && flags.quick) return { missing: "PostgreSQL is not installed; without --quick it would be" };
-	const missing = found ? undefined : installPostgres();
-	if (missing) return { missing };
-	return startPostgres().catch((error) => ({ missing: error.message }));
+	if (!findPostgres() && flags.quick) return { missing: "PostgreSQL is not installed; without --quick it would be" };
+	try {
+		getByApt(["postgresql"], "the benchmark");
+		return await startPostgres();
+	} catch (error) {
+		return { missing: error.message };
+	}
 }
 
 /** Every peer in a process of its own, connected; and the reasons of those that could not be. */

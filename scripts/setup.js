@@ -1,15 +1,14 @@
 // Makes this package ready on a fresh machine: checks Node.js and Rust, installs the npm packages, builds.
-//   --redis  also gets what the test servers need (redis-server, openssl), by apt
-//   --lint   also gets rustfmt and clippy, by rustup
-//   --fuzz   also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
+//   --redis    also gets what the test servers need (redis-server, openssl), by apt
+//   --lint     also gets rustfmt and clippy, by rustup
+//   --browser  also gets what the browser tests need (postgresql, nginx, chromium), by apt
+//   --fuzz     also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
 // Safe to run again: what is in place is left alone, and the build is always run (Cargo itself knows what is stale).
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { findChromium, getByApt, SetupError } from "./apt.js";
 import { addCargoHome, findProgram, findRedisServer, outputOf, root, run } from "./programs.js";
-
-/** A step failed for a reason that its message tells in full. */
-class SetupError extends Error {}
 
 /** The version of cargo-fuzz that is installed where there is none. */
 const CARGO_FUZZ = "0.13.2";
@@ -21,6 +20,7 @@ const steps = [
 	["Rust", checkRust],
 	...(wants("--lint") ? [["rustfmt and clippy", getRustLints]] : []),
 	...(wants("--redis") ? [["Redis", getRedis]] : []),
+	...(wants("--browser") ? [["browser", getBrowser]] : []),
 	...(wants("--fuzz") ? [["cargo-fuzz", getCargoFuzz]] : []),
 	["npm packages", installPackages],
 	["build", build],
@@ -85,15 +85,15 @@ function getRustLints() {
 }
 
 function getRedis() {
-	const had = findProgram("redis-server");
-	const installed = getByApt({ "redis-server": findRedisServer, openssl: () => findProgram("openssl") });
-	// Not on the PATH before, on it now: this install brought it, so its service is ours to end.
-	if (!had && findProgram("redis-server")) endRedisService();
-	return installed ?? findRedisServer();
+	return getByApt(["redis-server", "openssl"], "the tests") ?? findRedisServer();
+}
+
+function getBrowser() {
+	return getByApt(["postgresql", "nginx", "chromium"], "the browser tests") ?? findChromium();
 }
 
 function getCargoFuzz() {
-	getByApt({ "g++": () => findProgram("c++", "g++", "clang++") });
+	getByApt(["g++"], "cargo-fuzz");
 	if (findProgram("cargo-fuzz")) return "found";
 	if (!run("cargo", ["install", "--locked", "--quiet", `cargo-fuzz@${CARGO_FUZZ}`])) {
 		throw new SetupError(
@@ -101,41 +101,6 @@ function getCargoFuzz() {
 		);
 	}
 	return "installed";
-}
-
-/**
- * Installs the Debian packages whose program is not found.
- * @param {Record<string, () => string | undefined>} programs how to find each, by its package
- * @returns {string | undefined} what was installed, if anything had to be
- */
-function getByApt(programs) {
-	const missing = () => Object.keys(programs).filter((name) => !programs[name]());
-	const packages = missing();
-	if (packages.length === 0) return undefined;
-
-	const wanted = `the tests need ${packages.join(" and ")} on the PATH`;
-	if (!findProgram("apt-get")) {
-		const valkey = packages.includes("redis-server") ? ". Valkey does as well: https://valkey.io" : "";
-		throw new SetupError(`${wanted}, and there is no apt-get to install from${valkey}`);
-	}
-	if (process.getuid() !== 0 && outputOf("sudo", ["-n", "true"]) === undefined) {
-		throw new SetupError(`${wanted}, and apt-get needs root: \`sudo apt-get install ${packages.join(" ")}\``);
-	}
-	asRoot("apt-get", "update"); // What it cannot refresh may be known from an earlier update: the install decides.
-	asRoot("apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...packages);
-	if (missing().length > 0) throw new SetupError(`${wanted}, and apt-get could not install that (its reason is above)`);
-	return `installed ${packages.join(", ")}`;
-}
-
-/** Ends the service that Debian's package starts on port 6379, now and at the next boot: the tests start their own. */
-function endRedisService() {
-	asRoot("service", "redis-server", "stop");
-	asRoot("update-rc.d", "redis-server", "disable");
-}
-
-function asRoot(program, ...args) {
-	const command = ["env", "DEBIAN_FRONTEND=noninteractive", program, ...args];
-	return process.getuid() === 0 ? run(command[0], command.slice(1)) : run("sudo", ["-n", ...command]);
 }
 
 function installPackages() {

@@ -38,6 +38,7 @@ function lints() {
 		["cargo clippy", "cargo", ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]],
 		["biome", tool("biome"), ["ci", ...colors]],
 		["tsc", tool("tsc"), []],
+		["dclint", tool("dclint"), ["--max-warnings", "0", "examples/nextjs/docker-compose.yml"]],
 	];
 }
 

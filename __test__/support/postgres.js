@@ -1,45 +1,23 @@
-// A PostgreSQL server of the benchmark's own: a new cluster in a folder that goes away with it, on a loopback port, with
-// PostgreSQL's own defaults (so commits reach the disk). Debian's package is installed if there is none.
+// A PostgreSQL server of the caller's own: a new cluster in a folder that goes away with it, on a loopback port, with
+// PostgreSQL's own defaults (so commits reach the disk).
 
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { endWithProcess } from "../__test__/support/lifetime.js";
-import { findProgram, outputOf, run } from "../scripts/programs.js";
+import { findPostgres } from "../../scripts/apt.js";
+import { outputOf } from "../../scripts/programs.js";
+import { endWithProcess } from "./lifetime.js";
 
-const DEBIAN = "/usr/lib/postgresql";
 const START_DEADLINE_MS = 30_000;
 const PORT_ATTEMPTS = 20;
-
-/** The folder of the newest `postgres`, `initdb` and so on, or undefined. Debian keeps them off the PATH. */
-export function findPostgres() {
-	const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN) : [];
-	return versions
-		.sort((a, b) => Number(b) - Number(a))
-		.map((version) => join(DEBIAN, version, "bin"))
-		.find((bin) => existsSync(join(bin, "postgres")) && existsSync(join(bin, "initdb")));
-}
-
-/** Installs Debian's package. @returns {string | undefined} why not */
-export function installPostgres() {
-	if (!findProgram("apt-get")) return "PostgreSQL is not installed, and there is no apt-get to install it with";
-	if (process.getuid() !== 0) return "PostgreSQL is not installed: `sudo apt-get install postgresql`";
-	const apt = (...args) => run("apt-get", args, { DEBIAN_FRONTEND: "noninteractive" });
-	apt("update"); // What it cannot refresh may be known from an earlier update: the install decides.
-	apt("install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", "postgresql");
-	// This install brought Debian's own cluster, so its service is ours to end, now and at the next boot.
-	run("service", ["postgresql", "stop"]);
-	run("update-rc.d", ["postgresql", "disable"]);
-	return findPostgres() ? undefined : "apt-get could not install PostgreSQL (its reason is above)";
-}
 
 /** @returns {Promise<{ url: string, version: string, stop: () => void }>} */
 export async function startPostgres() {
 	const bin = findPostgres();
-	const dir = mkdtempSync(join(tmpdir(), "bench-postgres-"));
+	const dir = mkdtempSync(join(tmpdir(), "postgres-test-"));
 	const owner = ownerOf(dir);
 	const password = randomBytes(16).toString("hex");
 	let server;
@@ -64,7 +42,7 @@ export async function startPostgres() {
 					await exit;
 					release();
 				};
-				return { url: `postgres://bench:${password}@127.0.0.1:${port}/postgres`, version, stop };
+				return { url: `postgres://owner:${password}@127.0.0.1:${port}/postgres`, version, stop };
 			}
 			if (attempt === PORT_ATTEMPTS || !problem.includes("Address already in use")) {
 				throw new Error(`PostgreSQL did not start on port ${port}\n${problem}`);
@@ -89,7 +67,7 @@ function initialize(bin, dir, owner, password) {
 	const passwordFile = join(dir, "password");
 	writeFileSync(passwordFile, password, { mode: 0o600 });
 	if (owner.uid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
-	const args = ["-D", join(dir, "cluster"), "-U", "bench", "-A", "scram-sha-256", `--pwfile=${passwordFile}`];
+	const args = ["-D", join(dir, "cluster"), "-U", "owner", "-A", "scram-sha-256", `--pwfile=${passwordFile}`];
 	const { status, stderr } = spawnSync(join(bin, "initdb"), [...args, "--locale=C", "--encoding=UTF8"], {
 		...owner,
 		cwd: dir,
