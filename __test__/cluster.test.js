@@ -108,6 +108,18 @@ describe("Redis Cluster", () => {
 		for (const { token } of mine) assert.equal(await store.getSession(token), null);
 	});
 
+	test("a sign-in that died between its two steps takes nobody's place under the limit", async (t) => {
+		const { store } = open(t, { cluster: cluster.nodes, nearCache: false, maxSessionsPerUser: 2 });
+		const userId = fresh("user");
+		const [first, second, dead] = [0, 1, 2].map((at) => session({ userId, createdAt: new Date(Date.now() + at) }));
+		await store.createSession(first);
+		await cluster.cli("ZADD", `user-sessions:${userId}`, Date.now() + 3_600_000, dead.token);
+		await store.createSession(second);
+		assert.deepEqual(tokens(await store.getUserSessions(userId)), tokens([first, second]));
+		assert.deepEqual((await cluster.cli("ZRANGE", `user-sessions:${userId}`, 0, -1)).sort(), tokens([first, second]));
+		await assertRejects(() => store.createSession(dead), "REVOKED", /./);
+	});
+
 	test("a server that sends a late step on is followed", async (t) => {
 		const { storage } = open(t, { cluster: cluster.nodes, nearCache: false, failFastMs: 100 });
 		await storage.ping();
@@ -269,6 +281,10 @@ describe("Redis Cluster", () => {
 		});
 	}
 });
+
+function tokens(sessions) {
+	return sessions.map(({ token }) => token).sort();
+}
 
 /** A new key whose place is on a server. */
 async function keyAt(server) {

@@ -68,7 +68,7 @@ function cpuTimes(serverPid) {
 	};
 }
 
-/** The first number of a schedstat file is the time on a CPU, in ns. */
-function onCpuUs(path) {
+/** How long a thread has been on a CPU, in µs, by its schedstat file: the first number there, in ns. */
+export function onCpuUs(path) {
 	return Number.parseInt(readFileSync(path, "latin1"), 10) / 1000;
 }

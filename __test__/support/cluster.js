@@ -1,4 +1,4 @@
-// A Redis Cluster of three primaries with a replica each, as real as it comes: made by redis-cli, its slots moved and its servers
+// A Redis Cluster, of three primaries with a replica each unless it is to be another, as real as it comes: made by redis-cli, its slots moved and its servers
 // killed by the tests.
 
 import { execFile } from "node:child_process";
@@ -16,18 +16,25 @@ export class RedisCluster {
 	/** The servers, primaries and replicas; which is which changes. @type {RedisServer[]} */
 	servers = [];
 	#options;
+	#size;
 
-	/** @param {import("./redis.js").RedisOptions} [options] of each server */
-	constructor(options = {}) {
+	/**
+	 * @param {import("./redis.js").RedisOptions} [options] of each server
+	 * @param {{ primaries: number, replicas: number }} [size] replicas: of each primary
+	 */
+	constructor(options = {}, size = { primaries: 3, replicas: 1 }) {
 		this.#options = options;
+		this.#size = size;
 	}
 
 	async start() {
 		const { config = [], ...options } = this.#options;
 		const lines = ["cluster-enabled yes", `cluster-node-timeout ${NODE_TIMEOUT_MS}`, ...config];
 		const start = () => new RedisServer({ ...options, config: lines }).start();
-		this.servers = await Promise.all(Array.from({ length: 6 }, start));
-		await this.#cli("--cluster", "create", ...this.servers.map(address), "--cluster-replicas", "1", "--cluster-yes");
+		const { primaries, replicas } = this.#size;
+		this.servers = await Promise.all(Array.from({ length: primaries * (1 + replicas) }, start));
+		const addresses = this.servers.map(address);
+		await this.#cli("--cluster", "create", ...addresses, "--cluster-replicas", String(replicas), "--cluster-yes");
 		await this.settles();
 		return this;
 	}
@@ -37,7 +44,7 @@ export class RedisCluster {
 		return this.servers.map(({ host, port }) => ({ host, port }));
 	}
 
-	/** Waits until the servers that run agree, all slots are served, and each primary has a replica that keeps up. */
+	/** Waits until the servers that run agree, all slots are served, and each primary has a replica that keeps up, if it is to have any. */
 	async settles() {
 		const check = async () => {
 			const [any] = this.servers.filter((server) => server.pid);
@@ -47,6 +54,12 @@ export class RedisCluster {
 			);
 		};
 		await until("a cluster at peace", check, 30_000);
+		await until("servers that serve", async () => {
+			const running = this.servers.filter((server) => server.pid);
+			const infos = await Promise.all(running.map((server) => server.cli("CLUSTER", "INFO")));
+			return infos.every((info) => /cluster_state:ok/.test(info));
+		});
+		if (this.#size.replicas === 0) return;
 		await until("replicas that keep up", async () => {
 			const infos = await Promise.all((await this.primaries()).map((server) => server.cli("INFO", "replication")));
 			return infos.every((info) => /state=online/.test(info));
