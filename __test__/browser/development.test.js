@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { join } from "node:path";
 import { test } from "node:test";
 import { Instance } from "../../examples/nextjs/cluster/instance.js";
-import { app, environment, next, prepare } from "../../examples/nextjs/cluster/prepare.js";
+import { app, environment, NEXT, prepare } from "../../examples/nextjs/cluster/prepare.js";
 import { root } from "../../scripts/programs.js";
 import { until } from "../contract/wait.js";
 import { rounds } from "../support/counts.js";
@@ -77,7 +77,7 @@ for (const [name, env] of [
 	// prepare() builds without it, too.
 	test(`next build ${name}`, { skip: !process.env.TEST_LONG }, (t) => {
 		const folder = copyFor(t);
-		const { status, stdout, stderr } = spawnSync(process.execPath, [next, "build"], {
+		const { status, stdout, stderr } = spawnSync(process.execPath, [NEXT, "build"], {
 			cwd: folder,
 			encoding: "utf8",
 			env: environment({ BETTER_AUTH_SECRET: SECRET, BETTER_AUTH_URL: "http://localhost", ...env }),

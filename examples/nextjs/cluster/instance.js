@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { endWithProcess } from "../../../__test__/support/lifetime.js";
-import { app, environment, next } from "./prepare.js";
+import { app, environment, NEXT } from "./prepare.js";
 
 const START_DEADLINE_MS = 60_000;
 const PORT_ATTEMPTS = 20;
@@ -59,7 +59,7 @@ export class Instance {
 	async launch(env) {
 		Object.assign(this.#env, env);
 		this.log = "";
-		const child = spawn(process.execPath, [next, this.#command, "-H", "127.0.0.1", "-p", String(this.port)], {
+		const child = spawn(process.execPath, [NEXT, this.#command, "-H", "127.0.0.1", "-p", String(this.port)], {
 			cwd: this.#folder,
 			env: this.#env,
 			stdio: ["ignore", "pipe", "pipe"],

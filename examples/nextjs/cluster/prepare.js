@@ -12,8 +12,8 @@ import { root } from "../../../scripts/programs.js";
 /** The folder of the example. */
 export const app = fileURLToPath(new URL("..", import.meta.url));
 
-/** Next.js' own program in it. */
-export const next = join(app, "node_modules/next/dist/bin/next");
+/** Next.js' own program, in a folder of the application. */
+export const NEXT = "node_modules/next/dist/bin/next";
 
 const TARBALL = "better-auth-redis-store.tgz";
 
