@@ -38,7 +38,11 @@ function lints() {
 		["cargo clippy", "cargo", ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]],
 		["biome", tool("biome"), ["ci", ...colors]],
 		["tsc", tool("tsc"), []],
-		["dclint", tool("dclint"), ["--max-warnings", "0", "examples/nextjs/docker-compose.yml"]],
+		[
+			"dclint",
+			tool("dclint"),
+			["-c", "examples/nextjs/.dclintrc", "--max-warnings", "0", "examples/nextjs/docker-compose.yml"],
+		],
 	];
 }
 
