@@ -31,7 +31,17 @@ const watching = new Map<number, StoreEvents>();
 const asked = new Map<number, CredentialsFunction>();
 /** In place of a call's number. */
 const EVENT = 0;
+/**
+ * What is asked waits for the tick's end so long at most, in ms: while JavaScript goes on with a long tick, the store's thread and
+ * Redis work.
+ */
+const LONGEST_WAIT_MS = 0.4;
+/** At each so many reads it is looked how long the first has waited. */
+const READS_A_LOOK = 16;
+/** Whether the tick's end will send what is asked. */
 let flushing = false;
+/** Since when the first waits that is not sent, in ms. */
+let since = 0;
 /** This tick's reads, each of another store. */
 let readings: Reads[] = [];
 
@@ -64,15 +74,22 @@ function hear(handle: number, told: string | number | null): void {
 	}
 }
 
-/** After the tick's microtasks, so that everything that they ask leaves together. */
+/** After the tick's microtasks, so that everything that they ask leaves together; sooner, if the tick is a long one. */
 function flushLater(): void {
+	if (since === 0) since = performance.now();
+	else if (performance.now() - since > LONGEST_WAIT_MS) flush();
 	if (flushing) return;
 	flushing = true;
-	process.nextTick(flush);
+	process.nextTick(endTick);
+}
+
+function endTick(): void {
+	flushing = false;
+	if (since !== 0) flush();
 }
 
 function flush(): void {
-	flushing = false;
+	since = 0;
 	for (const reads of readings) reads.send();
 	readings = [];
 	try {
@@ -100,6 +117,10 @@ class Reads implements Waiter {
 	readonly resolves: Resolve[] = [];
 	readonly rejects: Reject[] = [];
 	sent = false;
+
+	get count(): number {
+		return this.#keys.length;
+	}
 
 	constructor(handle: number) {
 		this.#handle = handle;
@@ -202,9 +223,10 @@ export class Connection {
 		if (reads === undefined || reads.sent) {
 			reads = this.#reads = new Reads(handle);
 			readings.push(reads);
-			flushLater();
 		}
-		return reads.add(key);
+		const read = reads.add(key);
+		if (reads.count % READS_A_LOOK === 1) flushLater();
+		return read;
 	}
 
 	/** How the store stands. */

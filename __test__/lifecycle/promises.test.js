@@ -6,7 +6,9 @@
 
 import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
+import { execFileSync } from "node:child_process";
 import { describe, test } from "node:test";
+import { findProgram } from "../../scripts/programs.js";
 import { open } from "../contract/engines.js";
 import { fresh } from "../contract/records.js";
 import { runText } from "../support/child.js";
@@ -81,6 +83,29 @@ describe("the asynchronous context", () => {
 		assert.ok((await Promise.all(requests)).every(Boolean), "a context was lost or mixed up");
 		assert.equal(context.getStore(), undefined);
 	});
+});
+
+test("a long tick: what it asks first is done before it ends", async (t) => {
+	const { storage } = open(t, server.url);
+	await storage.ping();
+	const busyFor = (ms) => {
+		for (const since = performance.now(); performance.now() - since < ms; ) {}
+	};
+	const redisCli = findProgram("redis-cli", "valkey-cli");
+	const isSet = (key) =>
+		execFileSync(redisCli, ["-p", new URL(server.url).port, "EXISTS", `session:${key}`]).toString() === "1\n";
+	const asks = { set: (key) => storage.set(key, "", 60), get: (key) => storage.get(key) };
+	for (const [name, ask] of Object.entries(asks)) {
+		const first = fresh("first");
+		const asked = [storage.set(first, "", 60)];
+		for (let n = 0; n < 40; n++) {
+			busyFor(0.1);
+			asked.push(ask(fresh("later")));
+		}
+		const until = performance.now() + 10_000;
+		while (!isSet(first)) assert.ok(performance.now() < until, `not done while the tick lasts, with ${name}`);
+		await Promise.all(asked);
+	}
 });
 
 test("answers find their calls: thousands at once, each gets its own", async (t) => {
