@@ -156,14 +156,17 @@ describe("under load, again and again", () => {
 				over = true;
 			});
 			// Two loads, of some 30 operations at once each.
-			const working = Promise.all([1, 2].map(() => load(doors, () => over, allowed, { forgets })));
+			const doneAt = [];
+			const working = Promise.all([1, 2].map(() => load(doors, () => over, allowed, { forgets, doneAt })));
 			await sleep(200);
-			const backAt = [];
+			const waits = [];
 			const disturbing = (async () => {
 				for (let n = 0; n < rounds(2, 20); n++) {
 					await disturb({ server, proxy });
-					backAt.push(performance.now());
-					await sleep(BACK_WITHIN_MS + SLACK_MS);
+					const backAt = performance.now();
+					const first = await until("a success", () => doneAt.find((at) => at >= backAt));
+					waits.push(first - backAt);
+					await sleep(rounds(200, BACK_WITHIN_MS)); // the load goes on, and checks
 				}
 			})();
 			await Promise.race([disturbing, working]);
@@ -173,8 +176,6 @@ describe("under load, again and again", () => {
 			const [done, failed] = ["done", "failed"].map((name) => both[0][name] + both[1][name]);
 			const codes = [...new Set(both.flatMap((one) => Object.keys(one.codes)))].join(", ");
 			const longestMs = Math.max(...both.map((one) => one.longestMs));
-			const doneAt = both.flatMap((one) => one.doneAt).sort((a, b) => a - b);
-			const waits = backAt.map((at) => (doneAt.find((one) => one >= at) ?? Number.POSITIVE_INFINITY) - at);
 			const worst = Math.max(...waits);
 			t.diagnostic(
 				`${done} done, ${failed} failed (${codes}), longest ${longestMs.toFixed(0)} ms, back within ${worst.toFixed(0)} ms`,

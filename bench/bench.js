@@ -1,5 +1,5 @@
 // npm run bench: this store and its peers side by side, on servers of the benchmark's own.
-//   --quick             two short rounds of everything, in under a minute; PostgreSQL only if it is installed
+//   --quick             a short round of everything, in under a minute; PostgreSQL only if it is installed
 //   --write             also writes docs/benchmarks.md and docs/benchmarks.svg
 //   --json FILE         where the results go (bench/results.json)
 //   --only ID,ID        these peers only (bench/peers.js)
@@ -27,7 +27,7 @@ import { workloads as allWorkloads } from "./workloads.js";
 
 /** `bursts` is how often what runs once through its inputs is run; `mostInputs` bounds the costliest preparations. */
 const FULL = { rounds: 7, warmUpMs: 300, roundMs: 300, bursts: 7, mostInputs: 100 };
-const QUICK = { rounds: 2, warmUpMs: 20, roundMs: 40, bursts: 1, mostInputs: 8 };
+const QUICK = { rounds: 1, warmUpMs: 20, roundMs: 40, bursts: 1, mostInputs: 8 };
 
 const { values: flags } = parseArgs({
 	options: {

@@ -10,7 +10,8 @@ import { fresh, session } from "./records.js";
  * @param {ReturnType<typeof import("./engines.js").open>} doors
  * @param {() => boolean} isOver
  * @param {string[]} [allowed] the codes with which an operation may fail
- * @param {{ forgets?: boolean }} [redis] whether it may forget what it acknowledged
+ * @param {{ forgets?: boolean, doneAt?: number[] }} [more] whether Redis may forget what it acknowledged; what is to tell, while it runs,
+ * when operations were acknowledged, by `performance.now()`
  * @returns {Promise<Load>}
  *
  * @typedef {object} Load
@@ -18,10 +19,14 @@ import { fresh, session } from "./records.js";
  * @property {number} failed how many failed
  * @property {Record<string, number>} codes with which code, how often
  * @property {number} longestMs of all, done or failed
- * @property {number[]} doneAt when operations were acknowledged, by `performance.now()`
  */
-export async function load({ storage, store }, isOver, allowed = ["UNAVAILABLE"], { forgets = false } = {}) {
-	const counts = { done: 0, failed: 0, codes: {}, longestMs: 0, doneAt: [] };
+export async function load(
+	{ storage, store },
+	isOver,
+	allowed = ["UNAVAILABLE"],
+	{ forgets = false, doneAt = [] } = {},
+) {
+	const counts = { done: 0, failed: 0, codes: {}, longestMs: 0 };
 
 	/** Resolves to `{ value }`, or to undefined when the operation failed in a way that is allowed. */
 	const attempt = async (operation) => {
@@ -29,7 +34,7 @@ export async function load({ storage, store }, isOver, allowed = ["UNAVAILABLE"]
 		try {
 			const value = await operation;
 			counts.done++;
-			counts.doneAt.push(performance.now());
+			doneAt.push(performance.now());
 			return { value };
 		} catch (error) {
 			assert.ok(allowed.includes(error.code), error.stack);
