@@ -8,6 +8,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { addCargoHome, findProgram, root, run } from "./programs.js";
 
+/** Whose tests look at no clock and share no folder: two of their files run at a time. */
+const PATIENT = ["better-auth", "contract", "gate"];
+
 const { values, positionals: words } = parseArgs({
 	options: { long: { type: "boolean", default: false } },
 	allowPositionals: true,
@@ -15,7 +18,7 @@ const { values, positionals: words } = parseArgs({
 addCargoHome();
 if (values.long) process.env.TEST_LONG = "1";
 
-const steps = words.length > 0 ? [nodeTests()] : [...lints(), ...rustTests(), fuzzing(), nodeTests()];
+const steps = words.length > 0 ? nodeTests() : [...lints(), ...rustTests(), fuzzing(), ...nodeTests()];
 const results = steps.map(([name, program, args]) => {
 	console.log(`\n--- ${name}`);
 	const start = performance.now();
@@ -77,9 +80,21 @@ function nodeTests() {
 		console.error(`No __test__/**/*.test.js has ${words.join(" or ")} in its path`);
 		process.exit(1);
 	}
-	// One file at a time: two cores are the test's own process and its Redis server.
 	// The timeout is for a whole file, so that a hung test is told by name and not by the CI's clock.
 	const minutes = values.long ? 120 : 5;
-	const options = ["--test-concurrency=1", `--test-timeout=${minutes * 60_000}`, "--test-reporter=spec"];
-	return ["node --test", process.execPath, ["--test", ...options, ...files]];
+	const options = [`--test-timeout=${minutes * 60_000}`, "--test-reporter=spec"];
+	const isPatient = (file) => PATIENT.some((folder) => file.startsWith(join("__test__", folder, "/")));
+	const [patient, others] = [files.filter(isPatient), files.filter((file) => !isPatient(file))];
+	// The others have two cores to themselves: the test's own process and its servers.
+	const steps = [
+		{ name: "node --test, in pairs", atOnce: 2, some: patient },
+		{ name: "node --test", atOnce: 1, some: others },
+	];
+	return steps
+		.filter(({ some }) => some.length > 0)
+		.map(({ name, atOnce, some }) => [
+			name,
+			process.execPath,
+			["--test", `--test-concurrency=${atOnce}`, ...options, ...some],
+		]);
 }
