@@ -68,4 +68,20 @@ describe("the way back", () => {
 		assert.equal(await onlyRedis.api.getSession({ headers: early }), null);
 		assert.equal((await both.api.getSession({ headers: late })).user.email, ADA.email);
 	});
+
+	test("a session that has no row is ended by Better Auth when it is due to be extended", async (t) => {
+		const app = appOver(emptyTables());
+		const storage = redisStorage({ url: server.url });
+		t.after(() => storage.close());
+		const onlyRedis = app({ secondaryStorage: storage });
+		const headers = await cookieOf(onlyRedis.api.signUpEmail({ body: { ...ADA, name: "Ada" }, asResponse: true }));
+		const session = { storeSessionInDatabase: true };
+		const both = app({ secondaryStorage: storage, session });
+		assert.equal((await both.api.getSession({ headers })).user.email, ADA.email);
+		const due = app({ secondaryStorage: storage, session: { ...session, updateAge: 0 } });
+		const answer = await due.api.getSession({ headers, asResponse: true });
+		assert.equal(answer.status, 401);
+		assert.equal((await answer.json()).code, "FAILED_TO_GET_SESSION");
+		assert.match(answer.headers.getSetCookie()[0], /^better-auth.session_token=; Max-Age=0/);
+	});
 });
