@@ -98,7 +98,7 @@ function signIn(results) {
 What Better Auth ${results.machine.betterAuth} asks of its secondary storage for a sign-in over HTTP, with rate limiting on as it is
 in production; recorded once and replayed, one call after the other, for other users:
 
-\`\`\`
+\`\`\`text
 ${calls.join("\n")}
 \`\`\`
 

@@ -17,6 +17,9 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { root } from "./programs.js";
 
+/** Of what is linked into the addon. */
+const LICENSES = "THIRD-PARTY-LICENSES";
+
 /**
  * Needs what `npm run build` makes.
  * @param {string} tarball where it goes
@@ -30,7 +33,10 @@ export function pack(tarball) {
 			mkdirSync(dirname(join(folder, path)), { recursive: true });
 			cpSync(join(root, path), join(folder, path));
 		}
-		for (const addon of addons) copyFileSync(join(root, addon), join(folder, addon));
+		for (const addon of addons) {
+			copyFileSync(join(root, addon), join(folder, addon));
+			copyFileSync(join(root, "npm", addon.split(".")[1], LICENSES), join(folder, LICENSES));
+		}
 		writeFileSync(join(folder, "package.json"), JSON.stringify(manifest(addons), undefined, 2));
 		const { filename } = npmPack(folder);
 		mkdirSync(dirname(resolve(tarball)), { recursive: true });
@@ -48,7 +54,7 @@ function manifest(addons) {
 		optionalDependencies: ___,
 		...kept
 	} = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-	return { ...kept, files: [...kept.files, ...addons] };
+	return { ...kept, files: [...kept.files, ...addons, LICENSES] };
 }
 
 function npmPack(cwd, ...args) {

@@ -48,9 +48,10 @@ export function published(release) {
 		);
 	});
 
-	test("a platform's package holds its binary and the licence", async () => {
+	test("a platform's package holds its binary and the licences", async () => {
 		const binary = `${NAME}.${OWN}.node`;
-		assert.deepEqual((await filesIn(tarballs.own)).sort(), ["LICENSE", "README.md", binary, "package.json"].sort());
+		const files = ["LICENSE", "README.md", "THIRD-PARTY-LICENSES", binary, "package.json"];
+		assert.deepEqual((await filesIn(tarballs.own)).sort(), files.sort());
 		const { main, license, engines } = release.manifest(`${NAME}-${OWN}`);
 		assert.deepEqual(
 			{ main, license, engines },
@@ -58,12 +59,14 @@ export function published(release) {
 		);
 	});
 
-	test("npm/ is what napi makes of package.json", async () => {
+	test("npm/ is what napi makes of package.json, and the licences of what is linked", async () => {
 		await release.createPlatforms("made");
 		assert.deepEqual(readdirSync(join(release.folder, "made")).sort(), PLATFORMS);
 		const manifest = (...path) => JSON.parse(readFileSync(join(...path, "package.json"), "utf8"));
 		for (const platform of PLATFORMS) {
-			assert.deepEqual(manifest(root, "npm", platform), manifest(release.folder, "made", platform));
+			const made = manifest(release.folder, "made", platform);
+			made.files.push("THIRD-PARTY-LICENSES");
+			assert.deepEqual(manifest(root, "npm", platform), made);
 		}
 	});
 

@@ -1,0 +1,87 @@
+// The way back, as docs/faq.md tells it: what this store wrote is read by the official storage and, if Better Auth kept it there too, from
+// the database.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { redisStorage as officialStorage } from "@better-auth/redis-storage";
+import { betterAuth } from "better-auth";
+import { memoryAdapter } from "better-auth/adapters/memory";
+import { redisStorage } from "better-auth-redis-store";
+import { Redis } from "ioredis";
+import { redisPerFile } from "../support/redis.js";
+
+const server = redisPerFile();
+const ADA = { email: "ada@example.com", password: "correct horse" };
+
+/** An application's Better Auth over the same users, with the sessions where `options` say. */
+function appOver(tables) {
+	return (options) =>
+		betterAuth({
+			database: memoryAdapter(tables),
+			emailAndPassword: { enabled: true },
+			baseURL: "http://localhost:3000",
+			secret: "a secret of the tests, long enough to be one",
+			logger: { disabled: true },
+			...options,
+		});
+}
+
+const emptyTables = () => ({ user: [], account: [], session: [], verification: [] });
+
+async function cookieOf(answer) {
+	const { headers } = await answer;
+	return new Headers({ cookie: headers.getSetCookie()[0].split(";")[0] });
+}
+
+describe("the way back", () => {
+	test("to the official storage: who is signed in stays so, who was signed out too; its list begins empty", async (t) => {
+		const app = appOver(emptyTables());
+		const storage = redisStorage({ url: server.url, keyPrefix: "better-auth:" });
+		const client = new Redis(server.url);
+		t.after(() => Promise.all([storage.close(), client.quit()]));
+		const before = app({ secondaryStorage: storage });
+		const stays = await cookieOf(before.api.signUpEmail({ body: { ...ADA, name: "Ada" }, asResponse: true }));
+		const left = await cookieOf(before.api.signInEmail({ body: ADA, asResponse: true }));
+		await before.api.signOut({ headers: left });
+
+		const after = app({ secondaryStorage: officialStorage({ client, keyPrefix: "better-auth:" }) });
+		assert.equal((await after.api.getSession({ headers: stays })).user.email, ADA.email);
+		assert.equal(await after.api.getSession({ headers: left }), null);
+		assert.deepEqual(await after.api.listSessions({ headers: stays }), []);
+	});
+
+	test("to the database: what was written there too is found, also when Redis has lost everything", async (t) => {
+		const tables = emptyTables();
+		const app = appOver(tables);
+		const storage = redisStorage({ url: server.url });
+		t.after(() => storage.close());
+		const onlyRedis = app({ secondaryStorage: storage });
+		const early = await cookieOf(onlyRedis.api.signUpEmail({ body: { ...ADA, name: "Ada" }, asResponse: true }));
+		const both = app({ secondaryStorage: storage, session: { storeSessionInDatabase: true } });
+		const late = await cookieOf(both.api.signInEmail({ body: ADA, asResponse: true }));
+		assert.equal(tables.session.length, 1);
+
+		const onlyDatabase = app({});
+		assert.equal(await onlyDatabase.api.getSession({ headers: early }), null);
+		assert.equal((await onlyDatabase.api.getSession({ headers: late })).user.email, ADA.email);
+		await server.cli("FLUSHALL");
+		assert.equal(await onlyRedis.api.getSession({ headers: early }), null);
+		assert.equal((await both.api.getSession({ headers: late })).user.email, ADA.email);
+	});
+
+	test("a session that has no row is ended by Better Auth when it is due to be extended", async (t) => {
+		const app = appOver(emptyTables());
+		const storage = redisStorage({ url: server.url });
+		t.after(() => storage.close());
+		const onlyRedis = app({ secondaryStorage: storage });
+		const headers = await cookieOf(onlyRedis.api.signUpEmail({ body: { ...ADA, name: "Ada" }, asResponse: true }));
+		const session = { storeSessionInDatabase: true };
+		const both = app({ secondaryStorage: storage, session });
+		assert.equal((await both.api.getSession({ headers })).user.email, ADA.email);
+		const due = app({ secondaryStorage: storage, session: { ...session, updateAge: 0 } });
+		const answer = await due.api.getSession({ headers, asResponse: true });
+		assert.equal(answer.status, 401);
+		assert.equal((await answer.json()).code, "FAILED_TO_GET_SESSION");
+		assert.match(answer.headers.getSetCookie()[0], /^better-auth.session_token=; Max-Age=0/);
+	});
+});
