@@ -110,12 +110,17 @@ function expect(waiter: Waiter): number {
 type Resolve = (value: string | null) => void;
 type Reject = (error: SessionStoreError) => void;
 
+/** What the keys of Better Auth's own lists of a user's sessions begin with. */
+export const LIST_PREFIX = "active-sessions-";
+
 /** The promises of one tick's reads of one store. */
 class Reads implements Waiter {
 	readonly #handle: number;
 	readonly #keys: string[] = [];
 	readonly resolves: Resolve[] = [];
 	readonly rejects: Reject[] = [];
+	/** A user's list is read once: Better Auth looks at it for each of the sessions that it ends together. */
+	readonly #lists = new Map<string, Promise<string | null>>();
 	sent = false;
 
 	get count(): number {
@@ -127,6 +132,16 @@ class Reads implements Waiter {
 	}
 
 	add(key: string): Promise<string | null> {
+		if (!key.startsWith(LIST_PREFIX)) return this.#add(key);
+		let list = this.#lists.get(key);
+		if (list === undefined) {
+			list = this.#add(key);
+			this.#lists.set(key, list);
+		}
+		return list;
+	}
+
+	#add(key: string): Promise<string | null> {
 		this.#keys.push(key);
 		entered = this;
 		return new Promise(enter);

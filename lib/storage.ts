@@ -1,7 +1,7 @@
 /** The store as Better Auth takes it: `betterAuth({ secondaryStorage: redisStorage() })`. */
 
 import { checkKey, checkOptions, checkText, checkTtl } from "./arguments.js";
-import { Connection, Op } from "./border.js";
+import { Connection, LIST_PREFIX, Op } from "./border.js";
 import type { StoreEvent, StoreListener } from "./events.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
@@ -72,7 +72,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 			checkText("value", value);
 			const life = ttl === undefined || ttl === null ? undefined : checkTtl(ttl);
 			// Better Auth rewrites its list of a user's sessions at every sign-in; ours is composed from the index.
-			if (!key.startsWith("active-sessions-")) await connection.call(Op.Set, key, value, life);
+			if (!key.startsWith(LIST_PREFIX)) await connection.call(Op.Set, key, value, life);
 		},
 		delete: async (key) => {
 			await connection.call(Op.Delete, checkText("key", key));

@@ -13,9 +13,9 @@ function times(count, make) {
 	return Array.from({ length: count }, (_, n) => make(n));
 }
 
-/** How often a script was called. */
-async function scriptCalls() {
-	const line = (await server.cli("INFO", "commandstats")).match(/cmdstat_evalsha:calls=(\d+)/);
+/** How often a command was called. */
+async function calls(command) {
+	const line = (await server.cli("INFO", "commandstats")).match(new RegExp(`cmdstat_${command}:calls=(\\d+)`));
 	return Number(line?.[1] ?? 0);
 }
 
@@ -29,9 +29,9 @@ for (const more of [{}, { maxSessionsPerUser: 5 }]) {
 		const { storage, store } = opened(t, more);
 		await storage.ping();
 		const sessions = times(MANY, () => session());
-		const before = await scriptCalls();
+		const before = await calls("evalsha");
 		await Promise.all(sessions.map((one) => storage.set(one.token, record(one), 3600)));
-		assert.ok((await scriptCalls()) - before <= MANY / 4);
+		assert.ok((await calls("evalsha")) - before <= MANY / 4);
 		for (const { token, userId } of sessions) {
 			assert.equal((await store.getSession(token)).userId, userId);
 			assert.deepEqual(
@@ -40,6 +40,24 @@ for (const more of [{}, { maxSessionsPerUser: 5 }]) {
 			);
 		}
 	});
+}
+
+test("a user's list that is looked at many times in one tick is read once", async (t) => {
+	const { storage, store } = opened(t, { nearCache: false });
+	const [one, another] = [session(), session()];
+	for (const each of [one, another]) await store.createSession(each);
+	const before = await calls("zrange");
+	const looks = times(MANY, () => [one, another].map(({ userId }) => storage.get(`active-sessions-${userId}`)));
+	for (const [ones, others] of await Promise.all(looks.map((both) => Promise.all(both)))) {
+		assert.deepEqual(tokensOf(ones), [one.token]);
+		assert.deepEqual(tokensOf(others), [another.token]);
+	}
+	const reads = (await calls("zrange")) - before;
+	assert.ok(reads <= MANY / 10, `${reads} reads`);
+});
+
+function tokensOf(list) {
+	return JSON.parse(list).map(({ token }) => token);
 }
 
 test("what is wrong with one of many is told to that one only", async (t) => {
