@@ -528,7 +528,8 @@ describe("where the server cannot track, everything works and the reason is told
 
 	test("Redis 6", async (t) => {
 		const proxy = await startProxy(t, server);
-		const [, version] = /redis_version:(\S+)/.exec(await server.cli("INFO", "server"));
+		const info = await server.cli("INFO", "server");
+		const [, version] = /valkey_version:(\S+)/.exec(info) ?? /redis_version:(\S+)/.exec(info);
 		// Of the same length, so that the lengths that the frames tell stay right.
 		const six = `6.2.${"1".repeat(version.length - 4)}`;
 		proxy.rewrite = (frame) => Buffer.from(frame.toString("latin1").replaceAll(version, six), "latin1");
