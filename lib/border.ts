@@ -32,12 +32,10 @@ const asked = new Map<number, CredentialsFunction>();
 /** In place of a call's number. */
 const EVENT = 0;
 /**
- * What is asked waits for the tick's end so long at most, in ms: while JavaScript goes on with a long tick, the store's thread and
- * Redis work.
+ * After so many ms, a call in a tick that lasts takes along what was asked before: the store's thread and Redis work on it while
+ * JavaScript goes on. (Reads wait for the tick's end: they are the cheaper, the more of them leave together.)
  */
 const LONGEST_WAIT_MS = 0.4;
-/** At each so many reads it is looked how long the first has waited. */
-const READS_A_LOOK = 16;
 /** Whether the tick's end will send what is asked. */
 let flushing = false;
 /** Since when the first waits that is not sent, in ms. */
@@ -122,10 +120,6 @@ class Reads implements Waiter {
 	/** A user's list is read once: Better Auth looks at it for each of the sessions that it ends together. */
 	readonly #lists = new Map<string, Promise<string | null>>();
 	sent = false;
-
-	get count(): number {
-		return this.#keys.length;
-	}
 
 	constructor(handle: number) {
 		this.#handle = handle;
@@ -234,13 +228,13 @@ export class Connection {
 		const handle = this.#open();
 		const cached = this.#near?.cached(key);
 		if (cached !== undefined) return cached;
-		let reads = this.#reads;
-		if (reads === undefined || reads.sent) {
-			reads = this.#reads = new Reads(handle);
-			readings.push(reads);
-		}
+		const open = this.#reads;
+		if (open !== undefined && !open.sent) return open.add(key);
+		const reads = new Reads(handle);
+		this.#reads = reads;
+		readings.push(reads);
 		const read = reads.add(key);
-		if (reads.count % READS_A_LOOK === 1) flushLater();
+		flushLater();
 		return read;
 	}
 

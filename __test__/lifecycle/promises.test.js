@@ -94,18 +94,15 @@ test("a long tick: what it asks first is done before it ends", async (t) => {
 	const redisCli = findProgram("redis-cli", "valkey-cli");
 	const isSet = (key) =>
 		execFileSync(redisCli, ["-p", new URL(server.url).port, "EXISTS", `session:${key}`]).toString() === "1\n";
-	const asks = { set: (key) => storage.set(key, "", 60), get: (key) => storage.get(key) };
-	for (const [name, ask] of Object.entries(asks)) {
-		const first = fresh("first");
-		const asked = [storage.set(first, "", 60)];
-		for (let n = 0; n < 40; n++) {
-			busyFor(0.1);
-			asked.push(ask(fresh("later")));
-		}
-		const until = performance.now() + 10_000;
-		while (!isSet(first)) assert.ok(performance.now() < until, `not done while the tick lasts, with ${name}`);
-		await Promise.all(asked);
+	const first = fresh("first");
+	const asked = [storage.set(first, "", 60)];
+	for (let n = 0; n < 10; n++) {
+		busyFor(0.1);
+		asked.push(storage.set(fresh("later"), "", 60));
 	}
+	const until = performance.now() + 10_000;
+	while (!isSet(first)) assert.ok(performance.now() < until, "not done while the tick lasts");
+	await Promise.all(asked);
 });
 
 test("answers find their calls: thousands at once, each gets its own", async (t) => {
