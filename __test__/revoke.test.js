@@ -14,9 +14,6 @@ import { SentinelGroup } from "./support/sentinel.js";
 /** For a process to be scheduled on a busy machine. */
 const SLACK_MS = 500;
 
-// Now and then something that has not been found keeps this process after its last test: it is ended then. (A timer that keeps nothing.)
-after(() => setTimeout(() => process.exit(), 10_000).unref());
-
 /** A store that waits, with what it told. */
 async function openWaiting(t, options, revoke) {
 	const doors = open(t, { commandTimeout: 5000, revoke, ...options });
