@@ -59,6 +59,11 @@ class RedisProxy {
 		for (const socket of this.#sockets) socket.destroy();
 	}
 
+	/** New connections lead to another server from now on. */
+	leadTo(server) {
+		this.#server = server;
+	}
+
 	/** From now on nothing passes, in neither direction, and nothing is closed; new connections fare the same. */
 	freeze() {
 		this.#isFrozen = true;
