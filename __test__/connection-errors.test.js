@@ -11,6 +11,7 @@ import { after, describe, test } from "node:test";
 import { root } from "../scripts/programs.js";
 import { open } from "./contract/engines.js";
 import { assertError, SECRETS } from "./contract/errors.js";
+import { listen } from "./support/listener.js";
 import { startRedis } from "./support/redis.js";
 
 const PAGE = join(root, "docs/connection-errors.md");
@@ -31,23 +32,6 @@ async function start(t, options) {
 async function startTls(t, tls = {}, config = []) {
 	const server = await start(t, { tls, config });
 	return { server, options: { url: server.url, tls: { ca: pem(server.certificates.ca) } } };
-}
-
-/** A port at which each connection is treated as told. */
-async function listen(t, serve) {
-	const sockets = new Set();
-	const listener = net.createServer((socket) => {
-		sockets.add(socket);
-		socket.on("error", () => {});
-		serve(socket);
-	});
-	listener.listen(0, "127.0.0.1");
-	await once(listener, "listening");
-	t.after(() => {
-		listener.close();
-		for (const socket of sockets) socket.destroy();
-	});
-	return listener.address().port;
 }
 
 /** An address of this machine by which it is no loopback for Redis. */

@@ -2,9 +2,7 @@
 // hangs up, and after it has come back.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import net from "node:net";
 import { describe, test } from "node:test";
 import { redisStorage } from "better-auth-redis-store";
 import { open } from "./contract/engines.js";
@@ -16,6 +14,7 @@ import { connectionsNamed } from "./lifecycle/clients.js";
 import { counters } from "./near-cache/stores.js";
 import { runText } from "./support/child.js";
 import { rounds } from "./support/counts.js";
+import { listen } from "./support/listener.js";
 import { redisPerFile, startRedis } from "./support/redis.js";
 
 /** A server that is stopped when the test ends. */
@@ -228,12 +227,8 @@ describe("TLS", () => {
 		]) {
 			await assertRejects(() => open(t, options).storage.ping(), "TLS", says);
 		}
-		const deaf = net
-			.createServer((socket) => socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n")))
-			.listen(0, "127.0.0.1");
-		await once(deaf, "listening");
-		t.after(() => deaf.close());
-		const url = `rediss://127.0.0.1:${deaf.address().port}`;
+		const answer = "HTTP/1.1 400 Bad Request\r\n\r\n";
+		const url = `rediss://127.0.0.1:${await listen(t, (socket) => socket.once("data", () => socket.write(answer)))}`;
 		await assertRejects(() => open(t, url).storage.ping(), "TLS", /does not speak TLS on this port/);
 	});
 
@@ -388,15 +383,11 @@ describe("a server that goes away", () => {
 
 	test("is asked by one connection attempt for all who wait", async (t) => {
 		let attempts = 0;
-		const listener = net.createServer((socket) => {
+		const port = await listen(t, (socket) => {
 			attempts++;
-			socket.on("error", () => {});
 			socket.once("data", () => socket.destroy());
 		});
-		listener.listen(0, "127.0.0.1");
-		await once(listener, "listening");
-		t.after(() => listener.close());
-		const { storage } = open(t, `redis://127.0.0.1:${listener.address().port}`);
+		const { storage } = open(t, `redis://127.0.0.1:${port}`);
 		const outcomes = await Promise.allSettled(Array.from({ length: 1000 }, () => storage.get("key")));
 		for (const { reason } of outcomes) assert.equal(reason.code, "UNAVAILABLE");
 		// One, and those of the 250 ms for which it is hoped that it comes back.

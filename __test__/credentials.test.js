@@ -1,6 +1,9 @@
 // User name and password by a function: asked at each connection, of the newest store that lives, and never told.
 
 import assert from "node:assert/strict";
+import { EventEmitter, on, once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
@@ -13,6 +16,7 @@ import { until } from "./contract/wait.js";
 import { runText } from "./support/child.js";
 import { RedisCluster } from "./support/cluster.js";
 import { rounds } from "./support/counts.js";
+import { listen } from "./support/listener.js";
 import { startRedis } from "./support/redis.js";
 
 const { password, user } = SECRETS;
@@ -145,6 +149,44 @@ describe("a function that is of no use", () => {
 		assert.ok(performance.now() - start < 1300);
 		await storage.ping();
 		assert.equal(asked, 2);
+	});
+
+	describe("is slow: what the server says before it hangs up meanwhile is told all the same", () => {
+		/**
+		 * Options of a store, whose connections are reset while its function answers.
+		 * @param {(socket: net.Socket) => unknown} say resolves when the server has said what it has to say
+		 */
+		async function hangingUp(t, say) {
+			const server = new EventEmitter();
+			const connections = on(server, "connection");
+			const port = await listen(t, (socket) => server.emit("connection", socket, say(socket)));
+			const credentials = async () => {
+				const [socket, said] = (await connections.next()).value;
+				await said;
+				const closed = once(socket, "close");
+				socket.resetAndDestroy();
+				await closed;
+				return { password };
+			};
+			return { host: "127.0.0.1", port, credentials, logger: false };
+		}
+
+		test("without TLS", async (t) => {
+			const options = await hangingUp(t, (socket) => socket.write("-DENIED Redis is running in protected mode\r\n"));
+			await assertRejects(() => open(t, options).storage.ping(), "AUTH", /is in protected mode/);
+		});
+
+		test("by an alert of TLS", async (t) => {
+			const server = await startFor(t, { tls: { clients: true } });
+			const options = await hangingUp(t, (socket) => {
+				const onward = net.connect(server.port, server.host).on("error", () => {});
+				onward.on("data", (bytes) => socket.write(bytes));
+				socket.on("data", (bytes) => onward.write(bytes));
+				return new Promise((resolve) => onward.on("close", resolve));
+			});
+			const tls = { ca: readFileSync(server.certificates.ca, "utf8") };
+			await assertRejects(() => open(t, { ...options, tls }).storage.ping(), "TLS", /certificate/);
+		});
 	});
 
 	test("works again as soon as it does", async (t) => {

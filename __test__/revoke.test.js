@@ -14,9 +14,6 @@ import { SentinelGroup } from "./support/sentinel.js";
 /** For a process to be scheduled on a busy machine. */
 const SLACK_MS = 500;
 
-// Now and then something that has not been found keeps this process after its last test: it is ended then. (A timer that keeps nothing.)
-after(() => setTimeout(() => process.exit(), 10_000).unref());
-
 /** A store that waits, with what it told. */
 async function openWaiting(t, options, revoke) {
 	const doors = open(t, { commandTimeout: 5000, revoke, ...options });
@@ -177,13 +174,16 @@ describe("a primary and two replicas", () => {
 });
 
 describe("a replica that is behind when its primary dies", () => {
+	/** A replica that comes gets the data now, not in 5 s. */
+	const AT_ONCE = "repl-diskless-sync-delay 0";
+
 	/** A primary, and a replica whose stream can be held up. */
 	async function startPair(t) {
-		const primary = await startRedis({ config: ["repl-diskless-sync-delay 0"] });
+		const primary = await startRedis({ config: [AT_ONCE] });
 		t.after(() => primary.stop());
 		const stream = await startProxy(t, primary);
 		stream.isRaw = true;
-		const replica = await startRedis({ config: [`replicaof 127.0.0.1 ${new URL(stream.url).port}`] });
+		const replica = await startRedis({ config: [`replicaof 127.0.0.1 ${new URL(stream.url).port}`, AT_ONCE] });
 		t.after(() => replica.stop());
 		await replicasInStep(primary, 1);
 		return { primary, replica, stream };
@@ -230,6 +230,45 @@ describe("a replica that is behind when its primary dies", () => {
 		const { store: other } = open(t, { url: pair.replica.url });
 		assert.equal(await other.getSession(mine.token), null);
 	});
+
+	test("has none, and takes over under the same address before it is acknowledged: the session is ended there, too", async (t) => {
+		const { primary, replica, stream } = await startPair(t);
+		const other = await startRedis({ config: [`replicaof ${replica.host} ${replica.port}`] });
+		t.after(() => other.stop());
+		const address = await startProxy(t, primary);
+		const doors = await openWaiting(t, { url: address.url }, { waitReplicas: 1, timeoutMs: 4000 });
+		const mine = session();
+		await doors.store.createSession(mine);
+		await doors.store.deleteSession(fresh("other")); // the connection that waits is there
+		await until("the session on both", async () => await other.cli("GET", `session:${mine.token}`));
+		stream.freeze();
+		const ending = doors.store.deleteSession(mine.token);
+		await until("the end", async () => (await primary.cliBuffer("GET", `session:${mine.token}`))[0] === 0xff);
+		await replica.cli("REPLICAOF", "NO", "ONE");
+		address.leadTo(replica);
+		assert.ok(await replica.cli("GET", `session:${mine.token}`), "it has lost the end");
+		address.cut();
+		await ending;
+		for (const server of [replica, other]) {
+			assert.equal((await server.cliBuffer("GET", `session:${mine.token}`)).toString("latin1"), "\xffended");
+		}
+		assert.equal(doors.acked().lastAcked, 1);
+	});
+});
+
+test("a primary that becomes a replica meanwhile has not refused WAIT", async (t) => {
+	const server = await startRedis();
+	t.after(() => server.stop());
+	const doors = await openWaiting(t, { url: server.url }, { waitReplicas: 1, timeoutMs: 2000 });
+	const ending = doors.store.deleteSession(fresh("token"));
+	const isWaiting = async () => /^blocked_clients:1\r$/m.test(await server.cli("INFO", "clients"));
+	await until("the waiting", isWaiting);
+	await server.cli("REPLICAOF", "127.0.0.1", "1");
+	await ending;
+	assert.deepEqual(doors.acked(), { waited: 1, underReplicated: 1, lastAcked: null });
+	const events = () => doors.told.map(([event]) => event);
+	await until("the event", () => events().includes("underReplicated"));
+	assert.deepEqual(events(), ["underReplicated"]);
 });
 
 test("without WAIT the store says so once, and ends", async (t) => {

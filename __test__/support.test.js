@@ -7,9 +7,11 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { until } from "./contract/wait.js";
 import { makeCertificates } from "./support/certificates.js";
 import { runFile, runText, spawnWorkers } from "./support/child.js";
 import { rounds, seeded } from "./support/counts.js";
+import { startProxy } from "./support/proxy.js";
 import { RedisServer, redisPerFile, startRedis } from "./support/redis.js";
 import { ReplyError, sendCommand } from "./support/resp.js";
 
@@ -184,6 +186,23 @@ test("a server ends with the test process: by its end, an error, a signal", asyn
 		assert.equal(signal, ending.includes("SIGTERM") ? "SIGTERM" : null);
 		while (isRunning(pid)) await new Promise(setImmediate); // the signal is sent, and takes its time to arrive
 	}
+});
+
+test("a proxy may be cut in the very moment in which the server has ended: no socket stays open", async (t) => {
+	const sockets = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
+	const before = sockets();
+	const server = await startFor(t);
+	const proxy = await startProxy(t, server);
+	const client = net.connect(new URL(proxy.url).port, "127.0.0.1").on("error", () => {});
+	client.write("PING\r\n");
+	await once(client, "data");
+	const { pid } = server;
+	const killed = server.kill("SIGKILL");
+	while (isRunning(pid)); // one turn of the event loop then finds both, the end of the connection and that of the process
+	await killed;
+	proxy.cut();
+	client.destroy();
+	await until("sockets that are closed", () => sockets() <= before);
 });
 
 test("a child's output, ending and time are told", async () => {

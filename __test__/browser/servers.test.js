@@ -42,12 +42,16 @@ describe("several servers", () => {
 		assert.deepEqual(ada.failures, []);
 	});
 
-	test("more than 95 % of the checks are the gate's own, with nextCookies() on", async () => {
+	test("more than 95 % of the checks are the gate's own, with nextCookies() on", async (t) => {
+		const ada = await example.signedIn(t);
 		for (const instance of example.servers.instances) {
-			const { checks } = await healthOf(instance);
-			console.log(`${instance.name}: ${JSON.stringify(checks)}`);
-			assert.ok(checks.total > 20, `${checks.total} checks`);
-			assert.ok(checks.fast / checks.total > 0.95, JSON.stringify(checks));
+			const { checks: before } = await healthOf(instance);
+			for (let visit = 0; visit < 6; visit++) assert.equal(await ada.visit(instance.url), instance.name);
+			const { checks: after } = await healthOf(instance);
+			const [fast, total] = ["fast", "total"].map((which) => after[which] - before[which]);
+			t.diagnostic(`${instance.name}: ${fast} of ${total}`);
+			assert.ok(total > 20, `${total} checks`);
+			assert.ok(fast / total > 0.95, `${fast} of ${total}`);
 		}
 	});
 

@@ -2,9 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { startProxy } from "../support/proxy.js";
 import { redisPerFile } from "../support/redis.js";
 import { open, redisEngine } from "./engines.js";
 import { record, session } from "./records.js";
+import { until } from "./wait.js";
 
 const server = redisPerFile();
 const MANY = 200;
@@ -22,6 +24,11 @@ async function calls(command) {
 function opened(t, more) {
 	const options = { ...redisEngine("redis", () => ({ url: server.url })).empty(), ...more };
 	return { ...open(t, options), options };
+}
+
+/** The tokens in the index of a session's owner. */
+function indexOf({ userId }, { userPrefix }) {
+	return server.cli("ZRANGE", userPrefix + userId, 0, -1);
 }
 
 for (const more of [{}, { maxSessionsPerUser: 5 }]) {
@@ -77,17 +84,38 @@ test("what is wrong with one of many is told to that one only", async (t) => {
 	const codes = outcomes.map(({ reason }) => reason?.code);
 	assert.deepEqual(codes, ["REVOKED", "PROTOCOL", ...times(MANY + 2, () => undefined)]);
 	assert.equal(await store.getSession(ended.token), null);
+	assert.deepEqual(await indexOf(ended, options), [], "an ended session is in its owner's index");
 	assert.equal(await store.getSession(foreign.token), null, "a record without an index entry was left");
 	assert.equal(await store.getSession(late.token), null);
 	assert.equal((await store.getSession(live.token)).ipAddress, "198.51.100.1");
 	for (const { token } of others) assert.ok(await store.getSession(token));
 });
 
+test("who finds a live session where it wants to sign in leaves that one in the index, at every moment", async (t) => {
+	const proxy = await startProxy(t, server);
+	const { store, options } = opened(t, { url: proxy.url });
+	const mine = session();
+	await store.createSession(mine);
+	let isHeld = false;
+	proxy.rewrite = (answer) => {
+		if (answer.includes("DIFFERS")) {
+			proxy.freeze(); // what it asks next waits
+			isHeld = true;
+		}
+		return answer;
+	};
+	const second = store.createSession({ ...mine, ipAddress: "198.51.100.1" });
+	await until("the answer", () => isHeld);
+	assert.deepEqual(await indexOf(mine, options), [mine.token]);
+	proxy.thaw();
+	await second;
+	assert.equal((await store.getSession(mine.token)).ipAddress, "198.51.100.1");
+});
+
 test("counters that are asked for at once count each call once, and fail by themselves", async (t) => {
 	const { storage, options } = opened(t);
 	await storage.set("text", "no number", 60);
-	await storage.set("again", "a value that is taken", 60);
-	await storage.getAndDelete("again");
+	await storage.delete("again"); // there was none: that leaves a tombstone
 	const keys = times(MANY, (n) => ["one", "other", "again", "text"][n % 4]);
 	const outcomes = await Promise.allSettled(keys.map((key) => storage.increment(key, 30)));
 	for (const name of ["one", "other", "again"]) {
@@ -108,11 +136,16 @@ test("counters that are asked for at once count each call once, and fail by them
 
 test("a counter without a life gets one, and a life is not made longer", async (t) => {
 	const { storage, options } = opened(t);
+	const lifeOf = (name) => server.cli("PTTL", options.keyPrefix + name);
 	await server.cli("SET", `${options.keyPrefix}immortal`, "7");
 	await server.cli("SET", `${options.keyPrefix}zero`, "0", "PX", "20000");
-	assert.deepEqual(await Promise.all([storage.increment("immortal", 30), storage.increment("zero", 30)]), [8, 1]);
-	assert.ok((await server.cli("PTTL", `${options.keyPrefix}immortal`)) > 20_000);
-	assert.ok((await server.cli("PTTL", `${options.keyPrefix}zero`)) <= 20_000);
+	await storage.delete("ended"); // there was none: that leaves a tombstone
+	const counts = ["immortal", "zero", "ended"].map((name) => storage.increment(name, 30));
+	assert.deepEqual(await Promise.all(counts), [8, 1, 1]);
+	assert.ok((await lifeOf("immortal")) > 20_000);
+	assert.ok((await lifeOf("zero")) <= 20_000);
+	const life = await lifeOf("ended");
+	assert.ok(life > 20_000 && life <= 30_000, `${life} ms`);
 });
 
 test("a script that the server has forgotten is taught again, whatever waits for it", async (t) => {

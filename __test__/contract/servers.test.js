@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { describe, test } from "node:test";
+import { listen } from "../support/listener.js";
 import { redisPerFile, startRedis } from "../support/redis.js";
 import { open } from "./engines.js";
 import { assertError, assertNoSecret, assertRejects, contents, operations, SECRETS, secretSession } from "./errors.js";
@@ -21,21 +22,9 @@ async function assertAllReject(t, options, code, message, withinMs = 5000) {
 	assert.ok(tookMs < withinMs, `took ${tookMs} ms`);
 }
 
-/** A server on a port of its own that treats each connection as it is told. Answers the URL. */
-async function listen(t, serve) {
-	const sockets = new Set();
-	const listener = net.createServer((socket) => {
-		sockets.add(socket);
-		socket.on("error", () => {});
-		serve(socket);
-	});
-	listener.listen(0, "127.0.0.1");
-	await once(listener, "listening");
-	t.after(() => {
-		listener.close();
-		for (const socket of sockets) socket.destroy();
-	});
-	return `redis://:${SECRETS.password}@127.0.0.1:${listener.address().port}`;
+/** The URL of a port at which each connection is treated as told. */
+async function urlOf(t, serve) {
+	return `redis://:${SECRETS.password}@127.0.0.1:${await listen(t, serve)}`;
 }
 
 describe("a server", () => {
@@ -90,7 +79,7 @@ describe("a server", () => {
 	test("that speaks HTTP is a PROTOCOL error", async (t) => {
 		const answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 		for (const how of ["write", "end"]) {
-			const url = await listen(t, (socket) => socket.on("data", () => socket.writable && socket[how](answer)));
+			const url = await urlOf(t, (socket) => socket.on("data", () => socket.writable && socket[how](answer)));
 			await assertAllReject(t, url, ["PROTOCOL", "UNAVAILABLE"], address);
 			await assertRejects(() => open(t, url).storage.ping(), "PROTOCOL", /what answers there speaks HTTP/);
 		}
@@ -98,7 +87,7 @@ describe("a server", () => {
 
 	test("that never answers is a TIMEOUT, within commandTimeout", async (t) => {
 		for (const serve of [() => {}, (socket) => socket.on("data", () => {}), (socket) => socket.write("$1000000\r\n")]) {
-			const url = await listen(t, serve);
+			const url = await urlOf(t, serve);
 			await assertAllReject(
 				t,
 				{ url, commandTimeout: 300 },
@@ -115,7 +104,7 @@ describe("a server", () => {
 			(socket) => socket.end(),
 			(socket) => socket.on("data", () => socket.end()),
 		]) {
-			await assertAllReject(t, await listen(t, serve), "UNAVAILABLE", /cannot be reached/);
+			await assertAllReject(t, await urlOf(t, serve), "UNAVAILABLE", /cannot be reached/);
 		}
 	});
 
@@ -130,7 +119,7 @@ describe("a server", () => {
 			"%2\r\n+a\r\n+b\r\n",
 			">2\r\n+invalidate\r\n*-1\r\n",
 		]) {
-			const url = await listen(t, (socket) => socket.on("data", () => socket.write(rubbish)));
+			const url = await urlOf(t, (socket) => socket.on("data", () => socket.write(rubbish)));
 			await assertAllReject(t, { url, commandTimeout: 500 }, ["PROTOCOL", "TIMEOUT", "UNAVAILABLE"], /./);
 		}
 	});
@@ -144,7 +133,7 @@ describe("a server", () => {
 			}),
 	})) {
 		test(`that ${what} has no secret told by us`, async (t) => {
-			const { storage, store } = open(t, { url: await listen(t, serve), commandTimeout: 500 });
+			const { storage, store } = open(t, { url: await urlOf(t, serve), commandTimeout: 500 });
 			for (const operation of Object.values(operations)) {
 				await operation({ storage, store }).catch((error) => assertError(error, ["PROTOCOL", "TIMEOUT", "AUTH"], /./));
 			}

@@ -2,13 +2,12 @@
 // first call does, and every store of the same settings shares the one connection.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import net from "node:net";
 import { describe, test } from "node:test";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 import { open } from "../contract/engines.js";
 import { fresh } from "../contract/records.js";
 import { runText } from "../support/child.js";
+import { listen } from "../support/listener.js";
 import { redisPerFile } from "../support/redis.js";
 import { connectionsNamed, connectionsSince } from "./clients.js";
 
@@ -27,10 +26,7 @@ describe("importing the package and making 1,000 stores", () => {
 	})) {
 		test(`by ${how} starts no thread, opens no connection and does not keep the process`, async (t) => {
 			let connections = 0;
-			const listener = net.createServer(() => connections++).listen(0, "127.0.0.1");
-			await once(listener, "listening");
-			t.after(() => listener.close());
-			const url = `redis://127.0.0.1:${listener.address().port}`;
+			const url = `redis://127.0.0.1:${await listen(t, () => connections++)}`;
 			const source = `
 				import { readdirSync } from "node:fs";
 				import { readFile } from "node:fs/promises";

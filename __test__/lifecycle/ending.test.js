@@ -2,15 +2,14 @@
 // settled, and the connection goes with the last store that is closed.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readdirSync } from "node:fs";
-import net from "node:net";
 import { describe, test } from "node:test";
 import { open } from "../contract/engines.js";
 import { fresh } from "../contract/records.js";
 import { until } from "../contract/wait.js";
 import { runText } from "../support/child.js";
 import { rounds } from "../support/counts.js";
+import { listen } from "../support/listener.js";
 import { redisPerFile } from "../support/redis.js";
 import { connectionsNamed } from "./clients.js";
 
@@ -31,17 +30,9 @@ async function endOf(t, body, url = server.url) {
 	return { afterMs, lines };
 }
 
-/** A server that takes connections and never says a word. Answers its URL. */
+/** The URL of a server that takes connections and never says a word. */
 async function mute(t) {
-	const sockets = new Set();
-	const listener = net.createServer((socket) => sockets.add(socket.on("error", () => {})));
-	listener.listen(0, "127.0.0.1");
-	await once(listener, "listening");
-	t.after(() => {
-		listener.close();
-		for (const socket of sockets) socket.destroy();
-	});
-	return `redis://127.0.0.1:${listener.address().port}`;
+	return `redis://127.0.0.1:${await listen(t, () => {})}`;
 }
 
 describe("a process", () => {

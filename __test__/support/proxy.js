@@ -36,7 +36,7 @@ class RedisProxy {
 	delayMs = 0;
 
 	#server;
-	#listener = net.createServer((client) => this.#carry(client));
+	#listener = net.createServer({ allowHalfOpen: true }, (client) => this.#carry(client));
 	/** @type {Set<net.Socket>} */
 	#sockets = new Set();
 	#isFrozen = false;
@@ -57,6 +57,11 @@ class RedisProxy {
 	stop() {
 		this.#listener.close();
 		for (const socket of this.#sockets) socket.destroy();
+	}
+
+	/** New connections lead to another server from now on. */
+	leadTo(server) {
+		this.#server = server;
 	}
 
 	/** From now on nothing passes, in neither direction, and nothing is closed; new connections fare the same. */
@@ -94,7 +99,8 @@ class RedisProxy {
 	}
 
 	#carry(client) {
-		const upstream = net.connect({ host: this.#server.host, port: this.#server.port, noDelay: true });
+		const { host, port } = this.#server;
+		const upstream = net.connect({ host, port, noDelay: true, allowHalfOpen: true });
 		client.setNoDelay(true);
 		for (const [socket, other] of [
 			[client, upstream],
@@ -103,6 +109,9 @@ class RedisProxy {
 			this.#sockets.add(socket);
 			if (this.#isFrozen) socket.pause();
 			socket.on("error", () => {});
+			// Never by end(), which Node.js would call itself if half open were not allowed: reset while that is under way, a socket is never
+			// closed, and keeps its process for ever.
+			socket.on("end", () => socket.destroy());
 			socket.on("close", () => {
 				this.#sockets.delete(socket);
 				other.destroy();

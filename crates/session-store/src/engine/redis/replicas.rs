@@ -150,8 +150,10 @@ async fn wait(
     for answer in answers {
         answer.extract_error()?;
     }
-    let answer = match acked {
-        Some(Value::Int(acked)) => Answer::Acked(u32::try_from(acked).unwrap_or(0)),
+    let answer = match acked.unwrap_or(Value::Nil).extract_error() {
+        Ok(Value::Int(acked)) => Answer::Acked(u32::try_from(acked).unwrap_or(0)),
+        // It has become a replica.
+        Err(error) if error.code() == Some("UNBLOCKED") => return Err(error),
         _ => Answer::Refused,
     };
     Ok((connection, answer))

@@ -155,14 +155,25 @@ impl Stream {
         matches!(self.carrier, Carrier::Tcp(_))
     }
 
-    /// Writing failed. What the server said before it closed the connection says more.
-    fn last_words(&mut self, context: &mut Context<'_>, error: io::Error) -> io::Error {
+    /// What writing came to. If it failed, what the server said before it closed the connection says more.
+    fn or_last_words<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let error = match ready!(written) {
+            Ok(written) => return Poll::Ready(Ok(written)),
+            Err(error) => error,
+        };
         let mut bytes = [0; FIRST_BYTES];
         match pin!(self).poll_read(context, &mut ReadBuf::new(&mut bytes)) {
-            Poll::Ready(Err(words)) => words,
-            _ => error,
+            Poll::Ready(Err(words)) => Poll::Ready(Err(words)),
+            // The runtime has not heard of it yet, and will: a closed connection has an end to read at least.
+            Poll::Pending if is_closed(&error) => Poll::Pending,
+            _ => Poll::Ready(Err(error)),
         }
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStream> {
@@ -253,7 +264,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Carrier::Unix(unix) => Pin::new(unix).poll_write(context, bytes),
         };
-        written.map_err(|error| this.last_words(context, error))
+        this.or_last_words(context, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -264,7 +275,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Carrier::Unix(unix) => Pin::new(unix).poll_flush(context),
         };
-        flushed.map_err(|error| this.last_words(context, error))
+        this.or_last_words(context, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -274,5 +285,27 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Carrier::Unix(unix) => Pin::new(unix).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_server_said_before_a_reset_is_heard_though_writing_finds_out_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::Tcp(Node::new("127.0.0.1", listener.local_addr().unwrap().port()));
+        let mut stream = Stream::open(&target, None, None, &Progress::new(), "a server").await.unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b"-DENIED\r\n").unwrap();
+        SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server);
+        // Nothing has been awaited meanwhile: the runtime knows of no change.
+        stream.write_all(b"PING\r\n").await.unwrap_err();
+        assert_eq!(stream.first().get(), b"-DENIED\r\n");
     }
 }
