@@ -32,14 +32,14 @@ const asked = new Map<number, CredentialsFunction>();
 /** In place of a call's number. */
 const EVENT = 0;
 /**
- * After so many ms, a call in a tick that lasts takes along what was asked before: the store's thread and Redis work on it while
- * JavaScript goes on. (Reads wait for the tick's end: they are the cheaper, the more of them leave together.)
+ * So many calls do not wait for the tick's end: the store's thread and Redis work on them while JavaScript goes on. (Reads do wait:
+ * they are the cheaper, the more of them leave together.)
  */
-const LONGEST_WAIT_MS = 0.4;
+const HANDED_OVER = 16;
+/** Calls that are not handed over yet. */
+let unsent = 0;
 /** Whether the tick's end will send what is asked. */
 let flushing = false;
-/** Since when the first waits that is not sent, in ms. */
-let since = 0;
 /** This tick's reads, each of another store. */
 let readings: Reads[] = [];
 
@@ -72,10 +72,8 @@ function hear(handle: number, told: string | number | null): void {
 	}
 }
 
-/** After the tick's microtasks, so that everything that they ask leaves together; sooner, if the tick is a long one. */
+/** After the tick's microtasks, so that everything that they ask leaves together. */
 function flushLater(): void {
-	if (since === 0) since = performance.now();
-	else if (performance.now() - since > LONGEST_WAIT_MS) flush();
 	if (flushing) return;
 	flushing = true;
 	process.nextTick(endTick);
@@ -83,11 +81,11 @@ function flushLater(): void {
 
 function endTick(): void {
 	flushing = false;
-	if (since !== 0) flush();
+	if (unsent > 0 || readings.length > 0) flush();
 }
 
 function flush(): void {
-	since = 0;
+	unsent = 0;
 	for (const reads of readings) reads.send();
 	readings = [];
 	try {
@@ -214,7 +212,9 @@ export class Connection {
 			const handle = this.#open();
 			const handed = op === Op.Set ? this.#near?.handed(a) : undefined;
 			native.submit(handle, expect({ complete, fail }), op, a, b, n, handed);
-			flushLater();
+			unsent++;
+			if (unsent < HANDED_OVER) flushLater();
+			else flush();
 		});
 	}
 
@@ -228,14 +228,13 @@ export class Connection {
 		const handle = this.#open();
 		const cached = this.#near?.cached(key);
 		if (cached !== undefined) return cached;
-		const open = this.#reads;
-		if (open !== undefined && !open.sent) return open.add(key);
-		const reads = new Reads(handle);
-		this.#reads = reads;
-		readings.push(reads);
-		const read = reads.add(key);
-		flushLater();
-		return read;
+		let reads = this.#reads;
+		if (reads === undefined || reads.sent) {
+			reads = this.#reads = new Reads(handle);
+			readings.push(reads);
+			flushLater();
+		}
+		return reads.add(key);
 	}
 
 	/** How the store stands. */

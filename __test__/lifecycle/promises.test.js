@@ -85,24 +85,17 @@ describe("the asynchronous context", () => {
 	});
 });
 
-test("a long tick: what it asks first is done before it ends", async (t) => {
+test("many calls in one tick: the first are carried out before it ends", async (t) => {
 	const { storage } = open(t, server.url);
 	await storage.ping();
-	const busyFor = (ms) => {
-		for (const since = performance.now(); performance.now() - since < ms; ) {}
-	};
 	const redisCli = findProgram("redis-cli", "valkey-cli");
-	const isSet = (key) =>
-		execFileSync(redisCli, ["-p", new URL(server.url).port, "EXISTS", `session:${key}`]).toString() === "1\n";
-	const first = fresh("first");
-	const asked = [storage.set(first, "", 60)];
-	for (let n = 0; n < 10; n++) {
-		busyFor(0.1);
-		asked.push(storage.set(fresh("later"), "", 60));
-	}
+	const { port } = new URL(server.url);
+	const isSet = (key) => execFileSync(redisCli, ["-p", port, "EXISTS", `session:${key}`]).toString() === "1\n";
+	const keys = Array.from({ length: 20 }, () => fresh("key"));
+	const calls = keys.map((key) => storage.set(key, "", 60));
 	const until = performance.now() + 10_000;
-	while (!isSet(first)) assert.ok(performance.now() < until, "not done while the tick lasts");
-	await Promise.all(asked);
+	while (!isSet(keys[0])) assert.ok(performance.now() < until, "not carried out while the tick lasts");
+	await Promise.all(calls);
 });
 
 test("answers find their calls: thousands at once, each gets its own", async (t) => {
