@@ -433,7 +433,9 @@ fn wrong_start(text: &str) -> String {
 fn wrong_scheme(scheme: &str) -> String {
     match scheme {
         "http" | "https" => format!("is an HTTP address; give a Redis URL, {EXAMPLE}"),
-        _ => format!("must begin with redis://, rediss://, unix:// or memory://, {EXAMPLE}"),
+        _ => format!(
+            "must begin with redis://, rediss://, redis-sentinel://, redis-cluster://, unix:// or memory://, {EXAMPLE}"
+        ),
     }
 }
 

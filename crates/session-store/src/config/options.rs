@@ -398,7 +398,7 @@ pub(super) fn unknown_option(name: &str) -> String {
     }
     let advice = match nearest_option(name) {
         Some(option) => format!("did you mean \"{option}\"?"),
-        None => "see the README for the options, and docs/options-from-ioredis.md for those of other clients".into(),
+        None => "see docs/options.md, and docs/options-from-ioredis.md for those of other clients".into(),
     };
     format!("unknown option {}: {advice}", shortened(name))
 }

@@ -698,7 +698,7 @@ fn unknown_options() {
         assert_eq!(
             text(far),
             format!(
-                "unknown option {far:?}: see the README for the options, and docs/options-from-ioredis.md for those of other clients"
+                "unknown option {far:?}: see docs/options.md, and docs/options-from-ioredis.md for those of other clients"
             )
         );
     }
