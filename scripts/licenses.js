@@ -1,10 +1,10 @@
-// Writes npm/*/THIRD-PARTY-LICENSES: the licences of the Rust crates that are linked into the addon, as their terms ask. Run it when
+// Writes THIRD-PARTY-LICENSES, which a release puts into each platform's package: the licences of the Rust crates that are linked into the addon, as their terms ask. Run it when
 // Cargo.lock changes; __test__/packages/licenses.test.js says when that is due. It is no part of a build, because it takes minutes:
 //   cargo install --locked cargo-about --version 0.9.3 --features cli
 //   npm run licenses
 
 import { spawnSync } from "node:child_process";
-import { readdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { addCargoHome, root } from "./programs.js";
 
@@ -24,10 +24,7 @@ if (status !== 0) {
 	process.exit(1);
 }
 const licenses = JSON.parse(stdout).licenses.map(sectionOf).sort();
-const text = [HEAD, ...licenses].join(`\n${RULE}\n`);
-for (const platform of readdirSync(join(root, "npm"))) {
-	writeFileSync(join(root, "npm", platform, "THIRD-PARTY-LICENSES"), text);
-}
+writeFileSync(join(root, "THIRD-PARTY-LICENSES"), [HEAD, ...licenses].join(`\n${RULE}\n`));
 console.log(`${licenses.length} texts`);
 
 /** The crates of a licence, one a line, and its text. Where the crate holds no text, the common one stands for it, and who made the crate. */

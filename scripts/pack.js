@@ -33,10 +33,7 @@ export function pack(tarball) {
 			mkdirSync(dirname(join(folder, path)), { recursive: true });
 			cpSync(join(root, path), join(folder, path));
 		}
-		for (const addon of addons) {
-			copyFileSync(join(root, addon), join(folder, addon));
-			copyFileSync(join(root, "npm", addon.split(".")[1], LICENSES), join(folder, LICENSES));
-		}
+		for (const file of [...addons, LICENSES]) copyFileSync(join(root, file), join(folder, file));
 		writeFileSync(join(folder, "package.json"), JSON.stringify(manifest(addons), undefined, 2));
 		const { filename } = npmPack(folder);
 		mkdirSync(dirname(resolve(tarball)), { recursive: true });

@@ -48,6 +48,18 @@ export function published(release) {
 		);
 	});
 
+	test("every platform's package takes along the licences of what is linked", () => {
+		const licenses = readFileSync(join(root, "THIRD-PARTY-LICENSES"), "utf8");
+		for (const platform of PLATFORMS) {
+			assert.ok(release.manifest(`${NAME}-${platform}`).files.includes("THIRD-PARTY-LICENSES"), platform);
+			assert.equal(
+				readFileSync(join(release.folder, "npm", platform, "THIRD-PARTY-LICENSES"), "utf8"),
+				licenses,
+				platform,
+			);
+		}
+	});
+
 	test("a platform's package holds its binary and the licences", async () => {
 		const binary = `${NAME}.${OWN}.node`;
 		const files = ["LICENSE", "README.md", "THIRD-PARTY-LICENSES", binary, "package.json"];

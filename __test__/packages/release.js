@@ -17,7 +17,16 @@ export const OWN = readdirSync(root)
 	.find((file) => file.startsWith(`${NAME}.`) && file.endsWith(".node"))
 	?.slice(NAME.length + 1, -".node".length);
 
-const SOURCES = ["package.json", "README.md", "LICENSE", "index.js", "index.d.ts", "dist", "npm"];
+const SOURCES = [
+	"package.json",
+	"README.md",
+	"LICENSE",
+	"THIRD-PARTY-LICENSES",
+	"index.js",
+	"index.d.ts",
+	"dist",
+	"npm",
+];
 
 /** A checkout on which a release is made. */
 export class Release {
