@@ -171,6 +171,9 @@ impl<R: Route> Steps<R> {
     /// Waits for replicas to acknowledge that these keys were ended, on each server that holds some of them.
     pub(super) async fn acknowledge(&self, ended: &[&str]) {
         let Some(acknowledgements) = &self.acknowledgements else { return };
+        if ended.is_empty() {
+            return;
+        }
         let mut servers = BTreeMap::new();
         for id in ended {
             let key = self.keyspace.key(id);
@@ -181,9 +184,7 @@ impl<R: Route> Steps<R> {
         }
         let waiting = servers.into_values().map(async |(server, keys)| server.replicas()?.acknowledge(keys).await);
         let acked: Option<Vec<u32>> = join_all(waiting).await.into_iter().collect();
-        if !ended.is_empty() {
-            acknowledgements.count(acked.and_then(|acked| acked.into_iter().min()));
-        }
+        acknowledgements.count(acked.and_then(|acked| acked.into_iter().min()));
     }
 
     // ---- Steps over one key of the store's ----
