@@ -32,8 +32,9 @@ const asked = new Map<number, CredentialsFunction>();
 /** In place of a call's number. */
 const EVENT = 0;
 /**
- * So many calls do not wait for the tick's end: the store's thread and Redis work on them while JavaScript goes on. (Reads do wait:
- * they are the cheaper, the more of them leave together.)
+ * So many calls do not wait for the tick's end: the store's thread and Redis work on them while JavaScript goes on. A read of a user's
+ * list counts as a call, because Better Auth has much to do between two of them. (Other reads do wait: they are the cheaper, the more of
+ * them leave together.)
  */
 const HANDED_OVER = 16;
 /** Calls that are not handed over yet. */
@@ -77,6 +78,13 @@ function flushLater(): void {
 	if (flushing) return;
 	flushing = true;
 	process.nextTick(endTick);
+}
+
+/** Counts a call that has been made; so many are handed over. */
+function handOver(): void {
+	unsent++;
+	if (unsent < HANDED_OVER) flushLater();
+	else flush();
 }
 
 function endTick(): void {
@@ -129,6 +137,7 @@ class Reads implements Waiter {
 		if (list === undefined) {
 			list = this.#add(key);
 			this.#lists.set(key, list);
+			handOver();
 		}
 		return list;
 	}
@@ -212,9 +221,7 @@ export class Connection {
 			const handle = this.#open();
 			const handed = op === Op.Set ? this.#near?.handed(a) : undefined;
 			native.submit(handle, expect({ complete, fail }), op, a, b, n, handed);
-			unsent++;
-			if (unsent < HANDED_OVER) flushLater();
-			else flush();
+			handOver();
 		});
 	}
 
