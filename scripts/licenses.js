@@ -1,5 +1,6 @@
-// Writes THIRD-PARTY-LICENSES, which a release puts into each platform's package: the licences of the Rust crates that are linked into the addon, as their terms ask. Run it when
-// Cargo.lock changes; __test__/packages/licenses.test.js says when that is due. It is no part of a build, because it takes minutes:
+// Writes THIRD-PARTY-LICENSES, which a release puts into each platform's package: the licences of the Rust crates that are linked into
+// the addon, as their terms ask. Run it when Cargo.lock changes; __test__/packages/licenses.test.js says when that is due. It is no part
+// of a build, because it takes minutes:
 //   cargo install --locked cargo-about --version 0.9.3 --features cli
 //   npm run licenses
 
