@@ -302,6 +302,17 @@ test("the connection that waits may break: it is made anew", async (t) => {
 	}
 });
 
+test("where nothing was ended, nobody is waited for and nothing is told", async (t) => {
+	const server = await startRedis();
+	t.after(() => server.stop());
+	const doors = await openWaiting(t, { url: server.url }, { waitReplicas: 1, timeoutMs: 50 });
+	assert.equal(await doors.store.deleteUserSessions(fresh("user")), 0);
+	assert.equal(doors.acked().waited, 0);
+	await doors.store.deleteSession(fresh("token")); // what was told before it is heard by now
+	await until("its event", () => doors.told.length > 0);
+	assert.equal(doors.told.length, 1);
+});
+
 test("metrics tell that nobody is waited for", async (t) => {
 	const { storage } = open(t, { url: "memory://" });
 	assert.equal(storage.metrics().revoke, null);
