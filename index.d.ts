@@ -36,7 +36,8 @@ export declare function clock(): number
 export declare function close(handle: number): void
 
 /**
- * Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. An
+ * Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
+ * answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. An
  * event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
  * place of the JSON, and null says that this handle is not asked any more.
  */
@@ -91,8 +92,12 @@ export declare enum Op {
   EndAll = 9,
   /** No arguments. */
   Cleanup = 10,
+  /** `a`: user id. */
+  UserHalves = 11,
+  /** `a`: user id, `b`: row as JSON, `n`: 1 to write an older row, too, `handed`: what `UserHalves` answered. */
+  InstallUser = 12,
   /** No arguments. */
-  Ping = 11,
+  Ping = 13,
 }
 
 /** Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does. */
@@ -104,8 +109,8 @@ export declare function open(border: number, options: string): number
  */
 export declare function provide(handle: number): void
 
-/** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. */
-export declare function read(handle: number, id: number, keys: string): void
+/** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `now`: as in [`submit`]. */
+export declare function read(handle: number, id: number, keys: string, now: number): void
 
 /** Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets. */
 export declare function refuse(border: number, question: number, isWrong: boolean, what: string): void
@@ -120,8 +125,11 @@ export interface SessionCookie {
   hasData: boolean
 }
 
-/** Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last. */
-export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, handed?: Array<string> | undefined | null): void
+/**
+ * Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
+ * `now`: JavaScript's clock, in ms since the epoch.
+ */
+export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, now: number, handed?: Array<string> | undefined | null): void
 
 /** Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers. */
 export declare function watch(handle: number): void

@@ -31,6 +31,20 @@ export function checkKey(name: string, key: unknown): string {
 	return text;
 }
 
+/** What the keys of Better Auth's own lists of a user's sessions begin with. */
+export const LIST_PREFIX = "active-sessions-";
+
+/** Better Auth's list of a user's sessions, by how it begins and ends: it may be long, and nothing of it is used. */
+const LIST = /^\s*\[\s*(\]|\{\s*"(token|expiresAt)"\s*:)/;
+
+/** Refuses what is no list of Better Auth's: a wrapper that encrypts values would make the user's sessions unreadable. */
+export function checkList(value: string): void {
+	if (LIST.test(value) && value.trimEnd().endsWith("]")) return;
+	throw invalid(
+		"value: active-sessions-<user> must be Better Auth's list of sessions; do not encrypt or transform values on their way to the storage",
+	);
+}
+
 /** A life in s. */
 export function checkTtl(ttl: unknown): number {
 	if (typeof ttl === "number" && Number.isFinite(ttl)) return ttl;

@@ -3,12 +3,14 @@
  * completed comes back in one wake-up.
  */
 import * as native from "#native";
+import { LIST_PREFIX } from "./arguments.js";
 import { ask, type CredentialsFunction } from "./credentials.js";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 import { StoreEvents } from "./events.js";
 import { metricsOfNone, type StoreMetrics } from "./metrics.js";
 import { beginRun, NearCache } from "./near-cache.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
+import { UserLooks } from "./user-looks.js";
 
 export const Op = native.Op;
 
@@ -114,9 +116,6 @@ function expect(waiter: Waiter): number {
 type Resolve = (value: string | null) => void;
 type Reject = (error: SessionStoreError) => void;
 
-/** What the keys of Better Auth's own lists of a user's sessions begin with. */
-export const LIST_PREFIX = "active-sessions-";
-
 /** The promises of one tick's reads of one store. */
 class Reads implements Waiter {
 	readonly #handle: number;
@@ -151,7 +150,7 @@ class Reads implements Waiter {
 	send(): void {
 		if (this.sent) return;
 		this.sent = true;
-		native.read(this.#handle, expect(this), this.#keys.join("\0"));
+		native.read(this.#handle, expect(this), this.#keys.join("\0"), Date.now());
 	}
 
 	/** `packed`: the lengths, four base-256 digits each, then the values (src/packed.rs). */
@@ -188,6 +187,9 @@ function lengthAt(packed: string, at: number): number {
 	return low + packed.charCodeAt(at + 3) * 0x1000000;
 }
 
+/** A record that is longer than this gives a warning, in UTF-16 units: memory is its size times the sessions. */
+const LARGE_RECORD = 64 * 1024;
+
 /** Runs a native function that throws what is wrong with options. */
 function checked<T>(use: () => T): T {
 	try {
@@ -201,28 +203,56 @@ function checked<T>(use: () => T): T {
 export class Connection {
 	readonly #options: StoreOptions;
 	readonly events: StoreEvents;
+	readonly looks: UserLooks;
 	#handle: number | undefined;
 	#reads: Reads | undefined;
 	#near: NearCache | undefined;
 	#closed = false;
 
 	/** @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong. */
-	constructor({ logger, ...options }: StoreOptions) {
+	constructor({ logger, loadUser, ...options }: StoreOptions) {
 		this.#options = options;
 		this.events = new StoreEvents(logger);
+		this.looks = new UserLooks(this.call.bind(this), this.events, loadUser);
 		// Checked here, so that a wrong option is found where it is written. The environment may name the server later.
 		const complete = namesServer(options) ? options : { ...options, url: "redis://localhost" };
 		checked(() => native.check(toJson(complete)));
 	}
 
-	/** Makes a call. `n` is NaN when it has no number. */
-	call(op: native.Op, a = "", b = "", n = Number.NaN): Promise<Reply> {
+	/** Makes a call. `n` is NaN when it has no number; `handed` is as in src/border.rs. */
+	call(op: native.Op, a = "", b = "", n = Number.NaN, handed?: string[]): Promise<Reply> {
 		return new Promise((complete, fail) => {
 			const handle = this.#open();
-			const handed = op === Op.Set ? this.#near?.handed(a) : undefined;
-			native.submit(handle, expect({ complete, fail }), op, a, b, n, handed);
+			native.submit(handle, expect({ complete, fail }), op, a, b, n, Date.now(), handed);
 			handOver();
 		});
+	}
+
+	/** Writes a value; see `Set` of src/border.rs. */
+	async set(key: string, value: string, ttl: number | undefined): Promise<void> {
+		this.warnOfSize(key, value);
+		let answer: Reply;
+		try {
+			answer = await this.call(Op.Set, key, value, ttl, this.#near?.handed(key));
+		} catch (error) {
+			this.looks.noteFailedWrite(key, value, error);
+			throw error;
+		}
+		if (typeof answer === "string") this.looks.noteWrite(answer);
+		else if (answer === 0) {
+			this.events.warn(
+				"a session older than 120 s that is not in Redis was not written, so that an ended session cannot come back; to import sessions use createSession (docs/coming-from.md)",
+			);
+		}
+	}
+
+	/** Warns once when a session record is large. */
+	warnOfSize(token: string, json: string): void {
+		if (json.length <= LARGE_RECORD || !json.includes(token)) return;
+		this.events.warn(
+			"a session record is larger than 64 KiB; Redis holds a copy of the user's row in each session, so keep pictures and documents out of it",
+			Number.POSITIVE_INFINITY,
+		);
 	}
 
 	/** The value of a key that was read a moment ago; `undefined` when that is not known. */
@@ -246,16 +276,18 @@ export class Connection {
 
 	/** How the store stands. */
 	metrics(): StoreMetrics {
+		const userLooks = this.looks.metrics();
 		try {
-			return JSON.parse(native.metrics(this.#open())) as StoreMetrics;
+			return { ...JSON.parse(native.metrics(this.#open())), userLooks } as StoreMetrics;
 		} catch (error) {
 			// Whoever watches a store is told why there is nothing to see.
-			return metricsOfNone((error as Error).message);
+			return { ...metricsOfNone((error as Error).message), userLooks };
 		}
 	}
 
 	close(): void {
 		this.#closed = true;
+		this.looks.close();
 		this.#near = undefined;
 		this.#reads?.send();
 		if (this.#handle !== undefined) {

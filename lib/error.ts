@@ -14,8 +14,8 @@
  * | `INVALID_ARGUMENT` | an option or an argument is wrong; nothing was written |
  * | `NOT_FOUND` | there is no such session |
  * | `REVOKED` | the session of this token was ended; it cannot be written any more |
- * | `CONFLICT` | another writer's data, or a wrong clock, stands against this write |
- * | `LIMIT` | a value is larger than `maxValueBytes` |
+ * | `CONFLICT` | write rejected: the token belongs to another user, or a clock is wrong |
+ * | `LIMIT` | a value is larger than `maxValueBytes`; the live session that it was to change has ended |
  * | `CLOSED` | the store was closed |
  * | `PROTOCOL` | the server is not a Redis of a supported version, or this package has a defect |
  */
@@ -46,6 +46,9 @@ export class SessionStoreError extends Error {
 		super(message);
 	}
 }
+
+/** The codes of errors that say that Redis cannot answer: the core keeps ends and writes under the same ones. */
+export const OUTAGE: readonly string[] = ["UNAVAILABLE", "TIMEOUT", "READONLY", "AUTH", "TLS"];
 
 /** An argument that cannot be accepted. */
 export function invalid(message: string): SessionStoreError {

@@ -25,6 +25,9 @@ const EVENTS: readonly StoreEvent[] = ["ready", "down", "reconnecting", "failove
 /** At most one line in so many ms. */
 const LINE_EVERY_MS = 1000;
 
+/** The same warning at most once in so many ms. */
+const WARNING_EVERY_MS = 60_000;
+
 /** When the last line was written: once for all module instances, because each of them may have a store of the same server. */
 const LAST_LINE = Symbol.for("better-auth-redis-store.lastLine");
 const shared = globalThis as { [LAST_LINE]?: number };
@@ -35,6 +38,8 @@ export class StoreEvents {
 	readonly #logger: StoreLogger | false;
 	/** Whether the last that was heard is that it is down: then its return is news. */
 	#isDown = false;
+	/** When each warning was last written, by this thread's monotonic clock in ms. */
+	readonly #warned = new Map<string, number>();
 
 	/** @throws {SessionStoreError} `INVALID_ARGUMENT` when the logger is none. */
 	constructor(logger: StoreLogger | false | undefined) {
@@ -70,6 +75,15 @@ export class StoreEvents {
 				});
 			}
 		}
+	}
+
+	/** Writes a warning about something else than the connection, once in `everyMs` at most. */
+	warn(line: string, everyMs = WARNING_EVERY_MS): void {
+		const now = performance.now();
+		const last = this.#warned.get(line);
+		if (this.#logger === false || (last !== undefined && now - last < everyMs)) return;
+		this.#warned.set(line, now);
+		this.#logger.warn(`better-auth-redis-store: ${line}`);
 	}
 
 	#log(event: StoreEvent, reason: string): void {

@@ -6,6 +6,7 @@ import { SessionRecord } from "./gate/record.js";
 import { type Asked, asked, type GateRequest } from "./gate/request.js";
 import { type AuthContext, Setup } from "./gate/setup.js";
 import { Generations } from "./generations.js";
+import { internalsOf } from "./internals.js";
 import type { RedisStorage } from "./storage.js";
 
 export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
@@ -86,6 +87,9 @@ interface Read {
  * Makes a gate: a check of the session cookie's signature, the session, its expiry and its revocation in this process, with the near
  * cache of the storage. Where Better Auth would do more than read, the request goes to `auth.api.getSession`; {@link GateStats} tells why.
  *
+ * The storage reads users' rows by way of `auth` from then on, to keep the user in the sessions as the database has it (option `loadUser`).
+ * So make the gate where `auth` is made.
+ *
  * Everything is read from `auth`, once. Two things cannot be seen: a patched `internalAdapter` or `auth.api`, and settings that
  * are changed later.
  *
@@ -106,7 +110,10 @@ export function sessionGate<A extends GateAuth>(
 	options: GateOptions = {},
 ): SessionGate<A> {
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
-	const gate = new Gate(auth, storage, checkOptions(options));
+	const internals = internalsOf(storage);
+	const read = internals?.read ?? ((key: string) => storage.get(key));
+	const gate = new Gate(auth, storage, read, checkOptions(options));
+	internals?.bind(auth);
 	const check = (from: GateRequest) => gate.check(from) as Promise<GateSession<A>>;
 	return Object.assign(check, { stats: () => gate.stats() }) as SessionGate<A>;
 }
@@ -122,11 +129,15 @@ function checkOptions(options: GateOptions): GateOptions {
 	return options;
 }
 
+/** Answers at once what is known, without a promise. */
+type GetValue = (key: string) => string | null | Promise<string | null>;
+
 type Answer = { session: object; user: object; needsRefresh?: boolean } | null;
 
 class Gate {
 	readonly #auth: GateAuth;
-	readonly #storage: Pick<RedisStorage, "get">;
+	readonly #storage: object;
+	readonly #get: GetValue;
 	readonly #skipsRefresh: boolean;
 	/** By Cookie header. */
 	readonly #verified = new Generations<Verified>(MEMORY_BYTES);
@@ -137,9 +148,10 @@ class Gate {
 	#refused = 0;
 	readonly #full = new Map<string, number>();
 
-	constructor(auth: GateAuth, storage: Pick<RedisStorage, "get">, { onRefresh }: GateOptions) {
+	constructor(auth: GateAuth, storage: object, get: GetValue, { onRefresh }: GateOptions) {
 		this.#auth = auth;
 		this.#storage = storage;
+		this.#get = get;
 		this.#skipsRefresh = onRefresh === "skip";
 	}
 
@@ -170,7 +182,7 @@ class Gate {
 		const verified = this.#verify(setup, cookie);
 		if (verified === null) return this.#tell(setup, request, null);
 		if (verified.hasData) return "sessionData";
-		const text = this.#storage.get(verified.token);
+		const text = this.#get(verified.token);
 		if (text instanceof Promise) {
 			// Whoever comes for the first time may not come again: what is remembered is known to the near cache already.
 			return text.then((text) =>
@@ -205,7 +217,7 @@ class Gate {
 	#answerFor(setup: Setup, request: Asked, verified: Verified, record: SessionRecord | undefined) {
 		if (record === undefined) return "unreadable";
 		// Better Auth 1.7.16 and later keep the time of a user's last "revoke all" here; to earlier ones it is never there.
-		const revokedBefore = this.#storage.get(`revoked-sessions-before-${record.userId}`);
+		const revokedBefore = this.#get(`revoked-sessions-before-${record.userId}`);
 		return revokedBefore instanceof Promise
 			? revokedBefore.then((before) => this.#answerWith(setup, request, verified, record, before))
 			: this.#answerWith(setup, request, verified, record, revokedBefore);

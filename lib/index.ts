@@ -2,7 +2,15 @@
 export type { Credentials, CredentialsFunction } from "./credentials.js";
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
-export type { JournalMetrics, NearCacheMetrics, RevokeMetrics, StoreMetrics } from "./metrics.js";
+export type {
+	JournalMetrics,
+	NearCacheMetrics,
+	RefusedWritesMetrics,
+	RevokeMetrics,
+	StoreMetrics,
+	UserLookMetrics,
+} from "./metrics.js";
 export type { NearCacheOptions, RevokeOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
 export { type RedisStorage, redisStorage } from "./storage.js";
+export type { LoadUser } from "./user-looks.js";

@@ -63,6 +63,32 @@ export interface JournalMetrics {
 	droppedPuts: number;
 }
 
+/** Writes of session records that were dropped. */
+export interface RefusedWritesMetrics {
+	/** The session had ended. */
+	ended: number;
+	/** There was no such session, and it was older than 120 s. */
+	tooOld: number;
+	/** The record was larger than `maxValueBytes`; a live session of its token has ended. */
+	tooLarge: number;
+	/** The token belongs to another user, or a clock is wrong. */
+	conflict: number;
+}
+
+/** Comparisons of the user in the sessions with the user's row. Of this handle only. */
+export interface UserLookMetrics {
+	/** Looks that came to an end. */
+	done: number;
+	/** Copies of the user that a look has written, or that changed while it read. */
+	written: number;
+	/** Looks that failed: the row could not be read. */
+	failed: number;
+	/** Looks that were not made, because 10,000 users waited. */
+	dropped: number;
+	/** Users who wait for a look now. */
+	queued: number;
+}
+
 /** How a store stands. */
 export interface StoreMetrics {
 	nearCache: NearCacheMetrics;
@@ -70,12 +96,14 @@ export interface StoreMetrics {
 	revoke: RevokeMetrics | null;
 	/** `null` without `onUnavailable: "database"`. */
 	journal: JournalMetrics | null;
+	refusedWrites: RefusedWritesMetrics;
+	userLooks: UserLookMetrics;
 }
 
 /** Of a store that is not open. */
-export function metricsOfNone(reason: string): StoreMetrics {
+export function metricsOfNone(reason: string): Omit<StoreMetrics, "userLooks"> {
 	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0, topology: 0 };
 	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
 	const nearCache = { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 };
-	return { nearCache, revoke: null, journal: null };
+	return { nearCache, revoke: null, journal: null, refusedWrites: { ended: 0, tooOld: 0, tooLarge: 0, conflict: 0 } };
 }

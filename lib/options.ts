@@ -2,6 +2,7 @@
 
 import type { CredentialsFunction } from "./credentials.js";
 import type { StoreLogger } from "./events.js";
+import type { LoadUser } from "./user-looks.js";
 
 /** TLS settings. Certificates and keys are PEM texts. */
 export interface TlsOptions {
@@ -122,7 +123,10 @@ export interface StoreOptions {
 	userPrefix?: string | undefined;
 	/** How long an ended session's token stays refused at once, in s. Default 300, which is right unless a test wants less. */
 	tombstoneSeconds?: number | undefined;
-	/** The largest value, in bytes. Default 1 MiB. */
+	/**
+	 * The largest value, in bytes. A write that is longer than this and than what it replaces is refused with `LIMIT`, and ends the session
+	 * that it was to change. Default 8388608 (8 MiB).
+	 */
 	maxValueBytes?: number | undefined;
 	/** How many live sessions a user may have; a further sign-in ends the oldest. Default: any number. */
 	maxSessionsPerUser?: number | undefined;
@@ -144,6 +148,11 @@ export interface StoreOptions {
 	onUnavailable?: "reject" | "database" | undefined;
 	/** What Better Auth's option `session.storeSessionInDatabase` is set to; only `onUnavailable` asks. Default `false`. */
 	storeSessionInDatabase?: boolean | undefined;
+	/**
+	 * Reads the row of a user as Better Auth's adapter returns it, `null` when there is none. After each write of a session's user the store
+	 * compares the two, and writes the row where they differ. Default: Better Auth's own adapter, once a `sessionGate` was made of this storage.
+	 */
+	loadUser?: LoadUser | undefined;
 	/** Takes a line when something happens to the connection, at most one a second; `false`: none. Default `console`. */
 	logger?: StoreLogger | false | undefined;
 }

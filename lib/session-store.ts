@@ -65,6 +65,7 @@ export class RedisSessionStore<S extends Session = Session> {
 		checkKey("session.userId", session.userId);
 		if (session.expiresAt === undefined) throw invalid("session.expiresAt: must be a date in the future");
 		checkDates("session", session, "must be a date in the future");
+		this.#connection.warnOfSize(session.token, json);
 		await this.#connection.call(Op.Create, session.token, json);
 	}
 
@@ -125,6 +126,17 @@ export class RedisSessionStore<S extends Session = Session> {
 	 */
 	async cleanupExpiredSessions(): Promise<number> {
 		return (await this.#connection.call(Op.Cleanup)) as number;
+	}
+
+	/**
+	 * Writes the user's row into all of the user's sessions that Better Auth made, for a change that it does not know of, such as one by SQL.
+	 * Ends the sessions of a user without a row.
+	 *
+	 * @returns How many sessions the user has, or, without a row, how many were ended.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` without the option `loadUser`.
+	 */
+	async refreshUser(userId: string): Promise<number> {
+		return this.#connection.looks.refresh(checkKey("userId", userId));
 	}
 
 	/** Resolves when Redis answers. */

@@ -1,8 +1,10 @@
 /** The store as Better Auth takes it: `betterAuth({ secondaryStorage: redisStorage() })`. */
 
-import { checkKey, checkOptions, checkText, checkTtl } from "./arguments.js";
-import { Connection, LIST_PREFIX, Op } from "./border.js";
+import { checkKey, checkList, checkOptions, checkText, checkTtl, LIST_PREFIX } from "./arguments.js";
+import { Connection, Op } from "./border.js";
+import { OUTAGE, type SessionStoreError } from "./error.js";
 import type { StoreEvent, StoreListener } from "./events.js";
+import { setInternals } from "./internals.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
 
@@ -13,14 +15,15 @@ import type { StoreOptions } from "./options.js";
  * `onUnavailable: "database"` it also means that Better Auth is to look into its database.)
  */
 export interface RedisStorage {
-	/**
-	 * The value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index.
-	 * What the near cache knows is answered at once, without a promise; `await` takes either.
-	 */
-	get(key: string): string | null | Promise<string | null>;
+	/** The value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index. */
+	get(key: string): Promise<string | null>;
 	/**
 	 * Writes a value. A session record is merged with what other writers changed meanwhile, lives until its own `expiresAt`,
 	 * and stays ended once it was ended. Any other value lives for `ttl` s; 0 and less delete it, none keeps it for ever.
+	 *
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when `active-sessions-<user>` is written with anything but Better Auth's list, or a new
+	 *   session has no `createdAt`; `LIMIT` when the value is too large, which ends the session; `CONFLICT` when the token belongs to
+	 *   another user, or a clock is wrong.
 	 */
 	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
 	/** What the option of this name says. */
@@ -35,6 +38,14 @@ export interface RedisStorage {
 	listKeys(): Promise<string[]>;
 	/** Ends every session and deletes every other key of this store; keys outside its prefix are left alone. */
 	clear(): Promise<void>;
+	/**
+	 * Writes the user's row into all of the user's sessions, for a change that Better Auth does not know of, such as one by SQL. Ends the
+	 * sessions of a user without a row.
+	 *
+	 * @returns How many sessions the user has, or, without a row, how many were ended.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` without a `sessionGate` of this storage and without `loadUser`.
+	 */
+	refreshUser(userId: string): Promise<number>;
 	/** Resolves when Redis answers. */
 	ping(): Promise<void>;
 	/** How the store stands, at this moment. */
@@ -64,15 +75,31 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 	const checked = checkOptions(options);
 	const connection = new Connection(checked);
 	const hasDatabase = checked.onUnavailable === "database";
-	return {
-		get: hasDatabase ? (key) => readOrTurnAway(connection, key) : (key) => read(connection, key),
+	const read = (key: string) => {
+		const value = readNow(connection, key);
+		if (!(value instanceof Promise)) return value;
+		if (key.startsWith(LIST_PREFIX)) value.catch((error) => connection.looks.noteFailedList(key, error));
+		// During an outage there is nothing here for Better Auth, which then looks into its database.
+		return hasDatabase ? value.catch(nullInOutage) : value;
+	};
+	const storage: RedisStorage = {
+		get: (key) => {
+			try {
+				// Without an `async` function's second promise: this is the path of every session check.
+				const value = read(key);
+				return value instanceof Promise ? value : Promise.resolve(value);
+			} catch (error) {
+				return Promise.reject(error);
+			}
+		},
 		onUnavailable: hasDatabase ? "database" : "reject",
 		set: async (key, value, ttl) => {
 			checkText("key", key);
 			checkText("value", value);
 			const life = ttl === undefined || ttl === null ? undefined : checkTtl(ttl);
 			// Better Auth rewrites its list of a user's sessions at every sign-in; ours is composed from the index.
-			if (!key.startsWith(LIST_PREFIX)) await connection.call(Op.Set, key, value, life);
+			if (key.startsWith(LIST_PREFIX)) checkList(value);
+			else await connection.set(key, value, life);
 		},
 		delete: async (key) => {
 			await connection.call(Op.Delete, checkText("key", key));
@@ -84,6 +111,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		clear: async () => {
 			await connection.call(Op.Clear);
 		},
+		refreshUser: async (userId) => connection.looks.refresh(checkKey("userId", userId)),
 		ping: async () => {
 			await connection.call(Op.Ping);
 		},
@@ -91,28 +119,17 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		on: (event, listener) => connection.events.on(event, listener),
 		close: async () => connection.close(),
 	};
+	setInternals(storage, { read, bind: (auth) => connection.looks.bind(auth, storage) });
+	return storage;
 }
 
-/** Reads without an `async` function's second promise: this is the path of every session check. */
-function read(connection: Connection, key: string): string | null | Promise<string | null> {
+/** What the near cache knows is answered at once. */
+function readNow(connection: Connection, key: string): string | null | Promise<string | null> {
 	const copied = connection.copied(key);
-	if (copied !== undefined) return copied;
-	try {
-		return connection.read(checkKey("key", key));
-	} catch (error) {
-		return Promise.reject(error);
-	}
+	return copied === undefined ? connection.read(checkKey("key", key)) : copied;
 }
 
-/** The codes of errors that say that Redis cannot answer: the core keeps ends and writes under the same ones. */
-const OUTAGE: readonly string[] = ["UNAVAILABLE", "TIMEOUT", "READONLY", "AUTH", "TLS"];
-
-/** Reads; during an outage there is nothing here for Better Auth, which then looks into its database. */
-function readOrTurnAway(connection: Connection, key: string): string | null | Promise<string | null> {
-	const value = read(connection, key);
-	if (!(value instanceof Promise)) return value;
-	return value.catch((error) => {
-		if (OUTAGE.includes(error.code)) return null;
-		throw error;
-	});
+function nullInOutage(error: SessionStoreError): null {
+	if (OUTAGE.includes(error.code)) return null;
+	throw error;
 }

@@ -118,6 +118,10 @@ pub enum Op {
     EndAll,
     /// No arguments.
     Cleanup,
+    /// `a`: user id.
+    UserHalves,
+    /// `a`: user id, `b`: row as JSON, `n`: 1 to write an older row, too, `handed`: what `UserHalves` answered.
+    InstallUser,
     /// No arguments.
     Ping,
 }
@@ -198,6 +202,7 @@ pub fn refuse(border: u32, question: u32, is_wrong: bool, what: String) -> Resul
 }
 
 /// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
+/// `now`: JavaScript's clock, in ms since the epoch.
 #[napi]
 #[allow(clippy::too_many_arguments, reason = "an object of them would cost more than the call does")]
 pub fn submit(
@@ -208,12 +213,15 @@ pub fn submit(
     a: String,
     b: String,
     n: f64,
+    now: f64,
     handed: Option<Vec<String>>,
 ) -> Result<()> {
     with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
+        store.follow_clock(now as i64);
         let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
-        let command = command(op, a, b, n, border.seen.get(), handed.unwrap_or_default());
+        let read = Read { seen: border.seen.get(), handed: handed.unwrap_or_default(), now_ms: now as i64 };
+        let command = command(op, a, b, n, read);
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;
             drop(asked);
@@ -223,11 +231,12 @@ pub fn submit(
     })
 }
 
-/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL.
+/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `now`: as in [`submit`].
 #[napi]
-pub fn read(env: Env, handle: u32, id: u32, keys: String) -> Result<()> {
+pub fn read(env: Env, handle: u32, id: u32, keys: String, now: f64) -> Result<()> {
     with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
+        store.follow_clock(now as i64);
         let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
         border.batch.borrow_mut().push(Box::pin(async move {
             let values = runtime::caught(store.read(keys)).await;
@@ -277,7 +286,8 @@ pub fn flush(border: u32) -> Result<()> {
     runtime::submit(batch).map_err(|error| Error::from_reason(format!("no thread can be started: {error}")))
 }
 
-/// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. An
+/// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
+/// answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. An
 /// event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
 /// place of the JSON, and null says that this handle is not asked any more.
 #[napi]
@@ -297,6 +307,8 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
         flat.set(at, id)?;
         match outcome {
             Outcome::Call(Ok(Reply::Nothing)) => flat.set(at + 2, Null)?,
+            Outcome::Call(Ok(Reply::Ignored)) => flat.set(at + 2, 0)?,
+            Outcome::Call(Ok(Reply::UserWritten(user))) => flat.set(at + 2, user)?,
             Outcome::Call(Ok(Reply::Count(count))) => flat.set(at + 2, count)?,
             Outcome::Call(Ok(Reply::Text(text))) => flat.set(at + 2, js_text(env, text.as_str())?)?,
             Outcome::Reads(Ok((Packed::Latin1(packed), _))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
@@ -435,11 +447,9 @@ fn unknown() -> Error {
     Error::new(Status::InvalidArg, "no such handle on this thread")
 }
 
-fn command(op: Op, a: String, b: String, n: f64, seen: Seen, handed: Vec<String>) -> Command {
+fn command(op: Op, a: String, b: String, n: f64, read: Read) -> Command {
     match op {
-        Op::Set => {
-            Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(Read { seen, handed }) }
-        }
+        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(read) },
         Op::Delete => Command::Delete { key: a },
         Op::Take => Command::Take { key: a },
         Op::Increment => Command::Increment { key: a, ttl: n },
@@ -450,6 +460,13 @@ fn command(op: Op, a: String, b: String, n: f64, seen: Seen, handed: Vec<String>
         Op::List => Command::List { user: a },
         Op::EndAll => Command::EndAll { user: a, except: (!b.is_empty()).then_some(b) },
         Op::Cleanup => Command::Cleanup,
+        Op::UserHalves => Command::UserHalves { user: a },
+        Op::InstallUser => Command::InstallUser {
+            user: a,
+            row: b,
+            as_it_is: n == 1.0,
+            halves: read.handed.into_iter().next().unwrap_or_default(),
+        },
         Op::Ping => Command::Ping,
     }
 }

@@ -53,18 +53,34 @@ export function indexes(engine) {
 			assert.equal(await store.deleteUserSessions(userId), 1);
 		});
 
-		test("is not changed by a set of it, whatever it says", async (t) => {
+		test("is not changed by a set of it, which must be Better Auth's list", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const [mine, theirs] = [session(), session()];
 			await store.createSession(mine);
 			await store.createSession(theirs);
 			const key = `active-sessions-${mine.userId}`;
 			const before = await storage.get(key);
-			for (const value of ["[]", JSON.stringify([entry(theirs)]), "null", "", "not json", record(mine)]) {
+			for (const value of ["[]", " [ ] ", JSON.stringify([entry(theirs)])]) {
 				for (const ttl of [undefined, 60, 0, -1]) {
 					await storage.set(key, value, ttl);
 					assert.equal(await storage.get(key), before);
 				}
+			}
+			// What a wrapper makes of Better Auth's list: stringified twice, encrypted, in an envelope.
+			const list = JSON.stringify([entry(theirs)]);
+			const wrapped = [
+				JSON.stringify(list),
+				btoa(list),
+				JSON.stringify({ data: list }),
+				"null",
+				"",
+				"[1]",
+				record(mine),
+			];
+			for (const value of wrapped) {
+				const refusal = { code: "INVALID_ARGUMENT", message: /do not encrypt or transform values/ };
+				await assert.rejects(storage.set(key, value, 60), refusal);
+				assert.equal(await storage.get(key), before);
 			}
 			const nobodys = `active-sessions-${fresh("user")}`;
 			await storage.set(nobodys, JSON.stringify([entry(theirs)]), 60);

@@ -21,15 +21,36 @@ export function merging(engine) {
 			}
 		});
 
-		test("makes none that is older, or of an unknown age: it resolves and writes nothing", async (t) => {
-			const { storage, store } = open(t, engine.empty());
-			for (const createdAt of [fromNow(-121_000), fromNow(125_000), new Date(0), undefined, null, "yesterday"]) {
+		test("makes none that is older: it resolves, writes nothing, is counted and logged once", async (t) => {
+			const lines = [];
+			const logger = { info: () => {}, warn: (line) => lines.push(line) };
+			const { storage, store } = open(t, { ...engine.empty(), logger });
+			const before = storage.metrics().refusedWrites.tooOld;
+			const times = [fromNow(-121_000), fromNow(125_000), new Date(0)];
+			for (const createdAt of times) {
 				const mine = session({ createdAt });
 				await signIn(storage, mine);
 				assert.equal(await storage.get(mine.token), null, `${createdAt}`);
 				assert.deepEqual(await store.getUserSessions(mine.userId), []);
 			}
 			assert.deepEqual(await storage.listKeys(), []);
+			assert.equal(storage.metrics().refusedWrites.tooOld - before, times.length);
+			const logged = lines.filter((line) => line.includes("older than 120 s"));
+			assert.equal(logged.length, 1);
+			assert.match(logged[0], /createSession.*coming-from/);
+		});
+
+		test("makes none of an unknown age, and says so; over a live one it is merged", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			for (const createdAt of [undefined, null, "yesterday"]) {
+				const mine = session({ createdAt });
+				await assert.rejects(signIn(storage, mine), { code: "INVALID_ARGUMENT", message: /^session\.createdAt: / });
+				assert.equal(await storage.get(mine.token), null, `${createdAt}`);
+				const known = session();
+				await store.createSession(known);
+				await signIn(storage, { ...known, createdAt, theme: "dark" }, null);
+				assert.equal((await stored(storage, known.token)).theme, "dark");
+			}
 		});
 
 		test("replaces one of any age", async (t) => {
@@ -80,12 +101,27 @@ export function merging(engine) {
 			assert.deepEqual(await store.getUserSessions(mine.userId), []);
 		});
 
-		test("that is past its expiresAt does not shorten the life of a session prolonged since", async (t) => {
+		test("that is past its expiresAt ends the session", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine);
 			await storage.set(mine.token, record({ ...mine, expiresAt: fromNow(-1000) }), 60);
-			assert.deepEqual(await store.getSession(mine.token), mine);
+			assert.equal(await store.getSession(mine.token), null);
+			assert.deepEqual(await store.getUserSessions(mine.userId), []);
+		});
+
+		test("with a shorter expiresAt ends the session then, and no later", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const mine = session();
+			await signIn(storage, mine);
+			const shorten = await startUpdate(storage, mine.token);
+			const soon = fromNow(1500);
+			await shorten(({ session }) => Object.assign(session, { expiresAt: soon }));
+			assert.deepEqual((await store.getSession(mine.token)).expiresAt, soon);
+			assert.equal((await store.getUserSessions(mine.userId)).length, 1);
+			await until("its end", async () => (await storage.get(mine.token)) === null);
+			assert.ok(Date.now() - soon < 1000);
+			assert.deepEqual(await store.getUserSessions(mine.userId), []);
 		});
 	});
 
@@ -191,7 +227,7 @@ export function merging(engine) {
 		});
 
 		for (const order of ["older, newer", "newer, older"]) {
-			test(`keep the newer half's value of a field that two changed: ${order}`, async (t) => {
+			test(`keep the later write's value of a field that two changed, whatever their stamps: ${order}`, async (t) => {
 				const { storage } = open(t, engine.empty());
 				const mine = session({ theme: "light" });
 				await signIn(storage, mine);
@@ -203,39 +239,34 @@ export function merging(engine) {
 					const [update, fields] = updates[name];
 					await update(({ session }) => Object.assign(session, fields));
 				}
-				assert.equal((await stored(storage, mine.token)).theme, "newer");
+				assert.equal((await stored(storage, mine.token)).theme, order.split(", ")[1]);
 			});
 		}
 
-		test("never move updatedAt or expiresAt back", async (t) => {
+		test("keep the shorter expiresAt and every other field", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine);
 			const late = await startUpdate(storage, mine.token);
 			const later = { updatedAt: fromNow(5000), expiresAt: fromNow(7_200_000) };
 			const refresh = await startUpdate(storage, mine.token);
-			await refresh(({ session, user }) => {
-				Object.assign(session, later);
-				user.updatedAt = later.updatedAt;
-			});
-			await late(({ session, user }) => {
+			await refresh(({ session }) => Object.assign(session, later, { theme: "dark" }));
+			await late(({ session }) => {
 				Object.assign(session, { updatedAt: fromNow(1000), expiresAt: fromNow(60_000), note: "late" });
-				user.updatedAt = fromNow(-60_000);
 			});
-			const { session: now, user } = JSON.parse(await storage.get(mine.token));
-			assert.equal(now.updatedAt, later.updatedAt.toISOString());
-			assert.equal(now.expiresAt, later.expiresAt.toISOString());
-			assert.equal(now.note, "late");
-			assert.equal(user.updatedAt, later.updatedAt.toISOString());
+			const now = await stored(storage, mine.token);
+			assert.ok(new Date(now.expiresAt) <= fromNow(60_000));
+			assert.deepEqual([now.theme, now.note], ["dark", "late"]);
 		});
 
-		test("an older user half changes nothing of the user", async (t) => {
+		test("take a user whose updatedAt goes back from a writer that read the latest", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const mine = session();
-			await signIn(storage, mine, { updatedAt: fromNow(5000), name: "Grace" });
-			const late = await startUpdate(storage, mine.token);
-			await late(({ user }) => Object.assign(user, { name: "stale", updatedAt: mine.updatedAt }));
-			assert.equal(JSON.parse(await storage.get(mine.token)).user.name, "Grace");
+			await signIn(storage, mine, { updatedAt: fromNow(5000), role: "admin" });
+			const removal = await startUpdate(storage, mine.token);
+			await removal(({ user }) => Object.assign(user, { role: "user", updatedAt: mine.updatedAt }));
+			const { user } = JSON.parse(await storage.get(mine.token));
+			assert.deepEqual([user.role, user.updatedAt], ["user", mine.updatedAt.toISOString()]);
 		});
 
 		test("a user of null, or none, never replaces a user", async (t) => {

@@ -36,6 +36,8 @@ const quickPassword = {
 export class App {
 	auth;
 	storage;
+	/** The same store, for records whose user is not the row: nothing that this one writes is compared with the database. */
+	writer;
 	gate;
 	/** Options of its storage, besides the URL. */
 	store;
@@ -62,6 +64,7 @@ export class App {
 		app.redis = new Redis(url);
 		app.store = store;
 		app.storage = redisStorage({ url, ...store });
+		app.writer = redisStorage({ url, ...store });
 		try {
 			await (like ? app.#copy(like) : app.#signUp(release, settings));
 			app.auth = app.#betterAuth(release, settings, options);
@@ -169,7 +172,7 @@ export class App {
 		const now = Date.now();
 		const [createdAt, expiresAt] = [new Date(now), new Date(now + 7 * 24 * 3600 * 1000 - 1000)];
 		const session = { ...this.record.session, token, createdAt, updatedAt: createdAt, expiresAt, ...fields };
-		await this.storage.set(token, JSON.stringify({ ...this.record, session }), 7 * 24 * 3600);
+		await this.writer.set(token, JSON.stringify({ ...this.record, session }), 7 * 24 * 3600);
 		return token;
 	}
 
@@ -186,6 +189,6 @@ export class App {
 
 	async close() {
 		this.redis.disconnect();
-		await this.storage.close();
+		await Promise.all([this.storage.close(), this.writer.close()]);
 	}
 }

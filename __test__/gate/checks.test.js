@@ -126,7 +126,7 @@ test("what is remembered is bounded, though a session grows after it was remembe
 	for (let n = 0; n < 3; n++) for (const header of headers) await app.gate(header);
 	const record = JSON.parse(await app.storage.get(token));
 	record.user = { ...record.user, image: "x".repeat(300_000), updatedAt: new Date() };
-	await app.storage.set(token, JSON.stringify(record), 600);
+	await app.writer.set(token, JSON.stringify(record), 600);
 	const before = process.memoryUsage();
 	for (const header of headers) assert.equal((await app.gate(header)).user.image.length, 300_000);
 	globalThis.gc?.();

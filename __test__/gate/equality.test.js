@@ -142,7 +142,8 @@ async function prepare(app, token, { life, fate, alterations }, createdAt) {
 	}
 	const text = altered({ ...app.record, session }, alterations);
 	const isOrdinary = life > 0 && Object.keys(alterations).every((name) => name === "session" || name === "user");
-	if (isOrdinary && alterations.user !== null) await app.storage.set(token, text, life);
+	const isDated = !("createdAt" in (alterations.session ?? {}));
+	if (isOrdinary && isDated && alterations.user !== null) await app.writer.set(token, text, life);
 	else await app.redis.set(keyPrefix + token, text, "EX", 600);
 	if (fate === "revoked") await app.storage.delete(token);
 }

@@ -24,6 +24,7 @@ import {
 	miss,
 	openCached,
 	openStranger,
+	readNow,
 	ready,
 	risen,
 	seed,
@@ -101,7 +102,7 @@ describe("what was read before", () => {
 		let firstMiss;
 		while (firstMiss === undefined) {
 			const at = now();
-			if (isHit(storage.get(mine.token))) lastHit = at;
+			if (isHit(readNow(storage, mine.token))) lastHit = at;
 			else firstMiss = at;
 			await turn();
 		}
@@ -121,7 +122,7 @@ describe("what was read before", () => {
 		await own.pause();
 		const CLOCK_MS = 50; // Redis' own idea of the end is a little later, by the way of the command
 		await until("its end", () => Date.now() > mine.expiresAt.getTime() + CLOCK_MS);
-		const answer = storage.get(mine.token);
+		const answer = readNow(storage, mine.token);
 		const face = store.getSession(mine.token);
 		own.resume();
 		assert.equal(await answer, null);

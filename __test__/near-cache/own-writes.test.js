@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import { fresh, fromNow, record, session, signIn } from "../contract/records.js";
 import { rounds, seeded } from "../support/counts.js";
 import { redisPerFile, startRedis } from "../support/redis.js";
-import { counters, hit, isHit, miss, openCached, turn, warm } from "./stores.js";
+import { counters, hit, isHit, miss, openCached, readNow, turn, warm } from "./stores.js";
 
 const server = redisPerFile();
 const READERS = 32;
@@ -23,7 +23,7 @@ async function amongReaders(storage, seatNow, write) {
 		while (!isOver) {
 			const seat = seatNow();
 			const { least, hasEnded } = seat;
-			const answer = storage.get(seat.key);
+			const answer = readNow(storage, seat.key);
 			counts.reads++;
 			if (isHit(answer)) counts.hits++;
 			const value = await answer;
@@ -85,7 +85,7 @@ test("a session is as it was last written, or gone, with 32 readers of it", asyn
 		() => seat,
 		async () => {
 			for (let version = 1; version <= total; version++) {
-				if (isHit(storage.get(mine.token))) cachedBefore++;
+				if (isHit(readNow(storage, mine.token))) cachedBefore++;
 				else await storage.get(mine.token);
 				if (random.below(8) > 0) {
 					await random.pick(changes)(version);
@@ -123,7 +123,7 @@ test("the time of a user's last revocation is as it was last written, with 32 re
 		() => seat,
 		async () => {
 			for (let version = 1; version <= total; version++) {
-				if (isHit(storage.get(seat.key))) cachedBefore++;
+				if (isHit(readNow(storage, seat.key))) cachedBefore++;
 				else await storage.get(seat.key);
 				await storage.set(seat.key, String(version), 60);
 				seat.least = version;

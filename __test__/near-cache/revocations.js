@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { session } from "../contract/records.js";
 import { until } from "../contract/wait.js";
 import { now } from "../races/race.js";
-import { connect, isHit, keyOf, openStranger, seed, warm } from "./stores.js";
+import { connect, isHit, keyOf, openStranger, readNow, seed, warm } from "./stores.js";
 
 /** How many sessions are live at a time. */
 const LIVE = 100;
@@ -166,7 +166,7 @@ class Revocations {
 			if (begun > one.revokedAt + REVOKED_FOR_MS) this.#sessions.delete(one.token);
 		}
 		one.readAt = begun;
-		const answer = this.#storage.get(one.token);
+		const answer = readNow(this.#storage, one.token);
 		this.reads++;
 		if (isHit(answer)) {
 			this.hits++;

@@ -65,7 +65,12 @@ export function risen(store, before) {
 	);
 }
 
-/** Whether what `get` answered came from the near cache. */
+/** Reads as a gate does: what the near cache knows is answered at once, without a promise. */
+export function readNow(storage, key) {
+	return storage[Symbol.for("better-auth-redis-store.internals")].read(key);
+}
+
+/** Whether what `readNow` answered came from the near cache. */
 export function isHit(answer) {
 	return !(answer instanceof Promise);
 }
@@ -76,7 +81,7 @@ export function isHit(answer) {
  * @param {string} key
  */
 export function hit(storage, key) {
-	const answer = storage.get(key);
+	const answer = readNow(storage, key);
 	if (isHit(answer)) return answer;
 	answer.catch(() => {}); // the test fails for another reason
 	return assert.fail("it was not in the near cache");
@@ -84,7 +89,7 @@ export function hit(storage, key) {
 
 /** Fails unless a key's value has to be asked for, and resolves to it. */
 export function miss(storage, key) {
-	const answer = storage.get(key);
+	const answer = readNow(storage, key);
 	assert.ok(!isHit(answer), "it was in the near cache");
 	return answer;
 }
@@ -92,7 +97,7 @@ export function miss(storage, key) {
 /** Reads keys until each is in the near cache. */
 export async function warm(storage, keys) {
 	await until("all in the near cache", async () => {
-		const answers = keys.map((key) => storage.get(key));
+		const answers = keys.map((key) => readNow(storage, key));
 		await Promise.all(answers);
 		return answers.every(isHit);
 	});

@@ -4,7 +4,7 @@
 import { redisStorage } from "better-auth-redis-store";
 import { now } from "../races/race.js";
 import { ready, report } from "../support/worker.js";
-import { ready as cacheReady, isHit, turn, warm } from "./stores.js";
+import { ready as cacheReady, isHit, readNow, turn, warm } from "./stores.js";
 
 /** How long it looks without letting anything else have its turn. */
 const SPELL_MS = 20;
@@ -44,7 +44,7 @@ await report({ lastValid, wrongNulls: [...wrongNulls], failed, hits });
 function look(token) {
 	if (reading.has(token)) return;
 	const begun = now();
-	const answer = storage.get(token);
+	const answer = readNow(storage, token);
 	if (isHit(answer)) {
 		hits++;
 		judge(token, begun, answer);

@@ -3,13 +3,14 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
+import { isHit, readNow } from "./stores.js";
 
 const doors = { storage: redisStorage(workerData), store: new RedisSessionStore(workerData) };
 
 parentPort.on("message", async ({ number, face, method, args }) => {
 	try {
-		const answer = doors[face][method](...args);
-		parentPort.postMessage({ number, value: await answer, isHit: !(answer instanceof Promise) });
+		const answer = method === "get" ? readNow(doors[face], ...args) : doors[face][method](...args);
+		parentPort.postMessage({ number, value: await answer, isHit: isHit(answer) });
 	} catch ({ code, message }) {
 		parentPort.postMessage({ number, code, message });
 	}

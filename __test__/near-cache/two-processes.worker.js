@@ -5,7 +5,7 @@ import { foundEnded, openApp } from "../races/app.js";
 import { now } from "../races/race.js";
 import { seeded } from "../support/counts.js";
 import { index, ready, report } from "../support/worker.js";
-import { ready as cacheReady, counters, isHit, turn } from "./stores.js";
+import { ready as cacheReady, counters, isHit, readNow, turn } from "./stores.js";
 
 const TASKS = 6;
 /** How long a session is looked at in every turn that the other process is about to end, and how long that waits. */
@@ -71,7 +71,7 @@ async function watch() {
 		for (const [token, until] of watched) {
 			if (now() > until) watched.delete(token);
 			const begun = now();
-			const answer = app.storage.get(token);
+			const answer = readNow(app.storage, token);
 			if (isHit(answer)) judge(token, begun, answer);
 			else answer.then((found) => judge(token, begun, found)).catch((error) => unexpected.push(error.stack));
 		}
@@ -131,7 +131,7 @@ async function check() {
 	const token = anyToken();
 	if (token === undefined) return;
 	const begun = now();
-	const answer = app.storage.get(token);
+	const answer = readNow(app.storage, token);
 	judge(token, begun, isHit(answer) ? answer : await answer);
 }
 

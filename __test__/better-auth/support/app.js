@@ -28,6 +28,11 @@ export class App {
 	db = Object.fromEntries(
 		["user", "session", "account", "verification", "organization", "member", "invitation"].map((table) => [table, []]),
 	);
+	/**
+	 * Called around each statement on the table of users, to hold it up or to look at it.
+	 * @type {{ before?: (statement: string, args: any) => Promise<void>, after?: (statement: string, args: any) => Promise<void> }}
+	 */
+	statements = {};
 	/** What Better Auth has logged as an error. A test that expects some takes them with `errors.splice(0)`. */
 	errors = [];
 	auth;
@@ -45,13 +50,23 @@ export class App {
 		this.auth = version.betterAuth({
 			baseURL: ORIGIN,
 			secret: "a secret of the tests, long enough for every version",
-			database: version.memoryAdapter(this.db),
+			database: (given) => this.#withStatements(version.memoryAdapter(this.db)(given)),
 			secondaryStorage: this.storage,
 			emailAndPassword: { enabled: true, password: quickPassword, ...emailAndPassword },
 			logger: { level: "error", log: (_level, ...message) => this.errors.push(message) },
 			telemetry: { enabled: false },
 			...others,
 		});
+	}
+
+	#withStatements(adapter) {
+		const around = (statement) => async (args) => {
+			if (args.model === "user") await this.statements.before?.(statement, args);
+			const result = await adapter[statement](args);
+			if (args.model === "user") await this.statements.after?.(statement, args);
+			return result;
+		};
+		return { ...adapter, findOne: around("findOne"), update: around("update") };
 	}
 
 	/** A device that nobody has signed in on. */

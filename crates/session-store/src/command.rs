@@ -1,15 +1,18 @@
 //! What a store can be asked to do, and what it answers: the whole interface of the core, as values.
 
 use crate::engine::Stored;
-use crate::served::{Seen, Serving};
+use crate::read_log::{Seen, Serving};
 
-/// What a writer has read before it writes.
+/// What a writer has read before it writes, and its clock.
 #[derive(Debug)]
 pub struct Read {
     /// What it has been handed by reads.
     pub seen: Seen,
     /// What [`crate::Sessions::cached`] has just handed out under the key, the latest last.
     pub handed: Vec<String>,
+    /// The writer's clock, in ms since the epoch. It changes only what is answered: a write that would be dropped because of this machine's
+    /// clock or the server's, and not by the writer's, is a `CONFLICT`.
+    pub now_ms: i64,
 }
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
@@ -20,7 +23,8 @@ pub enum Command {
         /// A session token or any other key of Better Auth's.
         key: String,
     },
-    /// Writes a value. A session record is merged with what lies there; one that was ended stays ended.
+    /// Writes a value. A session record is merged with what lies there; one that was ended stays ended. Answers
+    /// [`Reply::UserWritten`], [`Reply::Ignored`] or [`Reply::Nothing`].
     Set {
         /// As in [`Command::Get`].
         key: String,
@@ -78,6 +82,24 @@ pub enum Command {
         /// The token of one that stays.
         except: Option<String>,
     },
+    /// What a user's live sessions hold of the user's row. Answers [`Reply::Text`], to be handed to [`Command::InstallUser`] after the row
+    /// was read: a JSON array with an item for each session; or [`Reply::Nothing`], when there is no session.
+    UserHalves {
+        /// Whose sessions.
+        user: String,
+    },
+    /// Writes a user's row into those sessions whose user half is as [`Command::UserHalves`] found it, and differs. Answers
+    /// [`Reply::Count`], how many were written or had changed meanwhile: with 0, all of them hold the row.
+    InstallUser {
+        /// Whose row.
+        user: String,
+        /// What [`Command::UserHalves`] answered.
+        halves: String,
+        /// The row: a JSON object.
+        row: String,
+        /// Whether a row with an older `updatedAt` than the session's copy is written, too.
+        as_it_is: bool,
+    },
     /// Removes dead entries from every user's index. Answers [`Reply::Count`], how many.
     Cleanup,
     /// Answers when the engine does.
@@ -102,6 +124,10 @@ pub enum Reply {
     Text(Text),
     /// A number.
     Count(i64),
+    /// Done: a session was created with a user half, the user half of one changed, or it was not taken as it was written. The id of the user.
+    UserWritten(String),
+    /// Nothing was written: there is no such session, and it is too old to be created.
+    Ignored,
 }
 
 /// A text that a command answered.

@@ -295,7 +295,7 @@ impl Config {
                 key_prefix,
                 user_prefix,
                 tombstone: Duration::from_secs(tombstone.unwrap_or(300)),
-                max_value_bytes: max_value_bytes.unwrap_or(1_024 * 1_024),
+                max_value_bytes: max_value_bytes.unwrap_or(8 * 1_024 * 1_024),
                 max_sessions_per_user: max_sessions.and_then(NonZeroU32::new),
                 revoke,
                 on_unavailable,

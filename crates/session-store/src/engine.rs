@@ -20,7 +20,7 @@ pub(crate) use stored::{Slot, Stored};
 use stored::TOMBSTONE;
 
 use std::future::{Future, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Code, Error, Result};
 
@@ -144,6 +144,11 @@ pub(crate) enum Namespace {
     Users,
 }
 
+/// This machine's clock, in ms since the epoch.
+pub(crate) fn system_clock() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
 /// Of an increment of something else, or of the greatest number.
 fn not_a_counter() -> Error {
     Error::new(Code::Conflict, "the key holds a value that is no counter, or one that cannot grow")
@@ -212,6 +217,17 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         None
     }
+
+    /// The clock by which this process judges what is over, in ms since the epoch.
+    fn local_clock(&self) -> i64 {
+        system_clock()
+    }
+
+    /// Makes [`Engine::local_clock`] follow a caller's clock, where no other process judges by another one.
+    fn follow_clock(&self, _now_ms: i64) {}
+
+    /// The engine's own clock, in ms since the epoch.
+    fn now(&self) -> impl Future<Output = Result<i64>> + Send;
 
     /// Answers when the engine does.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;

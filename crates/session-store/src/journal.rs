@@ -205,6 +205,11 @@ impl Journal {
         }
     }
 
+    /// Whether writes of sessions are still to be done.
+    pub(crate) fn has_puts(&self) -> bool {
+        !self.lock().puts.is_empty()
+    }
+
     // ---- Doing ----
 
     /// Ends to do, so many at most.

@@ -5,7 +5,7 @@
 //! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries them out.
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
-//! - `served`: what this process last served, the base of a merge.
+//! - `read_log`: what this process handed out, and to whom: the base of a merge.
 //! - `events`: what happens to the connection. `credentials`: who is asked for user name and password.
 //! - `journal`: ends and writes that wait for Redis, where a database has the sessions meanwhile.
 //! - `gate`: the session cookie of a request, and its signature.
@@ -22,8 +22,8 @@ mod error;
 mod events;
 mod gate;
 mod journal;
+mod read_log;
 mod registry;
-mod served;
 mod session;
 mod store;
 mod sync;
@@ -38,5 +38,5 @@ pub use credentials::{Credentials, Login, Provider, Question, Registration};
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, SessionCookie};
+pub use read_log::{Seen, Serving};
 pub use registry::{Running, Sessions, open};
-pub use served::{Seen, Serving};

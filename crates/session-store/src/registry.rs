@@ -26,6 +26,9 @@ pub trait Sessions: Send + Sync {
     /// What several keys hold. `keys` are separated by NUL.
     fn read(self: Arc<Self>, keys: String) -> Running<Values>;
 
+    /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
+    fn follow_clock(&self, now_ms: i64);
+
     /// What a key holds, if the near cache knows.
     fn cached(&self, key: &str) -> Option<Hit>;
 
@@ -62,6 +65,10 @@ impl<E: Engine> Sessions for Store<E> {
         })
     }
 
+    fn follow_clock(&self, now_ms: i64) {
+        Store::follow_clock(self, now_ms);
+    }
+
     fn cached(&self, key: &str) -> Option<Hit> {
         self.near_cache()?.cached(key)
     }
@@ -77,7 +84,9 @@ impl<E: Engine> Sessions for Store<E> {
     fn metrics(&self) -> String {
         let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
         let (revoke, journal) = (self.revoke_metrics(), self.journal_metrics());
-        serde_json::json!({ "nearCache": near_cache, "revoke": revoke, "journal": journal }).to_string()
+        let refused = self.refused_writes();
+        serde_json::json!({ "nearCache": near_cache, "revoke": revoke, "journal": journal, "refusedWrites": refused })
+            .to_string()
     }
 
     fn listen(&self) -> Option<Listener> {

@@ -4,10 +4,12 @@
 //! when it is one of the two and its `token` equals the key it lies under: decided by the value, never by the
 //! key's form. The text of every field is kept as it was written; nothing is re-serialised that was not changed.
 
+mod digest;
 mod merge;
 mod object;
 
-pub(crate) use merge::{Bases, merge, patch, replace};
+pub(crate) use digest::{Digest, HalfDigest, hash_of};
+pub(crate) use merge::{Bases, merge, patch, replace, with_user};
 pub(crate) use object::Object;
 
 use time::OffsetDateTime;
@@ -85,6 +87,52 @@ impl<'a> Record<'a> {
     /// When the session expires, in ms since the epoch.
     pub(crate) fn expires_at(&self) -> Option<i64> {
         self.session().get(field::EXPIRES_AT).and_then(instant)
+    }
+
+    /// The field that takes most, as `session.<name>` or `user.<name>`, and how many bytes it takes.
+    pub(crate) fn largest_field(&self) -> Option<(String, usize)> {
+        let user = self.user();
+        let halves = [("session", Some(self.session())), ("user", user.as_ref())];
+        let fields = halves
+            .iter()
+            .flat_map(|(half, object)| object.iter().flat_map(move |it| it.iter().map(move |f| (half, f))));
+        let (half, (name, raw)) = fields.max_by_key(|(_, (_, raw))| raw.len())?;
+        // A name may be as long as its writer likes.
+        Some((format!("{half}.{}", name.chars().take(64).collect::<String>()), raw.len()))
+    }
+}
+
+/// The user half of a record, or a row, as [`HalfDigest`] sees it, with what tells whose it is.
+pub(crate) struct User<'a> {
+    object: Object<'a>,
+    /// The text.
+    pub(crate) json: &'a str,
+}
+
+impl<'a> User<'a> {
+    /// `None`: it is no JSON object.
+    pub(crate) fn parse(json: &'a str) -> Option<Self> {
+        Object::parse(json).map(|object| User { object, json })
+    }
+
+    /// One number for all fields, whatever their order.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        HalfDigest::of(&self.object).fingerprint()
+    }
+
+    pub(crate) fn id(&self) -> Option<String> {
+        self.object.id("id")
+    }
+
+    /// In ms since the epoch.
+    pub(crate) fn updated_at(&self) -> Option<i64> {
+        self.object.get(field::UPDATED_AT).and_then(instant)
+    }
+
+    /// Whether both are of one user, who was created once.
+    pub(crate) fn is_same_user(&self, other: &User<'_>) -> bool {
+        let created_at = |user: &User<'_>| user.object.get(field::CREATED_AT).and_then(instant);
+        self.id().is_some() && self.id() == other.id() && created_at(self) == created_at(other)
     }
 }
 

@@ -9,17 +9,18 @@
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
 mod outage;
+mod user_half;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::future::{try_join, try_join_all};
-
 use quick_cache::sync::Cache;
+use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
@@ -30,8 +31,8 @@ use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, Re
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
-use crate::served::{Served, Serving};
-use crate::session::{Bases, Object, Record, merge, patch, replace};
+use crate::read_log::{ReadLog, Serving};
+use crate::session::{Object, Record, merge, patch, replace};
 
 /// The longest key, token or user id, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
@@ -41,9 +42,6 @@ const ABSENCE: Duration = Duration::from_secs(60);
 
 /// How soon it is looked again for a session that is being created.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// This process's clock is called wrong when it is this far from the engine's, in ms.
-const CLOCK_TOLERANCE_MS: i64 = 30_000;
 
 /// The furthest expiry that an engine is told, in ms from now: 100 years.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -57,7 +55,7 @@ const READ_AHEAD: usize = 1000;
 /// A store over one engine.
 pub(crate) struct Store<E> {
     engine: E,
-    served: Served,
+    read_log: ReadLog,
     cache: Option<Arc<NearCache>>,
     connected: Option<Connected>,
     /// What is still to be done, where the caller's database has the sessions too.
@@ -71,6 +69,26 @@ pub(crate) struct Store<E> {
     command_timeout: Duration,
     in_flight: AtomicUsize,
     max_in_flight: usize,
+    refused: RefusedWrites,
+}
+
+/// How many writes of session records were dropped, by reason.
+#[derive(Default)]
+struct RefusedWrites {
+    ended: AtomicU64,
+    too_old: AtomicU64,
+    too_large: AtomicU64,
+    conflict: AtomicU64,
+}
+
+/// [`RefusedWrites`], for whoever looks at it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RefusedWritesMetrics {
+    ended: u64,
+    too_old: u64,
+    too_large: u64,
+    conflict: u64,
 }
 
 /// What an engine with a connection has to do with the application.
@@ -103,9 +121,14 @@ impl Drop for Unknown<'_> {
 
 /// What a write of a session record came to.
 enum Written {
-    Done,
-    /// The session was ended, or is too old to be created.
+    Done {
+        /// Whether a session was created with a user half, the user half of one changed, or one was not taken as it was written.
+        user_changed: bool,
+    },
+    /// The session was ended.
     Ended,
+    /// There is none, and it is too old to be created.
+    Ignored,
 }
 
 impl<E: Engine> Store<E> {
@@ -113,7 +136,7 @@ impl<E: Engine> Store<E> {
     pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, connected: Option<Connected>, config: &Config) -> Self {
         Store {
             engine,
-            served: Served::new(),
+            read_log: ReadLog::new(),
             cache,
             connected,
             journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
@@ -124,6 +147,7 @@ impl<E: Engine> Store<E> {
             command_timeout: config.command_timeout,
             in_flight: AtomicUsize::new(0),
             max_in_flight: config.max_in_flight,
+            refused: RefusedWrites::default(),
         }
     }
 
@@ -167,9 +191,7 @@ impl<E: Engine> Store<E> {
                 let value = Box::pin(self.read(&[&key])).await?.values.pop().flatten();
                 Ok(value.map_or(Reply::Nothing, Reply::Text))
             }
-            Command::Set { key, value, ttl, read } => {
-                Box::pin(self.set(&key, &value, ttl, read)).await.map(|()| Reply::Nothing)
-            }
+            Command::Set { key, value, ttl, read } => Box::pin(self.set(&key, &value, ttl, read)).await,
             Command::Delete { key } => Box::pin(self.delete(&key)).await.map(|()| Reply::Nothing),
             Command::Take { key } => Box::pin(self.take(&key)).await,
             Command::Increment { key, ttl } => Box::pin(self.increment(&key, ttl)).await.map(Reply::Count),
@@ -179,6 +201,10 @@ impl<E: Engine> Store<E> {
             Command::Update { token, changes } => Box::pin(self.update(&token, &changes)).await.map(Reply::from),
             Command::List { user } => Box::pin(self.list(&user)).await.map(Reply::from),
             Command::EndAll { user, except } => Box::pin(self.end_all(&user, except.as_deref())).await,
+            Command::UserHalves { user } => Box::pin(self.user_halves(&user)).await,
+            Command::InstallUser { user, halves, row, as_it_is } => {
+                Box::pin(self.install_user(&user, &halves, &row, as_it_is)).await.map(Reply::Count)
+            }
             Command::Ping => Box::pin(self.engine.ping()).await.map(|()| Reply::Nothing),
             Command::ListKeys | Command::Clear | Command::Cleanup => unreachable!("run() keeps these"),
         }
@@ -213,7 +239,7 @@ impl<E: Engine> Store<E> {
         for ((at, key), slot) in keys.into_iter().zip(slots) {
             values[at] = slot.value().map(|stored| {
                 if stored.is_indexed() {
-                    self.served.serve(key, &stored, serving);
+                    self.read_log.serve(key, &stored, serving);
                 }
                 stored.into()
             });
@@ -327,6 +353,18 @@ impl<E: Engine> Store<E> {
         self.connected.as_ref()
     }
 
+    /// Makes the clock of an engine in this process follow its caller's.
+    pub(crate) fn follow_clock(&self, now_ms: i64) {
+        self.engine.follow_clock(now_ms);
+    }
+
+    pub(crate) fn refused_writes(&self) -> RefusedWritesMetrics {
+        let RefusedWrites { ended, too_old, too_large, conflict } = &self.refused;
+        let [ended, too_old, too_large, conflict] =
+            [ended, too_old, too_large, conflict].map(|count| count.load(Relaxed));
+        RefusedWritesMetrics { ended, too_old, too_large, conflict }
+    }
+
     pub(crate) fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         self.engine.revoke_metrics()
     }
@@ -339,29 +377,42 @@ impl<E: Engine> Store<E> {
         self.cache.as_deref()
     }
 
-    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, read: Option<Read>) -> Result<()> {
+    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, read: Option<Read>) -> Result<Reply> {
         check_key("key", key)?;
-        self.check_value(value)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
         if key.starts_with(LEGACY_INDEX) {
-            return Ok(());
+            return Ok(Reply::Nothing);
         }
         if ttl_ms == Some(0) {
-            return Box::pin(self.delete(key)).await;
+            return Box::pin(self.delete(key)).await.map(|()| Reply::Nothing);
         }
         if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
             && let Ok(before) = value.parse::<i64>()
         {
-            return Box::pin(self.revoke_before(key, user, before, ttl_ms)).await;
+            return Box::pin(self.revoke_before(key, user, before, ttl_ms)).await.map(|()| Reply::Nothing);
         }
         let Some(record) = Record::parse(key, value) else {
-            self.served.forget(key);
-            let _writing = self.writing(key);
-            return Box::pin(self.engine.set(key, value, ttl_ms)).await;
+            return Box::pin(self.set_plain(key, value, ttl_ms)).await.map(|()| Reply::Nothing);
         };
         let create = record.created_at().map_or(Create::Never, Create::Young);
         // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
-        self.put(key, &record, ttl_ms, create, read).await.map(drop)
+        Ok(match self.put(key, &record, ttl_ms, create, read).await? {
+            Written::Done { user_changed: true } => Reply::UserWritten(record.user_id),
+            Written::Done { user_changed: false } | Written::Ended => Reply::Nothing,
+            Written::Ignored => Reply::Ignored,
+        })
+    }
+
+    /// Writes a value that is no session record.
+    async fn set_plain(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
+        if value.len() > self.max_value_bytes
+            && self.engine.get(key).await?.value().is_none_or(|stored| stored.text().len() < value.len())
+        {
+            return Err(self.too_large(value.len(), None));
+        }
+        self.read_log.forget(key);
+        let _writing = self.writing(key);
+        self.engine.set(key, value, ttl_ms).await
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -379,7 +430,7 @@ impl<E: Engine> Store<E> {
             self.prune(user).await?;
             return Ok(view.map_or(Reply::Nothing, Reply::from));
         }
-        self.served.forget(key);
+        self.read_log.forget(key);
         let taken = {
             let _writing = self.writing(key);
             self.engine.take(key).await?
@@ -406,7 +457,7 @@ impl<E: Engine> Store<E> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let now = now_ms();
+        let now = self.engine.local_clock();
         let view = |entries: Vec<(String, i64)>| {
             let mut view = String::with_capacity(entries.len() * 80);
             let live: Vec<_> = entries.into_iter().filter(|(_, expires_at)| *expires_at > now).collect();
@@ -445,16 +496,15 @@ impl<E: Engine> Store<E> {
 
     async fn create(&self, token: &str, session: &str) -> Result<()> {
         check_key("session.token", token)?;
-        self.check_value(session)?;
         let record = Record::parse(token, session)
             .ok_or_else(|| Error::invalid("session: must be an object with the texts token and userId"))?;
         check_key("session.userId", &record.user_id)?;
-        if record.expires_at().is_none_or(|expires_at| expires_at <= now_ms()) {
+        if record.expires_at().is_none_or(|expires_at| expires_at <= self.engine.local_clock()) {
             return Err(Error::invalid("session.expiresAt: must be a date in the future"));
         }
         match self.put(token, &record, None, Create::Always, None).await? {
-            Written::Done => Ok(()),
-            Written::Ended => {
+            Written::Done { .. } => Ok(()),
+            Written::Ended | Written::Ignored => {
                 Err(Error::new(Code::Revoked, "the session of this token was ended: make one with a new token"))
             }
         }
@@ -469,17 +519,27 @@ impl<E: Engine> Store<E> {
         create: Create,
         read: Option<Read>,
     ) -> Result<Written> {
-        let (seen, handed) = read.map_or((None, Vec::new()), |Read { seen, handed }| (Some(seen), handed));
-        let served = self.served.read_by(token, seen).or(handed.iter().map(|text| Stored::record(text)));
+        let (seen, handed, caller) = match read {
+            Some(Read { seen, handed, now_ms }) => (Some(seen), handed, now_ms),
+            None => (None, Vec::new(), self.engine.local_clock()),
+        };
+        let handed: Vec<_> = handed.iter().map(|text| Stored::record(text)).collect();
+        let reading = self.read_log.read_by(token, seen).or(&handed);
+        let mut bases = None;
+        let mut engine_now = None;
         let _writing = self.writing(token);
         // What is taken to lie there; the engine says if it does not. As a rule nothing lies where a session is created.
-        let mut known = if create == Create::Always { None } else { self.served.latest(token) };
+        let mut known = match create {
+            Create::Always => None,
+            _ => self.read_log.latest(token).or_else(|| handed.last().cloned()),
+        };
         let mut known_for_sure = false;
         loop {
             let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
             let json = match &stored {
                 Some(stored) if stored.user_id != write.user_id => {
                     if known_for_sure {
+                        self.refused.conflict.fetch_add(1, Relaxed);
                         return Err(Error::new(
                             Code::Conflict,
                             "the session belongs to another user: a session never changes its user",
@@ -489,18 +549,39 @@ impl<E: Engine> Store<E> {
                     continue;
                 }
                 Some(stored) if create == Create::Always => replace(stored, write),
+                // The usual case: nobody else has written, and both halves are there.
+                Some(_)
+                    if known.as_ref().is_some_and(|known| reading.is_only(known))
+                        && write.user_json().is_some_and(|user| user.starts_with('{')) =>
+                {
+                    Cow::Borrowed(write.json)
+                }
                 Some(stored) => {
-                    let records = served.versions.iter().filter_map(|s| Record::parse(token, s.text())).collect();
-                    let bases = if served.is_certain { Bases::HandedNow(records) } else { Bases::HandedOnce(records) };
-                    merge(&bases, stored, write)
+                    let bases = bases.get_or_insert_with(|| reading.bases(token));
+                    let Some(merged) = merge(bases, stored, write, engine_now) else {
+                        engine_now = Some(self.engine.now().await?);
+                        continue;
+                    };
+                    merged
                 }
                 None => Cow::Borrowed(write.json),
             };
-            let expires_at = match &json {
-                Cow::Borrowed(_) => write.expires_at(),
-                Cow::Owned(merged) => Record::parse(token, merged).and_then(|record| record.expires_at()),
+            let merged = match &json {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(merged) => Record::parse(token, merged),
             };
-            let Some(life) = life_ms(expires_at, ttl_ms)? else {
+            let record = merged.as_ref().unwrap_or(write);
+            let expires_at = record.expires_at();
+            let Some(life) = life_ms(expires_at, ttl_ms, self.engine.local_clock())? else {
+                if expires_at.is_some_and(|expires_at| expires_at > caller) {
+                    self.refused.conflict.fetch_add(1, Relaxed);
+                    return Err(clocks_differ(
+                        "is over by this machine's clock and not by",
+                        caller,
+                        self.engine.local_clock(),
+                        None,
+                    ));
+                }
                 // Over, unless what really lies there lives on.
                 if !known_for_sure && let Slot::Value(current) = Box::pin(self.engine.get(token)).await? {
                     known = Some(current);
@@ -510,6 +591,14 @@ impl<E: Engine> Store<E> {
                 Box::pin(self.end(token)).await?;
                 return Ok(Written::Ended);
             };
+            if self.is_too_large(&json, known.as_ref()) {
+                if !known_for_sure {
+                    known = Box::pin(self.engine.get(token)).await?.value();
+                    known_for_sure = true;
+                    continue;
+                }
+                return Err(Box::pin(self.refuse_too_large(token, record, stored.is_some())).await?);
+            }
             let put = Put {
                 id: token,
                 user: &write.user_id,
@@ -526,33 +615,78 @@ impl<E: Engine> Store<E> {
                     known_for_sure = true;
                 }
                 PutOutcome::Refused => {
-                    self.served.forget(token);
+                    self.refused.ended.fetch_add(1, Relaxed);
+                    self.read_log.forget(token);
                     return Ok(Written::Ended);
                 }
                 PutOutcome::TooOld { now } => {
-                    self.served.forget(token);
-                    check_clock(write, now)?;
-                    return Ok(Written::Ended);
+                    self.refused.too_old.fetch_add(1, Relaxed);
+                    self.read_log.forget(token);
+                    let Create::Young(created_at) = create else {
+                        return Err(Error::invalid(
+                            "session.createdAt: must be a date, because there is no session of this token yet",
+                        ));
+                    };
+                    if (caller - created_at).abs() > YOUNG_MS {
+                        return Ok(Written::Ignored);
+                    }
+                    // Saying nothing would make every sign-in fail in silence.
+                    return Err(clocks_differ(
+                        "is too old by Redis' clock and not by",
+                        caller,
+                        self.engine.local_clock(),
+                        Some(now),
+                    ));
                 }
                 PutOutcome::Created { others } => {
                     Box::pin(self.enforce_limit(&write.user_id, others)).await?;
                     self.remember(token, write, &json);
-                    return Ok(Written::Done);
+                    return Ok(Written::Done { user_changed: record.user_json().is_some() });
                 }
                 PutOutcome::Replaced => {
+                    let is_dropped = write.user_json().is_some_and(|written| record.user_json() != Some(written));
+                    let user_changed =
+                        is_dropped || stored.is_none_or(|stored| stored.user_json() != record.user_json());
                     self.remember(token, write, &json);
-                    return Ok(Written::Done);
+                    return Ok(Written::Done { user_changed });
                 }
             }
         }
     }
 
-    /// Remembers what lies there, and last what the writer wrote, which is what it will change next.
+    /// Remembers what the writer wrote, which is what it will change next, and last what lies there.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        self.served.wrote(token, &Stored::record(json));
         if json != write.json {
-            self.served.wrote(token, &Stored::record(write.json));
+            self.read_log.wrote(token, &Stored::record(write.json));
         }
+        self.read_log.wrote(token, &Stored::record(json));
+    }
+
+    /// Whether a record is larger than allowed. One that is no longer than what lies there is never refused.
+    fn is_too_large(&self, json: &str, known: Option<&Stored>) -> bool {
+        json.len() > self.max_value_bytes && known.is_none_or(|stored| stored.text().len() < json.len())
+    }
+
+    /// The error of a record that is too large. The live session that it was to change ends: it would keep older rights.
+    async fn refuse_too_large(&self, token: &str, record: &Record<'_>, is_live: bool) -> Result<Error> {
+        self.refused.too_large.fetch_add(1, Relaxed);
+        if is_live {
+            self.end(token).await?;
+        }
+        Ok(self.too_large(record.json.len(), record.largest_field()))
+    }
+
+    fn too_large(&self, size: usize, largest: Option<(String, usize)>) -> Error {
+        let what = if largest.is_some() { "session record" } else { "value" };
+        let largest = largest.map(|(name, size)| format!("; its largest field is {name} with {size} bytes"));
+        let max = self.max_value_bytes;
+        Error::new(
+            Code::Limit,
+            format!(
+                "the {what} has {size} bytes; at most {max} are allowed (option maxValueBytes){}",
+                largest.unwrap_or_default()
+            ),
+        )
     }
 
     /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who creates them at the same time sees
@@ -612,11 +746,13 @@ impl<E: Engine> Store<E> {
                 }
             }
             let json = patch(&record, &changes);
-            self.check_value(&json)?;
-            let expires_at = Record::parse(token, &json).and_then(|record| record.expires_at());
-            let life = life_ms(expires_at, None)?.ok_or_else(|| {
+            let patched = Record::parse(token, &json).ok_or_else(not_found)?;
+            let life = life_ms(patched.expires_at(), None, self.engine.local_clock())?.ok_or_else(|| {
                 Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
             })?;
+            if self.is_too_large(&json, Some(&stored)) {
+                return Err(Box::pin(self.refuse_too_large(token, &patched, true)).await?);
+            }
             let put = Put {
                 id: token,
                 user: &record.user_id,
@@ -629,7 +765,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.served.wrote(token, &Stored::record(&json));
+                    self.read_log.wrote(token, &Stored::record(&json));
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),
@@ -663,7 +799,7 @@ impl<E: Engine> Store<E> {
     }
 
     async fn end(&self, key: &str) -> Result<()> {
-        self.served.forget(key);
+        self.read_log.forget(key);
         {
             let _writing = self.writing(key);
             self.engine.end(key).await?;
@@ -767,17 +903,6 @@ impl<E: Engine> Store<E> {
         keys.dedup();
         Ok(keys)
     }
-
-    fn check_value(&self, value: &str) -> Result<()> {
-        if value.len() <= self.max_value_bytes {
-            return Ok(());
-        }
-        let (size, max) = (value.len(), self.max_value_bytes);
-        Err(Error::new(
-            Code::Limit,
-            format!("the value has {size} bytes; at most {max} are allowed (option maxValueBytes)"),
-        ))
-    }
 }
 
 fn check_key(argument: &str, key: &str) -> Result<()> {
@@ -801,11 +926,11 @@ fn ttl_ms(ttl: f64) -> Result<u64> {
     Ok(((ttl.ceil().max(0.0) * 1000.0) as u64).min(MAX_TTL_MS))
 }
 
-/// How long a session record is to live from now: until its own `expiresAt`, else for `ttl_ms`. `None`: it is over.
-fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>) -> Result<Option<u64>> {
+/// How long a session record is to live from `now` (ms since the epoch): until its own `expiresAt`, else for `ttl_ms`. `None`: it is over.
+fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>, now: i64) -> Result<Option<u64>> {
     match (expires_at, ttl_ms) {
         (Some(expires_at), _) => {
-            let left = u64::try_from(expires_at - now_ms()).unwrap_or(0).min(MAX_TTL_MS);
+            let left = u64::try_from(expires_at.saturating_sub(now)).unwrap_or(0).min(MAX_TTL_MS);
             Ok((left > 0).then_some(left))
         }
         (None, Some(ttl_ms)) => Ok(Some(ttl_ms)),
@@ -813,24 +938,15 @@ fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>) -> Result<Option<u64>> 
     }
 }
 
-/// A session that this process made just now, yet is not young by the engine's clock: one of the clocks is wrong, and saying
-/// nothing would make every sign-in fail in silence.
-fn check_clock(write: &Record<'_>, engine_now: i64) -> Result<()> {
-    let now = now_ms();
-    let young_here = write.created_at().is_some_and(|created_at| (now - created_at).abs() <= YOUNG_MS);
-    let apart = now.abs_diff(engine_now);
-    if !young_here || apart <= CLOCK_TOLERANCE_MS as u64 {
-        return Ok(());
-    }
-    Err(Error::new(
+/// A session that is not written because of one clock, and would be by JavaScript's.
+fn clocks_differ(what: &str, caller: i64, machine: i64, engine: Option<i64>) -> Error {
+    let ahead = |other: i64| format!("{:.1} s", (other - caller) as f64 / 1000.0);
+    let redis = engine.map_or_else(String::new, |now| format!(", and Redis' clock by {}", ahead(now)));
+    Error::new(
         Code::Conflict,
         format!(
-            "the clocks of this machine and of Redis differ by {} s: set both by NTP; no session can be created until then",
-            apart / 1000
+            "the session {what} JavaScript's Date.now(): this machine's clock is ahead of it by {}{redis}; set all clocks by NTP (fake timers in a test move JavaScript's only)",
+            ahead(machine)
         ),
-    ))
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    )
 }

@@ -69,7 +69,7 @@ fn defaults() {
         key_prefix: "session:".into(),
         user_prefix: "user-sessions:".into(),
         tombstone: Duration::from_secs(300),
-        max_value_bytes: 1_048_576,
+        max_value_bytes: 8 * 1_048_576,
         revoke: None,
         on_unavailable: OnUnavailable::Reject,
         near_cache: Some(NearCache::default()),
@@ -844,7 +844,7 @@ fn a_config_is_a_key() {
         json!({ "url": "valkey://LOCALHOST:6379/0?db=0" }),
         json!({ "host": "localhost", "port": 6379 }),
         json!({ "tls": false, "host": "localhost", "db": 0, "keepAlive": 30_000, "password": "" }),
-        json!({ "url": "redis://localhost", "keyPrefix": "session:", "maxValueBytes": 1_048_576.0 }),
+        json!({ "url": "redis://localhost", "keyPrefix": "session:", "maxValueBytes": 8_388_608.0 }),
     ];
     let mut registry = HashMap::new();
     for options in spellings {

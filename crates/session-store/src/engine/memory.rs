@@ -1,20 +1,26 @@
 //! The embedded engine: records in this process's memory, for development, tests and the demo.
 //!
-//! The same steps as on Redis, each under one lock. Nothing is shared with other processes and nothing survives this one.
+//! The same steps as on Redis, each under one lock. Nothing is shared with other processes and nothing survives this one. Its clock is
+//! that of its caller, so that sessions expire in a test that moves JavaScript's clock.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{
     Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
-    YOUNG_MS, not_a_counter,
+    YOUNG_MS, not_a_counter, system_clock,
 };
 use crate::error::Result;
 use crate::session::Record;
 
 /// Records in memory.
-pub(crate) struct MemoryEngine(Mutex<Tables>);
+pub(crate) struct MemoryEngine {
+    tables: Mutex<Tables>,
+    /// How far the caller's clock is ahead of this machine's, in ms.
+    ahead_ms: AtomicI64,
+}
 
 #[derive(Default)]
 struct Tables {
@@ -36,13 +42,14 @@ struct Entry {
 impl MemoryEngine {
     /// An empty one. Keys need no prefix here.
     pub(crate) fn new(keyspace: &Keyspace) -> Self {
-        MemoryEngine(Mutex::new(Tables { tombstone_ms: keyspace.tombstone_ms, ..Tables::default() }))
+        let tables = Mutex::new(Tables { tombstone_ms: keyspace.tombstone_ms, ..Tables::default() });
+        MemoryEngine { tables, ahead_ms: AtomicI64::new(0) }
     }
 
     /// The tables, without what has expired by now (ms since the epoch).
-    fn now(&self) -> (MutexGuard<'_, Tables>, i64) {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    fn current(&self) -> (MutexGuard<'_, Tables>, i64) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.local_clock();
         tables.sweep(now);
         (tables, now)
     }
@@ -142,11 +149,11 @@ impl Engine for MemoryEngine {
     const PUT_TAKES: Duration = Duration::ZERO;
 
     async fn get(&self, key: &str) -> Result<Slot> {
-        Ok(self.now().0.slot(key))
+        Ok(self.current().0.slot(key))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
-        let (tables, _) = self.now();
+        let (tables, _) = self.current();
         Ok(keys.iter().map(|key| tables.slot(key)).collect())
     }
 
@@ -156,13 +163,13 @@ impl Engine for MemoryEngine {
     }
 
     async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         tables.write(key, Some(Stored::plain(value)), ttl_ms.map(|ms| later(now, ms)));
         Ok(())
     }
 
     async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         let found = tables.slot(key).value();
         let highest = found.as_ref().and_then(|v| v.text().parse().ok()).unwrap_or(value).max(value);
         let left = if found.is_some() { tables.entries[key].expires_at } else { Some(i64::MIN) };
@@ -172,7 +179,7 @@ impl Engine for MemoryEngine {
     }
 
     async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         let (count, expires_at) = match tables.slot(key) {
             Slot::Absent | Slot::Ended => (0, None),
             Slot::Value(stored) => {
@@ -187,7 +194,7 @@ impl Engine for MemoryEngine {
     }
 
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         let created = match tables.slot(put.id) {
             Slot::Ended => return Ok(PutOutcome::Refused),
             Slot::Value(stored) if Some(&stored) != put.expected => return Ok(PutOutcome::Differs(stored)),
@@ -216,18 +223,18 @@ impl Engine for MemoryEngine {
     }
 
     async fn end(&self, key: &str) -> Result<()> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         tables.end(key, now);
         Ok(())
     }
 
     async fn take(&self, key: &str) -> Result<Slot> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         Ok(tables.end(key, now))
     }
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         let (mut gone, mut live) = (Vec::new(), 0);
         for id in tables.ids(user).into_iter().filter(|id| Some(id.as_str()) != except) {
             match tables.slot(&id) {
@@ -248,17 +255,17 @@ impl Engine for MemoryEngine {
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
-        let (tables, _) = self.now();
+        let (tables, _) = self.current();
         Ok(users.iter().map(|user| tables.entries(user)).collect())
     }
 
     async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
-        let (tables, _) = self.now();
+        let (tables, _) = self.current();
         Ok(tables.ids(user).into_iter().filter_map(|id| tables.slot(&id).value().map(|stored| (id, stored))).collect())
     }
 
     async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
-        let (mut tables, now) = self.now();
+        let (mut tables, now) = self.current();
         let mut pruned = Pruned::default();
         let mut gone = Vec::new();
         let scores = tables.indexes.get(user).cloned().unwrap_or_default();
@@ -280,12 +287,24 @@ impl Engine for MemoryEngine {
     }
 
     async fn scan(&self, namespace: Namespace, _cursor: u64) -> Result<Page> {
-        let (tables, _) = self.now();
+        let (tables, _) = self.current();
         let keys = match namespace {
             Namespace::Keys => tables.entries.keys().cloned().collect(),
             Namespace::Users => tables.indexes.keys().cloned().collect(),
         };
         Ok(Page { keys, cursor: 0 })
+    }
+
+    fn local_clock(&self) -> i64 {
+        system_clock() + self.ahead_ms.load(Relaxed)
+    }
+
+    fn follow_clock(&self, now_ms: i64) {
+        self.ahead_ms.store(now_ms - system_clock(), Relaxed);
+    }
+
+    async fn now(&self) -> Result<i64> {
+        Ok(self.local_clock())
     }
 
     async fn ping(&self) -> Result<()> {

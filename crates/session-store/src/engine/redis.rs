@@ -285,6 +285,10 @@ impl Engine for RedisEngine {
         self.steps.acknowledgements.as_ref().map(Acknowledgements::metrics)
     }
 
+    async fn now(&self) -> Result<i64> {
+        self.steps.now().await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.steps.command::<Value>("", Repeat::Safe, &cmd("PING")).await.map(drop)
     }

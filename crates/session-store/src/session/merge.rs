@@ -1,17 +1,28 @@
 //! How a write is put together with what lies in the store.
 //!
-//! Better Auth reads a session, changes it and writes the whole back. So a field that equals what the writer was served
-//! was not changed by it and keeps the stored value; a field that differs was changed and is written. `updatedAt` and
-//! `expiresAt` never go back. The user half comes from the database whole, so of two with different `updatedAt` the newer
-//! stands whole. A writer whose reading is unknown wins or loses by whole halves (`session`, `user`): the newer `updatedAt`
-//! wins, a tie keeps the stored one.
+//! Better Auth reads a session, changes it and writes the whole back. The base is the version that the writer was handed,
+//! chosen for each half (`session`, `user`) by itself:
+//! - A field that equals the base was not changed by the writer and keeps the stored value.
+//! - A field that differs was changed and is written. If the stored one differs too, the later write stands.
+//! - `expiresAt`, changed by both: a shortening beats an extension, and of two shortenings the earlier stands.
+//! - `updatedAt`, changed by both: the later one. It decides nothing else, because clocks differ and Better Auth stamps it
+//!   before its statement reaches the database.
+//! - A half that is as it was handed out is not changed at all.
+//!
+//! Without a known base the writer's fields stand, and the earlier `expiresAt`; see [`unknown_base`].
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
+use super::digest::{Digest, HalfDigest};
 use super::{Object, Record, Shape, field, instant};
 
-/// The two halves of a record, and with them which rules its times follow.
+/// A session half with an `updatedAt` that is older than its base's by more than this, in ms, was read before that base. (The
+/// cookie cache of Better Auth up to 1.4.17 writes back what a cookie held.)
+const STALE_MS: i64 = 30_000;
+
+/// The two halves of a record.
 #[derive(Clone, Copy, PartialEq)]
 enum Half {
     Session,
@@ -19,42 +30,74 @@ enum Half {
 }
 
 impl Half {
-    /// Fields that only ever grow.
-    fn rising(self) -> &'static [&'static str] {
+    /// The fields that two writers may well set to the same value by chance.
+    fn times(self) -> &'static [&'static str] {
         match self {
             Half::Session => &[field::UPDATED_AT, field::EXPIRES_AT],
             Half::User => &[field::UPDATED_AT],
         }
     }
+
+    const BOTH: [Half; 2] = [Half::Session, Half::User];
+
+    fn of(self, version: &Digest) -> Option<&HalfDigest> {
+        match self {
+            Half::Session => Some(&version.session),
+            Half::User => version.user.as_ref(),
+        }
+    }
+
+    /// Whether fields differ, times apart.
+    fn differs(self, one: &Digest, other: &Digest) -> bool {
+        self.of(one).zip(self.of(other)).is_some_and(|(one, other)| one.differing(other, self.times()) > 0)
+    }
 }
 
-/// What the writer of a record may have read, the latest last.
-pub(crate) enum Bases<'r> {
-    /// It was handed one of these just now; as a rule there is one.
-    HandedNow(Vec<Record<'r>>),
-    /// It was handed these at some time.
-    HandedOnce(Vec<Record<'r>>),
+/// What the writer of a record may have read.
+#[derive(Debug, Default)]
+pub(crate) struct Bases {
+    /// The versions that it may have changed, the latest last.
+    pub(crate) handed: Vec<Arc<Digest>>,
+    /// Whether it was handed one of them just now; else at some time.
+    pub(crate) is_certain: bool,
+    /// Further versions that it was handed at some time.
+    pub(crate) earlier: Vec<Arc<Digest>>,
+}
+
+/// What a half was changed from.
+enum Base<'b> {
+    /// The half is as it was handed out.
+    Unchanged,
+    Known(&'b HalfDigest),
+    Unknown,
 }
 
 /// The record to store when `write` arrives over `stored` from a writer that read one of `bases`. Borrowed when it is `write`
-/// as it came.
-pub(crate) fn merge<'w>(bases: &Bases<'_>, stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
-    let base = base_of(bases, write);
-    let base_session = base.map(Record::session);
-    match (&stored.shape, &write.shape) {
+/// as it came. `now`: the engine's clock in ms since the epoch; `None` is answered when it is needed and not given.
+pub(crate) fn merge<'w>(
+    bases: &Bases,
+    stored: &Record<'_>,
+    write: &Record<'w>,
+    now: Option<i64>,
+) -> Option<Cow<'w, str>> {
+    let digest = Digest::of(write);
+    let session_base = base_of(Half::Session, bases, &digest);
+    let merged_session = |stored, written| session_half(&session_base, stored, written, now);
+    let merged = match (&stored.shape, &write.shape) {
         (Shape::Flat(stored), Shape::Flat(written)) => {
-            let merged = merge_half(Half::Session, base_session, stored, written);
+            let merged = merged_session(stored, written)?;
             if merged == *written { Cow::Borrowed(write.json) } else { Cow::Owned(merged.to_json()) }
         }
         (Shape::Nested { outer: stored_outer, session: stored }, Shape::Nested { outer, session: written }) => {
-            let session = merge_half(Half::Session, base_session, stored, written);
-            let base_user = base.and_then(Record::user);
+            let session = merged_session(stored, written)?;
             let user = match (user_in(stored_outer), user_in(outer)) {
-                (Some(stored), Some(written)) => Some(merge_half(Half::User, base_user.as_ref(), &stored, &written)),
+                (Some(stored), Some(written)) => {
+                    Some(user_half(&base_of(Half::User, bases, &digest), &stored, &written))
+                }
                 (stored, written) => written.or(stored),
             };
             if session == *written && user == user_in(outer) {
-                return Cow::Borrowed(write.json);
+                return Some(Cow::Borrowed(write.json));
             }
             let session = session.to_json();
             let user = user.map(|user| user.to_json());
@@ -67,13 +110,14 @@ pub(crate) fn merge<'w>(bases: &Bases<'_>, stored: &Record<'_>, write: &Record<'
         }
         // A bare session over Better Auth's shape is its session half.
         (Shape::Nested { outer, session: stored }, Shape::Flat(written)) => {
-            let session = merge_half(Half::Session, base_session, stored, written).to_json();
+            let session = merged_session(stored, written)?.to_json();
             let mut whole = outer.clone();
             whole.set(Cow::Borrowed(field::SESSION), &session);
             Cow::Owned(whole.to_json())
         }
         (Shape::Flat(_), Shape::Nested { .. }) => Cow::Borrowed(write.json),
-    }
+    };
+    Some(merged)
 }
 
 /// The record to store when a new session takes the place of `stored`: nothing of the old session stays, but the user that
@@ -106,10 +150,27 @@ pub(crate) fn patch(record: &Record<'_>, changes: &Object<'_>) -> String {
     }
 }
 
+/// `record` with another user half, which is a JSON object. `None`: the record has no place for one.
+pub(crate) fn with_user(record: &Record<'_>, user: &str) -> Option<String> {
+    let Shape::Nested { outer, .. } = &record.shape else { return None };
+    let mut whole = outer.clone();
+    whole.set(Cow::Borrowed(field::USER), user);
+    Some(whole.to_json())
+}
+
 impl<'a> Record<'a> {
-    fn user(&self) -> Option<Object<'a>> {
+    /// The user half, if it is an object.
+    pub(crate) fn user(&self) -> Option<Object<'a>> {
         match &self.shape {
             Shape::Nested { outer, .. } => user_in(outer),
+            Shape::Flat(_) => None,
+        }
+    }
+
+    /// The text of the user half; `None`: the record has no place for one.
+    pub(crate) fn user_json(&self) -> Option<&'a str> {
+        match &self.shape {
+            Shape::Nested { outer, .. } => Some(outer.get(field::USER).unwrap_or("null")),
             Shape::Flat(_) => None,
         }
     }
@@ -119,84 +180,128 @@ fn user_in<'a>(outer: &Object<'a>) -> Option<Object<'a>> {
     outer.get(field::USER).and_then(Object::parse)
 }
 
-fn merge_half<'a>(half: Half, base: Option<&Object<'a>>, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
-    let newer = at(written, field::UPDATED_AT).cmp(&at(stored, field::UPDATED_AT));
-    match newer {
-        Ordering::Greater if half == Half::User => return written.clone(),
-        Ordering::Less if half == Half::User => return stored.clone(),
-        _ => {}
+fn session_half<'a>(
+    base: &Base<'_>,
+    stored: &Object<'a>,
+    written: &Object<'a>,
+    now: Option<i64>,
+) -> Option<Object<'a>> {
+    match base {
+        Base::Unchanged => Some(stored.clone()),
+        Base::Known(base) => Some(three_way(Half::Session, base, stored, written)),
+        Base::Unknown => unknown_base(stored, written, now),
     }
-    let mut merged = match base {
-        Some(base) => three_way(base, stored, written),
-        None if newer == Ordering::Greater => written.clone(),
-        None => stored.clone(),
-    };
-    for name in half.rising() {
-        if let Some(raw) = stored.get(name)
-            && at(stored, name) > at(&merged, name)
-        {
-            merged.set(Cow::Borrowed(name), raw);
-        }
-    }
-    merged
 }
 
-fn three_way<'a>(base: &Object<'a>, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
-    // Both changed one field: the newer half's value stands; without a difference in time, the writer's.
-    let stored_is_newer = at(stored, field::UPDATED_AT) > at(written, field::UPDATED_AT);
-    let chosen = |name: &str| {
-        let (base, stored, written) = (base.get(name), stored.get(name), written.get(name));
-        let writer_changed = written != base;
-        let store_changed = stored != base;
-        if writer_changed && !(store_changed && stored_is_newer) { written } else { stored }
+fn user_half<'a>(base: &Base<'_>, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
+    match base {
+        Base::Unchanged => stored.clone(),
+        Base::Known(base) => three_way(Half::User, base, stored, written),
+        // It comes from the database whole.
+        Base::Unknown => written.clone(),
+    }
+}
+
+/// The version that the writer changed. Of those that it may have read: one whose times lead to the written ones, before all; of
+/// these the one with the fewest differing fields, times apart; on a tie the one whose times were written, then the latest.
+fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
+    let handed: Vec<_> = bases.handed.iter().filter_map(|version| Some((&**version, half.of(version)?))).collect();
+    let (Some(written), Some((_, latest))) = (half.of(write), handed.last()) else { return Base::Unknown };
+    let has_times =
+        |one: &HalfDigest, other: &HalfDigest| (one.updated_at, one.expires_at) == (other.updated_at, other.expires_at);
+    // Nobody writes back later just what was read, but people do change things back to what they were.
+    let explains = |version: &Digest| {
+        bases.is_certain
+            || Half::BOTH.iter().any(|half| half.differs(version, write))
+            || version.session.expires_at != write.session.expires_at
     };
-    let mut merged = Object::default();
+    let is_reading = |version: &HalfDigest| version == written && !has_times(version, latest);
+    let was_read = |(version, own): &(&Digest, &HalfDigest)| *own == written && explains(version) || is_reading(own);
+    let was_read_earlier = || half == Half::Session && bases.earlier.iter().any(|version| is_reading(&version.session));
+    if *latest == written || handed.iter().any(was_read) || was_read_earlier() {
+        return Base::Unchanged;
+    }
+    let likeliest = (handed.iter().rev().enumerate())
+        .filter(|(at, (version, _))| *at == 0 || explains(version))
+        .map(|(at, (_, own))| {
+            let is_other_time = !has_times(own, written);
+            ((is_other_time && goes_back(own, written), own.differing(written, half.times()), is_other_time, at), *own)
+        })
+        .min_by_key(|(rank, _)| *rank);
+    let Some((_, base)) = likeliest else { return Base::Unknown };
+    let is_stale = base.updated_at.zip(written.updated_at).is_some_and(|(base, written)| written + STALE_MS < base);
+    if half == Half::Session && is_stale { Base::Unchanged } else { Base::Known(base) }
+}
+
+/// Whether a writer would have moved the times back: a refresh takes a newer stamp, and only a shortening keeps the stamp.
+fn goes_back(base: &HalfDigest, written: &HalfDigest) -> bool {
+    match written.updated_at.cmp(&base.updated_at) {
+        Ordering::Less => true,
+        Ordering::Equal => written.expires_at > base.expires_at,
+        Ordering::Greater => false,
+    }
+}
+
+fn three_way<'a>(half: Half, base: &HalfDigest, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
+    let chosen = |name: &str| {
+        let (now, then) = (written.get(name), stored.get(name));
+        if now == then || base.has(name, now) {
+            return then;
+        }
+        if base.has(name, then) {
+            return now;
+        }
+        let written_stands = match (name, at(then), at(now)) {
+            (field::EXPIRES_AT, Some(then), Some(now)) if half == Half::Session => {
+                match base.expires_at.map(|base| (then < base, now < base)) {
+                    Some((true, true)) => now < then,
+                    Some((is_shortened, shortens)) if is_shortened != shortens => shortens,
+                    _ => now > then,
+                }
+            }
+            (field::UPDATED_AT, Some(then), Some(now)) => now > then,
+            _ => true,
+        };
+        if written_stands { now } else { then }
+    };
+    join(stored, written, chosen)
+}
+
+/// The session half when nobody knows what its writer has read, such as a process that never read the record. Its fields stand.
+/// Of two expiries the earlier stands, unless the written half is newer by stamps that may be believed: those of the engine's past.
+fn unknown_base<'a>(stored: &Object<'a>, written: &Object<'a>, now: Option<i64>) -> Option<Object<'a>> {
+    let time = |half: &Object<'_>, name| at(half.get(name));
+    let [then_expires, now_expires] = [stored, written].map(|half| time(half, field::EXPIRES_AT));
+    let [then_updated, now_updated] = [stored, written].map(|half| time(half, field::UPDATED_AT));
+    let is_extension = now_expires > then_expires && then_expires.is_some();
+    let believed = match (then_updated, now_updated) {
+        (Some(then), Some(stamp)) if is_extension && stamp > then => stamp <= now?,
+        _ => false,
+    };
+    Some(join(stored, written, |name| match name {
+        field::EXPIRES_AT if is_extension && !believed => stored.get(name),
+        field::UPDATED_AT if then_updated > now_updated => stored.get(name),
+        _ => written.get(name).or(stored.get(name)),
+    }))
+}
+
+/// An object of the fields of both, each with the text that is `chosen` for its name; those without one are left out.
+fn join<'a>(stored: &Object<'a>, written: &Object<'a>, chosen: impl Fn(&str) -> Option<&'a str>) -> Object<'a> {
+    let mut joined = Object::default();
     for (name, _) in written.iter().chain(stored.iter()) {
         if let Some(raw) = chosen(name) {
-            merged.set(name.clone(), raw);
+            joined.set(name.clone(), raw);
         }
     }
-    merged
+    joined
 }
 
-/// The one that the writer most likely read: the latest, unless an older one explains the write by no more changes.
-///
-/// Of those handed once, an older one that leaves nothing to explain does not count: nobody writes back later just what was
-/// read, but people do change things back to what they were. Times do not count as changes, for two writers may well choose
-/// the same.
-fn base_of<'b, 'r>(bases: &'b Bases<'r>, write: &Record<'_>) -> Option<&'b Record<'r>> {
-    let (records, may_be_unchanged) = match bases {
-        Bases::HandedNow(records) => (records, true),
-        Bases::HandedOnce(records) => (records, false),
-    };
-    let (latest, older) = records.split_last()?;
-    let mut best = (latest, changes(latest, write));
-    for record in older.iter().rev() {
-        let changes = changes(record, write);
-        let explains = may_be_unchanged || changes > 0 || record.expires_at() != write.expires_at();
-        if changes <= best.1 && explains {
-            best = (record, changes);
-        }
-    }
-    Some(best.0)
+fn at(raw: Option<&str>) -> Option<i64> {
+    raw.and_then(instant)
 }
 
-/// How many fields, times apart, a writer that had read `base` changed or removed to write `written`.
-fn changes(base: &Record<'_>, written: &Record<'_>) -> usize {
-    let user = base.user().zip(written.user()).map_or(0, |(base, written)| changed(Half::User, &base, &written));
-    changed(Half::Session, base.session(), written.session()) + user
-}
-
-fn changed(half: Half, base: &Object<'_>, written: &Object<'_>) -> usize {
-    let counts = |name: &str| !half.rising().contains(&name);
-    let changed = written.iter().filter(|(name, raw)| counts(name) && base.get(name) != Some(raw)).count();
-    let removed = base.iter().filter(|(name, _)| counts(name) && written.get(name).is_none()).count();
-    changed + removed
-}
-
-fn at(object: &Object<'_>, name: &str) -> Option<i64> {
-    object.get(name).and_then(instant)
-}
+#[cfg(test)]
+mod schedules;
 
 #[cfg(test)]
 mod tests {
@@ -206,10 +311,27 @@ mod tests {
         format!(r#"{{"session":{{"token":"t","userId":"u",{session}}},"user":{{"id":"u",{user}}}}}"#)
     }
 
-    fn merged(served: &[&str], stored: &str, write: &str) -> String {
+    pub(super) fn digest(json: &str) -> Arc<Digest> {
+        Arc::new(Digest::of(&Record::parse("t", json).unwrap()))
+    }
+
+    fn bases(handed: &[&str]) -> Bases {
+        Bases { handed: handed.iter().map(|json| digest(json)).collect(), ..Bases::default() }
+    }
+
+    pub(super) fn merged_of(bases: &Bases, stored: &str, write: &str) -> String {
         let parse = |json| Record::parse("t", json).unwrap();
-        let bases = Bases::HandedOnce(served.iter().map(|json| parse(json)).collect());
-        merge(&bases, &parse(stored), &parse(write)).into_owned()
+        merge(bases, &parse(stored), &parse(write), Some(i64::MAX)).unwrap().into_owned()
+    }
+
+    /// The writer was handed one of these at some time.
+    fn merged(handed: &[&str], stored: &str, write: &str) -> String {
+        merged_of(&bases(handed), stored, write)
+    }
+
+    /// The writer was handed one of these just now.
+    fn merged_now(handed: &[&str], stored: &str, write: &str) -> String {
+        merged_of(&Bases { is_certain: true, ..bases(handed) }, stored, write)
     }
 
     const OLD: &str = r#""updatedAt":"2026-01-01T00:00:00.000Z""#;
@@ -259,23 +381,97 @@ mod tests {
         assert_eq!(merged(&[&read, &stored, &refreshed], &refreshed, &slow), refreshed);
     }
 
-    #[test]
-    fn times_never_go_back() {
-        let base = record(r#""expiresAt":"2026-01-01T00:00:00.000Z""#, OLD);
-        let stored = record(r#""expiresAt":"2026-01-03T00:00:00.000Z""#, OLD);
-        let write = record(r#""expiresAt":"2026-01-02T00:00:00.000Z""#, OLD);
-        assert_eq!(merged(&[&base], &stored, &write), stored);
-        assert_eq!(merged(&[], &stored, &write), stored);
-        assert_eq!(merged(&[&base], &base, &write), write);
+    /// A session that expires so many minutes past midnight, with a user.
+    fn expiring(minutes: u32, others: &str) -> String {
+        record(&format!(r#""expiresAt":"2026-01-01T00:{minutes:02}:00.000Z"{others}"#), OLD)
     }
 
     #[test]
-    fn without_a_known_reading_the_newer_half_wins_and_a_tie_keeps_the_stored() {
-        let stored = record(&format!(r#"{OLD},"a":1"#), &format!(r#"{NEW},"b":1"#));
-        let write = record(&format!(r#"{NEW},"a":2"#), &format!(r#"{OLD},"b":2"#));
-        assert_eq!(merged(&[], &stored, &write), record(&format!(r#"{NEW},"a":2"#), &format!(r#"{NEW},"b":1"#)));
-        let tie = record(&format!(r#"{OLD},"a":2"#), &format!(r#"{NEW},"b":2"#));
-        assert_eq!(merged(&[], &stored, &tie), stored);
+    fn the_written_expiry_stands_when_nobody_else_has_written() {
+        let base = expiring(30, "");
+        for minutes in [5, 50] {
+            assert_eq!(merged_now(&[&base], &base, &expiring(minutes, "")), expiring(minutes, ""));
+        }
+    }
+
+    #[test]
+    fn a_shortening_beats_an_extension_and_the_earlier_of_two_stands() {
+        let base = expiring(30, "");
+        for (stored, written, stands) in [(50, 5, 5), (5, 50, 5), (5, 10, 5), (10, 5, 5), (40, 50, 50), (50, 40, 50)] {
+            assert_eq!(merged_now(&[&base], &expiring(stored, ""), &expiring(written, "")), expiring(stands, ""));
+        }
+        // Only one of them changed it.
+        assert_eq!(merged_now(&[&base], &expiring(5, ""), &expiring(30, r#","org":1"#)), expiring(5, r#","org":1"#));
+    }
+
+    #[test]
+    fn without_a_known_base_the_fields_stand_and_the_earlier_expiry() {
+        let stored = expiring(30, &format!(r#",{OLD},"a":1,"b":1"#));
+        let with = |minutes, stamp: &str| expiring(minutes, &format!(r#",{stamp},"a":2"#));
+        let result = |minutes, stamp: &str| expiring(minutes, &format!(r#",{stamp},"a":2,"b":1"#));
+        assert_eq!(merged(&[], &stored, &with(5, OLD)), result(5, OLD));
+        assert_eq!(merged(&[], &stored, &with(50, OLD)), result(30, OLD));
+        assert_eq!(merged(&[], &stored, &with(50, NEW)), result(50, NEW));
+        // A stamp of the future is not believed.
+        let parse = |json| Record::parse("t", json).unwrap();
+        let written = with(50, NEW);
+        let early = merge(&Bases::default(), &parse(&stored), &parse(&written), Some(0)).unwrap();
+        assert_eq!(early, result(30, NEW));
+        assert_eq!(
+            merge(&Bases::default(), &parse(&stored), &parse(&written), None),
+            None,
+            "it needs the engine's clock"
+        );
+    }
+
+    #[test]
+    fn without_a_known_base_the_users_row_is_written_whole() {
+        let stored = record(OLD, &format!(r#"{NEW},"role":"admin""#));
+        let write = record(OLD, &format!(r#"{OLD},"role":"user""#));
+        assert_eq!(merged(&[], &stored, &write), write);
+    }
+
+    #[test]
+    fn stamps_decide_nothing_while_the_base_is_certain() {
+        let base = record(OLD, &format!(r#"{NEW},"role":"admin","name":"a""#));
+        let write = record(OLD, &format!(r#"{OLD},"role":"user","name":"a""#));
+        assert_eq!(merged_now(&[&base], &base, &write), write);
+        let renamed = record(OLD, &format!(r#"{NEW},"role":"admin","name":"b""#));
+        let both = record(OLD, &format!(r#"{OLD},"role":"user","name":"b""#));
+        assert_eq!(merged_now(&[&base], &renamed, &write), both);
+    }
+
+    #[test]
+    fn each_half_has_a_base_of_its_own() {
+        let first = record(&format!(r#"{OLD},"org":"a""#), &format!(r#"{OLD},"name":"a""#));
+        let second = record(&format!(r#"{OLD},"org":"b""#), &format!(r#"{NEW},"name":"b""#));
+        // The session half of the first reading, and a change of the second one's user.
+        let write = record(&format!(r#"{OLD},"org":"a""#), &format!(r#"{NEW},"name":"c""#));
+        let expected = record(&format!(r#"{OLD},"org":"b""#), &format!(r#"{NEW},"name":"c""#));
+        assert_eq!(merged_now(&[&first, &second], &second, &write), expected);
+    }
+
+    #[test]
+    fn a_reading_is_told_by_its_times_when_another_version_has_the_written_value_too() {
+        let at = |day: u32, minutes, org: &str| {
+            expiring(minutes, &format!(r#","updatedAt":"2026-01-{day:02}T00:00:00.000Z","org":"{org}""#))
+        };
+        // Another writer has chosen the same organization, and a refresh or a shortening has come between.
+        for changed in [at(2, 50, "b"), at(1, 5, "b")] {
+            let (read, write) = (at(1, 10, "a"), at(1, 10, "b"));
+            assert_eq!(merged(&[&read, &changed], &changed, &write), changed);
+            assert_eq!(merged_now(&[&read, &changed], &changed, &write), changed);
+        }
+    }
+
+    #[test]
+    fn a_session_half_from_before_a_refresh_does_not_undo_it() {
+        let at = |day: u32, minutes| expiring(minutes, &format!(r#","updatedAt":"2026-01-{day:02}T00:00:00.000Z""#));
+        let (start, refreshed) = (at(1, 10), at(2, 50));
+        let earlier = Bases { earlier: vec![digest(&start)], is_certain: true, ..bases(&[&refreshed]) };
+        for bases in [bases(&[&start, &refreshed]), earlier, Bases { is_certain: true, ..bases(&[&refreshed]) }] {
+            assert_eq!(merged_of(&bases, &refreshed, &start), refreshed);
+        }
     }
 
     #[test]
@@ -300,12 +496,12 @@ mod tests {
     }
 
     #[test]
-    fn of_two_changes_to_one_field_the_newer_half_stands() {
+    fn of_two_changes_to_one_field_the_later_write_stands() {
         let base = record(OLD, &format!(r#"{OLD},"name":"a""#));
         let newer = record(OLD, &format!(r#"{NEW},"name":"c""#));
         let older = record(OLD, &format!(r#"{OLD},"name":"b""#));
-        assert_eq!(merged(&[&base], &newer, &older), newer);
-        assert_eq!(merged(&[&base], &older, &newer), newer);
+        assert_eq!(merged_now(&[&base], &older, &newer), newer);
+        assert_eq!(merged_now(&[&base], &newer, &older), record(OLD, &format!(r#"{NEW},"name":"b""#)));
     }
 
     #[test]

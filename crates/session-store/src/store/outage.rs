@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Connected, Store, check_key, now_ms, ttl_ms};
+use super::{Connected, Store, check_key, ttl_ms};
 use crate::cache::{Flush, REVOKED_BEFORE};
 use crate::command::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
@@ -40,7 +40,7 @@ impl<E: Engine> Store<E> {
             return Kept::Nothing;
         }
         match command {
-            Command::Delete { key } => kept_end(key),
+            Command::Delete { key } => self.kept_end(key),
             Command::Set { key, value, ttl, .. } => self.kept_set(key, value, *ttl),
             _ => Kept::Nothing,
         }
@@ -48,11 +48,11 @@ impl<E: Engine> Store<E> {
 
     fn kept_set(&self, key: &str, value: &str, ttl: Option<f64>) -> Kept {
         let Ok(ttl_ms) = ttl.map(ttl_ms).transpose() else { return Kept::Nothing };
-        if check_key("key", key).is_err() || self.check_value(value).is_err() {
+        if check_key("key", key).is_err() {
             return Kept::Nothing;
         }
         if ttl_ms == Some(0) {
-            return kept_end(key);
+            return self.kept_end(key);
         }
         if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
             && let Ok(created_at) = value.parse()
@@ -81,7 +81,7 @@ impl<E: Engine> Store<E> {
             Kept::End(key) => {
                 let begins = journal.end(&key)?;
                 // From now on it is ended for whoever asks; what a read that began before brings is not kept.
-                self.served.forget(&key);
+                self.read_log.forget(&key);
                 drop(self.writing(&key));
                 begins
             }
@@ -92,12 +92,31 @@ impl<E: Engine> Store<E> {
                 }
                 begins
             }
-            Kept::Put(put) => journal.put(put),
+            Kept::Put(put) => {
+                let user = put.user.clone();
+                if journal.put(put) {
+                    self.begin_replay();
+                }
+                return Ok(Reply::UserWritten(user));
+            }
         };
         if begins {
-            tokio::spawn(replay(Arc::downgrade(self)));
+            self.begin_replay();
         }
         Ok(Reply::Nothing)
+    }
+
+    fn begin_replay(self: &Arc<Self>) {
+        tokio::spawn(replay(Arc::downgrade(self)));
+    }
+
+    /// A deletion of Better Auth's list is its way to end all of a user's sessions, when it could not read the list.
+    fn kept_end(&self, key: &str) -> Kept {
+        match key.strip_prefix(LEGACY_INDEX) {
+            _ if check_key("key", key).is_err() => Kept::Nothing,
+            Some(user) => Kept::EndUser(user.to_owned(), Before { created_at: self.engine.local_clock(), mark: None }),
+            None => Kept::End(key.to_owned()),
+        }
     }
 
     /// Until everything that was taken over as ended is ended; an error when that cannot be done now. Nothing is read or written before.
@@ -158,15 +177,6 @@ impl<E: Engine> Store<E> {
         let Some(record) = Record::parse(&put.key, &put.value) else { return Ok(()) };
         let create = record.created_at().map_or(Create::Never, Create::Young);
         self.put(&put.key, &record, ttl_ms, create, None).await.map(drop)
-    }
-}
-
-/// A deletion of Better Auth's list is its way to end all of a user's sessions, when it could not read the list.
-fn kept_end(key: &str) -> Kept {
-    match key.strip_prefix(LEGACY_INDEX) {
-        _ if check_key("key", key).is_err() => Kept::Nothing,
-        Some(user) => Kept::EndUser(user.to_owned(), Before { created_at: now_ms(), mark: None }),
-        None => Kept::End(key.to_owned()),
     }
 }
 

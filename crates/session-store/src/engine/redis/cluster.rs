@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
@@ -17,7 +17,7 @@ use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS,
+    Create, EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS, system_clock,
 };
 use crate::error::{Code, Result};
 use crate::events::Events;
@@ -246,9 +246,8 @@ impl ClusterEngine {
 
 /// Whether a write may create its record, as far as this process's clock tells.
 fn is_new(create: Create) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     match create {
-        Create::Young(created_at) => (now - created_at).abs() <= YOUNG_MS,
+        Create::Young(created_at) => (system_clock() - created_at).abs() <= YOUNG_MS,
         Create::Always => true,
         Create::Never => false,
     }
@@ -411,6 +410,10 @@ impl Engine for ClusterEngine {
 
     fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         self.0.acknowledgements.as_ref().map(Acknowledgements::metrics)
+    }
+
+    async fn now(&self) -> Result<i64> {
+        self.0.now().await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -194,6 +194,12 @@ impl<R: Route> Steps<R> {
         Slot::from_bytes(self.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?)
     }
 
+    /// The server's clock, in ms since the epoch.
+    pub(super) async fn now(&self) -> Result<i64> {
+        let (seconds, micros): (i64, i64) = self.command("", Repeat::Safe, &cmd("TIME")).await?;
+        Ok(seconds * 1000 + micros / 1000)
+    }
+
     pub(super) async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
         let key = self.keyspace.key(key);
         let value = Stored::plain(value);

@@ -1,0 +1,469 @@
+//! What this process handed out for each session: what a writer has read before it writes back.
+//!
+//! A write is compared with the very version that its writer was handed. So each serving has a number, and a write says between
+//! which numbers its writer was last handed something ([`Seen`]). The last few versions of a session are kept, because requests
+//! overlap. A version is remembered exactly, by the hashes of its fields ([`Digest`]); only the latest may keep its text.
+//!
+//! One bound in bytes holds for the process, whatever the number of cores. Beyond it, the least recently used sessions first lose
+//! their older versions and the text of the latest, and only then are forgotten. A forgotten version makes its writer one with an
+//! unknown base (see `session/merge.rs`).
+
+use std::collections::VecDeque;
+use std::mem::take;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::engine::Stored;
+use crate::session::{Bases, Digest, Record, hash_of};
+
+/// How much all sessions take that have all their versions, in bytes.
+const WHOLE_BYTES: usize = 8 * 1024 * 1024;
+
+/// How much all sessions take that have only their latest version left, in bytes.
+const REDUCED_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a session, and what a version takes beside its text or its hashes, in bytes.
+const ENTRY_BYTES: usize = 160;
+
+/// How many versions of a session are remembered.
+const VERSIONS: usize = 64;
+
+/// How many servings of a version are remembered.
+const SERVINGS_KEPT: usize = 32;
+
+/// The number of something that this process served: the later, the higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Serving(u64);
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+impl Serving {
+    pub(crate) fn next() -> Self {
+        Serving(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn last() -> Self {
+        Serving(LAST.load(Ordering::Relaxed))
+    }
+}
+
+/// What a caller has been handed when it writes: numbers of servings, as [`crate::Values::serving`] tells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// What it is working on now was served after this one …
+    pub after: Serving,
+    /// … up to this one. Later ones it has not seen.
+    pub up_to: Serving,
+}
+
+/// What a version holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Text(Stored),
+    Digest {
+        /// The hash of the text.
+        text: u64,
+        digest: Arc<Digest>,
+    },
+}
+
+impl Content {
+    fn is(&self, stored: &Stored) -> bool {
+        match self {
+            Content::Text(text) => text == stored,
+            Content::Digest { text, .. } => *text == hash_of(stored.raw()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Content::Text(text) => text.raw().len(),
+            Content::Digest { digest, .. } => digest.bytes(),
+        }
+    }
+
+    /// The digest. `None`: the text is no record of this token.
+    fn digest(&self, token: &str) -> Option<Arc<Digest>> {
+        match self {
+            Content::Text(text) => Some(Arc::new(Digest::of(&Record::parse(token, text.text())?))),
+            Content::Digest { digest, .. } => Some(digest.clone()),
+        }
+    }
+
+    /// The same without its text.
+    fn reduced(self, token: &str) -> Option<Self> {
+        match &self {
+            Content::Text(text) => Some(Content::Digest { text: hash_of(text.raw()), digest: self.digest(token)? }),
+            Content::Digest { .. } => Some(self),
+        }
+    }
+}
+
+/// A version of a record.
+#[derive(Debug)]
+struct Version {
+    content: Content,
+    /// The serving at or before which it came to be known.
+    first: Serving,
+    /// Its last servings, as far as a writer may be at work on them.
+    servings: VecDeque<Serving>,
+}
+
+impl Version {
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.content.bytes()
+    }
+}
+
+/// What is known of a session.
+#[derive(Debug, Default)]
+struct Entry {
+    token: Box<str>,
+    /// The latest last.
+    versions: Vec<Version>,
+    /// What all of it takes, in bytes.
+    bytes: usize,
+}
+
+impl Entry {
+    fn weigh(&mut self) -> usize {
+        self.bytes = ENTRY_BYTES + self.token.len() + self.versions.iter().map(Version::bytes).sum::<usize>();
+        self.bytes
+    }
+
+    /// Makes this version the latest.
+    fn make_latest(&mut self, stored: &Stored, now: Serving) -> &mut Version {
+        let is_latest = self.versions.last().is_some_and(|latest| latest.content.is(stored));
+        if !is_latest {
+            // One that comes again is still at work wherever it was.
+            let again = self.versions.iter().position(|version| version.content.is(stored));
+            let mut version = again.map(|at| self.versions.remove(at)).unwrap_or_else(|| Version {
+                content: Content::Text(stored.clone()),
+                first: now,
+                servings: VecDeque::new(),
+            });
+            version.content = Content::Text(stored.clone());
+            if let Some(superseded) = self.versions.pop()
+                && let Some(content) = superseded.content.reduced(&self.token)
+            {
+                self.versions.push(Version { content, ..superseded });
+            }
+            if self.versions.len() == VERSIONS {
+                self.versions.remove(0);
+            }
+            self.versions.push(version);
+        }
+        self.versions.last_mut().expect("it was pushed")
+    }
+
+    /// Keeps only the latest version, and of that no text.
+    fn reduce(&mut self) {
+        let latest = self.versions.pop();
+        let reduced = |Version { content, first, servings }| {
+            Some(Version { content: content.reduced(&self.token)?, first, servings })
+        };
+        self.versions = latest.and_then(reduced).into_iter().collect();
+    }
+}
+
+/// A session of a store, by its hash.
+type Key = u128;
+
+struct Sessions {
+    /// Those with all their versions.
+    whole: LruCache<Key, Entry>,
+    whole_bytes: usize,
+    /// Those with their latest version only.
+    reduced: LruCache<Key, Entry>,
+    reduced_bytes: usize,
+}
+
+impl Sessions {
+    fn new() -> Self {
+        Sessions { whole: LruCache::unbounded(), whole_bytes: 0, reduced: LruCache::unbounded(), reduced_bytes: 0 }
+    }
+
+    /// Changes a session, which is the most recently used from then on, and keeps the bounds.
+    fn change(&mut self, key: Key, token: &str, change: impl FnOnce(&mut Entry)) {
+        let reduced = &mut self.reduced;
+        let reduced_bytes = &mut self.reduced_bytes;
+        let entry = self.whole.get_or_insert_mut(key, || match reduced.pop(&key) {
+            Some(entry) => {
+                *reduced_bytes -= entry.bytes;
+                Entry { bytes: 0, ..entry }
+            }
+            None => Entry { token: token.into(), ..Entry::default() },
+        });
+        let before = entry.bytes;
+        change(entry);
+        self.whole_bytes = self.whole_bytes - before + entry.weigh();
+        while self.whole_bytes > WHOLE_BYTES {
+            let Some((key, mut entry)) = self.whole.pop_lru() else { break };
+            self.whole_bytes -= entry.bytes;
+            entry.reduce();
+            self.reduced_bytes += entry.weigh();
+            self.reduced.put(key, entry);
+        }
+        while self.reduced_bytes > REDUCED_BYTES {
+            let Some((_, entry)) = self.reduced.pop_lru() else { break };
+            self.reduced_bytes -= entry.bytes;
+        }
+    }
+
+    fn get(&self, key: Key) -> Option<&Entry> {
+        self.whole.peek(&key).or_else(|| self.reduced.peek(&key))
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.whole_bytes -= self.whole.pop(&key).map_or(0, |entry| entry.bytes);
+        self.reduced_bytes -= self.reduced.pop(&key).map_or(0, |entry| entry.bytes);
+    }
+}
+
+/// The versions that one store handed out. All stores of a process share the memory.
+pub(crate) struct ReadLog {
+    store: u64,
+    sessions: Arc<Mutex<Sessions>>,
+}
+
+impl ReadLog {
+    pub(crate) fn new() -> Self {
+        static PROCESS: LazyLock<Arc<Mutex<Sessions>>> = LazyLock::new(|| Arc::new(Mutex::new(Sessions::new())));
+        static STORES: AtomicU64 = AtomicU64::new(0);
+        ReadLog { store: STORES.fetch_add(1, Ordering::Relaxed), sessions: PROCESS.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, token: &str) -> Key {
+        Key::from(hash_of((self.store, token))) << 64 | Key::from(hash_of((token, self.store)))
+    }
+
+    /// Remembers that a version is served now.
+    pub(crate) fn serve(&self, token: &str, stored: &Stored, now: Serving) {
+        self.lock().change(self.key(token), token, |entry| {
+            let version = entry.make_latest(stored, now);
+            if version.servings.len() == SERVINGS_KEPT {
+                version.servings.pop_front();
+            }
+            version.servings.push_back(now);
+        });
+    }
+
+    /// Remembers a version that was written: the next one may be handed it.
+    pub(crate) fn wrote(&self, token: &str, stored: &Stored) {
+        self.lock().change(self.key(token), token, |entry| _ = entry.make_latest(stored, Serving::last()));
+    }
+
+    /// The latest version, if its text is still there: a guess at what lies in the store.
+    pub(crate) fn latest(&self, token: &str) -> Option<Stored> {
+        match &self.lock().get(self.key(token))?.versions.last()?.content {
+            Content::Text(stored) => Some(stored.clone()),
+            Content::Digest { .. } => None,
+        }
+    }
+
+    /// What a writer may have read: the versions that it is working on now; else those that it has seen.
+    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Reading {
+        let sessions = self.lock();
+        let Some(Entry { versions, .. }) = sessions.get(self.key(token)) else { return Reading::default() };
+        let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
+        let just_served = |version: &Version| version.servings.iter().any(|n| *n > seen.after && *n <= seen.up_to);
+        let is_certain = versions.iter().any(just_served);
+        let is_known = |version: &Version| version.first <= seen.up_to;
+        let knows_any = versions.iter().any(is_known);
+        let mut reading = Reading { is_certain, ..Reading::default() };
+        for version in versions {
+            let content = version.content.clone();
+            if if is_certain { just_served(version) } else { !knows_any || is_known(version) } {
+                reading.handed.push(content);
+            } else if is_known(version) {
+                reading.earlier.push(content);
+            }
+        }
+        reading
+    }
+
+    pub(crate) fn forget(&self, token: &str) {
+        self.lock().forget(self.key(token));
+    }
+}
+
+/// What a writer may have read.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// The versions that it may have changed, the latest last.
+    handed: Vec<Content>,
+    /// Whether it was handed one of these just now; else these are all that it has ever been handed.
+    is_certain: bool,
+    /// Further versions that it was handed at some time.
+    earlier: Vec<Content>,
+}
+
+impl Reading {
+    /// The writer was handed these as well, just now and after those.
+    pub(crate) fn or(mut self, handed: &[Stored]) -> Self {
+        if handed.is_empty() {
+            return self;
+        }
+        let before = take(&mut self.handed);
+        let is_again = |content: &Content| handed.iter().any(|later| content.is(later));
+        for content in before.into_iter().filter(|content| !is_again(content)) {
+            if self.is_certain { self.handed.push(content) } else { self.earlier.push(content) }
+        }
+        self.handed.extend(handed.iter().cloned().map(Content::Text));
+        self.is_certain = true;
+        self
+    }
+
+    /// Whether the writer has surely read this one, and nothing else of this session just now or before.
+    pub(crate) fn is_only(&self, stored: &Stored) -> bool {
+        self.is_certain && self.earlier.is_empty() && matches!(&self.handed[..], [one] if one.is(stored))
+    }
+
+    /// The same for `merge`.
+    pub(crate) fn bases(&self, token: &str) -> Bases {
+        let digests = |contents: &[Content]| contents.iter().filter_map(|content| content.digest(token)).collect();
+        Bases { handed: digests(&self.handed), is_certain: self.is_certain, earlier: digests(&self.earlier) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl ReadLog {
+        fn alone() -> Self {
+            ReadLog { store: 0, sessions: Arc::new(Mutex::new(Sessions::new())) }
+        }
+
+        fn bytes(&self) -> usize {
+            let sessions = self.lock();
+            sessions.whole_bytes + sessions.reduced_bytes
+        }
+    }
+
+    fn version(n: u32) -> Stored {
+        padded("t", n, 0)
+    }
+
+    fn padded(token: &str, n: u32, bytes: usize) -> Stored {
+        let filling = "x".repeat(bytes);
+        Stored::record(&format!(r#"{{"token":"{token}","userId":"u","n":{n},"filling":"{filling}"}}"#))
+    }
+
+    /// Serves version `n` and tells what a caller has seen who is handed just that.
+    fn serve(log: &ReadLog, n: u32) -> Seen {
+        let after = Serving::last();
+        let up_to = Serving::next();
+        log.serve("t", &version(n), up_to);
+        Seen { after, up_to }
+    }
+
+    /// Which of the first hundred versions these are.
+    fn numbers(contents: &[Content]) -> Vec<u32> {
+        let number = |content: &Content| (0..100).find(|n| content.is(&version(*n))).expect("one of them");
+        contents.iter().map(number).collect()
+    }
+
+    fn handed(log: &ReadLog, seen: Option<Seen>) -> Vec<u32> {
+        numbers(&log.read_by("t", seen).handed)
+    }
+
+    #[test]
+    fn a_writer_is_known_by_what_it_was_handed() {
+        let log = ReadLog::alone();
+        let (first, second) = (serve(&log, 1), serve(&log, 2));
+        assert_eq!(handed(&log, Some(first)), [1]);
+        assert_eq!(handed(&log, Some(second)), [2]);
+        assert_eq!(numbers(&log.read_by("t", Some(second)).earlier), [1]);
+        assert_eq!(handed(&log, None), [1, 2]);
+        // Handed something else meanwhile, before version 2 was served: it has seen version 1 only.
+        assert_eq!(handed(&log, Some(Seen { after: first.up_to, up_to: first.up_to })), [1]);
+    }
+
+    #[test]
+    fn what_was_written_is_handed_to_nobody() {
+        let log = ReadLog::alone();
+        let mut seen = serve(&log, 1);
+        log.wrote("t", &version(2));
+        seen.up_to = Serving::next();
+        log.serve("another", &padded("another", 1, 0), seen.up_to);
+        assert_eq!(handed(&log, Some(seen)), [1]);
+    }
+
+    #[test]
+    fn a_version_that_comes_again_is_still_at_work() {
+        let log = ReadLog::alone();
+        let first = serve(&log, 1);
+        log.wrote("t", &version(2));
+        log.wrote("t", &version(1));
+        let seen = Seen { up_to: serve(&log, 3).up_to, ..first };
+        assert_eq!(handed(&log, Some(seen)), [1, 3]);
+    }
+
+    #[test]
+    fn what_was_handed_out_beside_comes_last() {
+        let log = ReadLog::alone();
+        let (first, second) = (serve(&log, 1), serve(&log, 2));
+        let read_by = |seen: Seen, handed: &[u32]| {
+            let handed: Vec<_> = handed.iter().map(|n| version(*n)).collect();
+            log.read_by("t", Some(seen)).or(&handed)
+        };
+        assert_eq!(numbers(&read_by(second, &[]).handed), [2]);
+        assert_eq!(numbers(&read_by(second, &[3]).handed), [2, 3]);
+        assert_eq!(numbers(&read_by(Seen { after: first.after, ..second }, &[1, 3]).handed), [2, 1, 3]);
+        // Of those served once only, what was handed out just now may be the base; the others were read earlier.
+        let reading = read_by(Seen { after: second.up_to, ..second }, &[3]);
+        assert_eq!((numbers(&reading.handed), numbers(&reading.earlier)), (vec![3], vec![1, 2]));
+    }
+
+    #[test]
+    fn only_the_last_few_versions_are_kept() {
+        let log = ReadLog::alone();
+        for n in [1, 2, 3, 2].into_iter().chain(4..66) {
+            serve(&log, n);
+        }
+        let kept: Vec<_> = [3, 2].into_iter().chain(4..66).collect();
+        assert_eq!(handed(&log, None), kept);
+        assert_eq!(log.latest("t"), Some(version(65)));
+        log.forget("t");
+        assert_eq!(log.latest("t"), None);
+        assert_eq!(log.bytes(), 0);
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_latest_versions_outlast_texts_and_older_versions() {
+        let log = ReadLog::alone();
+        for n in 0..2_000 {
+            let token = n.to_string();
+            log.serve(&token, &padded(&token, 1, 20_000), Serving::next());
+            log.serve(&token, &padded(&token, 2, 20_000), Serving::next());
+        }
+        assert!(log.bytes() <= WHOLE_BYTES + REDUCED_BYTES);
+        let kept = |token: &str| log.read_by(token, None).handed.len();
+        assert_eq!((kept("1999"), kept("0")), (2, 1));
+        assert!(log.latest("1999").is_some() && log.latest("0").is_none());
+        assert!(log.read_by("0", None).handed[0].is(&padded("0", 2, 20_000)));
+        // Then whole sessions, the least recently used first.
+        for n in 2_000..100_000 {
+            let token = n.to_string();
+            log.serve(&token, &padded(&token, 1, 0), Serving::next());
+        }
+        assert!(log.bytes() <= WHOLE_BYTES + REDUCED_BYTES);
+        assert_eq!((kept("99999"), kept("0")), (1, 0));
+    }
+
+    #[test]
+    fn stores_share_the_memory_and_no_session() {
+        let one = ReadLog::alone();
+        let other = ReadLog { store: 1, sessions: one.sessions.clone() };
+        serve(&one, 1);
+        serve(&other, 2);
+        assert_eq!((handed(&one, None), handed(&other, None)), (vec![1], vec![2]));
+    }
+}

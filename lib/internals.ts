@@ -1,0 +1,24 @@
+/** What a gate needs of a storage beyond its public methods. */
+import type { AuthWithUsers } from "./user-looks.js";
+
+/** Not enumerable, so that a copy of the storage that changes methods has none of it; the same in all module instances. */
+const INTERNALS = Symbol.for("better-auth-redis-store.internals");
+
+export interface StorageInternals {
+	/** The storage itself. An object that inherits from it is another one. */
+	readonly owner: object;
+	/** As `get`, but what the near cache knows is answered at once. */
+	read(key: string): string | null | Promise<string | null>;
+	/** The store may read users' rows by way of this one. */
+	bind(auth: AuthWithUsers): void;
+}
+
+export function setInternals(storage: object, internals: Omit<StorageInternals, "owner">): void {
+	Object.defineProperty(storage, INTERNALS, { value: { ...internals, owner: storage } });
+}
+
+/** Of the very storage that `redisStorage` made; `undefined` of any other object. */
+export function internalsOf(storage: object | undefined): StorageInternals | undefined {
+	const internals = (storage as { [INTERNALS]?: StorageInternals } | undefined)?.[INTERNALS];
+	return internals?.owner === storage ? internals : undefined;
+}
