@@ -125,7 +125,7 @@ export interface StoreOptions {
 	tombstoneSeconds?: number | undefined;
 	/**
 	 * The largest value, in bytes. A write that is longer than this and than what it replaces is refused with `LIMIT`, and ends the session
-	 * that it was to change. Default 8388608 (8 MiB).
+	 * that it was to change. Default 8 MiB.
 	 */
 	maxValueBytes?: number | undefined;
 	/** How many live sessions a user may have; a further sign-in ends the oldest. Default: any number. */

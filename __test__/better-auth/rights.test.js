@@ -190,7 +190,9 @@ everywhere(
 	{
 		options: () => ({
 			databaseHooks: {
-				session: { update: { before: async (data) => ({ data: { ...data, expiresAt: new Date(Date.now() + HOUR) } }) } },
+				session: {
+					update: { before: async (data) => ({ data: { ...data, expiresAt: new Date(Date.now() + HOUR) } }) },
+				},
 			},
 		}),
 		lacks: ({ minor }) => (minor < 4 ? "does not write what updateSession changed" : undefined),

@@ -23,6 +23,7 @@ const LANGUAGES = {
 /** What the code takes for granted: the application's own files and packages, and names that stand for its values. */
 const GIVEN = {
 	"src/lib/prisma.ts": "export declare const prisma: object;",
+	"prisma.ts": "export declare const prisma: object;", // beside a block that is a part of a file
 	"given.d.ts": `
 		declare const userId: string; declare const token: string; declare const ipAddress: string;
 		declare module "pg" {
