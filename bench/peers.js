@@ -4,7 +4,8 @@
  * @typedef {object} Peer
  * @property {Record<string, () => Promise<object>>} faces how it can be worked with: `store`, its own session operations (`read
  * create update end list endAll`); `betterAuth`, the same operations through Better Auth's internal adapter; `storage`,
- * Better Auth's secondaryStorage; `check`, a whole session check from a request's headers
+ * Better Auth's secondaryStorage; `check`, a whole session check from a request's headers; `betterAuthLooking` and `storageLooking`,
+ * the same where what is written is compared with the user's row
  * @property {(records: object[]) => Promise<void>} fill puts records in as if it had made them, untimed
  * @property {() => Promise<void>} [clear] removes every session, where that is not done by a FLUSHALL of Redis
  */
@@ -18,7 +19,7 @@ export const peers = [
 		id: "ours",
 		title: "better-auth-redis-store",
 		file: "ours.js",
-		faces: ["store", "betterAuth", "storage", "check"],
+		faces: ["store", "betterAuth", "storage", "check", "betterAuthLooking", "storageLooking"],
 		options: { nearCache: false },
 	},
 	{

@@ -170,9 +170,22 @@ export const workloads = [
 	store("list-100", "list, 100 devices", { operation: "list", users: 20, devices: 100, bytes: 600, inFlight: 1 }),
 	store("end-all-100", "end all of 100 devices", { operation: "endAll", devices: 100, inFlight: 8, mostInputs: 100 }),
 	{ id: "sign-in", title: "sign-in's store work", face: "storage", operation: "signIn", inFlight: 64 },
+	{
+		id: "sign-in-look",
+		title: "sign-in's store work, with the look",
+		face: "storageLooking",
+		operation: "signIn",
+		inFlight: 64,
+	},
 	betterAuth("auth-find-1", "findSession", { ...READS, inFlight: 1 }),
 	betterAuth("auth-find-64", "findSession", { ...READS, inFlight: 64 }),
 	betterAuth("auth-create-64", "createSession", { operation: "create", inFlight: 64 }),
+	{
+		...betterAuth("auth-create-look-64", "createSession, with the look"),
+		face: "betterAuthLooking",
+		operation: "create",
+		inFlight: 64,
+	},
 	betterAuth("auth-update-64", "updateSession", { ...READS, operation: "update", inFlight: 64 }),
 	betterAuth("auth-end-64", "deleteSession", { operation: "end", inFlight: 64 }),
 	betterAuth("auth-list-100", "listSessions, 100 devices", {

@@ -3,6 +3,7 @@
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 import { sessionGate } from "better-auth-redis-store/gate";
 import { inChunks } from "../chunks.js";
+import { rows } from "../sign-in.js";
 
 export async function open({ redis, peer }) {
 	const options = { url: redis.url, ...peer.options };
@@ -22,11 +23,18 @@ export async function open({ redis, peer }) {
 		const { openBetterAuth, usersOnly } = await import("../better-auth.js");
 		return openBetterAuth({ database: usersOnly(), secondaryStorage: storage });
 	};
+	const openLooking = async () => {
+		const { auth, face } = await open();
+		sessionGate(auth, storage);
+		return face;
+	};
 	return {
 		faces: {
 			store: async () => store,
 			storage: async () => storage,
 			betterAuth: async () => (await open()).face,
+			betterAuthLooking: openLooking,
+			storageLooking: async () => redisStorage({ ...options, loadUser: (userId) => rows.get(userId) }),
 			check: async () => ({ check: sessionGate((await open()).auth, storage) }),
 		},
 		fill: (records) => inChunks(records, ({ token, json, ttl }) => storage.set(token, json, ttl)),
