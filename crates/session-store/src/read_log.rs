@@ -123,18 +123,22 @@ struct Entry {
     token: Box<str>,
     /// The latest last.
     versions: Vec<Version>,
+    /// What lies in the store, where it is not the latest version: its writer wrote that, and it was merged.
+    merged: Option<Stored>,
     /// What all of it takes, in bytes.
     bytes: usize,
 }
 
 impl Entry {
     fn weigh(&mut self) -> usize {
-        self.bytes = ENTRY_BYTES + self.token.len() + self.versions.iter().map(Version::bytes).sum::<usize>();
+        let merged = self.merged.as_ref().map_or(0, |merged| merged.raw().len());
+        self.bytes = ENTRY_BYTES + self.token.len() + self.versions.iter().map(Version::bytes).sum::<usize>() + merged;
         self.bytes
     }
 
     /// Makes this version the latest.
     fn make_latest(&mut self, stored: &Stored, now: Serving) -> &mut Version {
+        self.merged = None;
         let is_latest = self.versions.last().is_some_and(|latest| latest.content.is(stored));
         if !is_latest {
             // One that comes again is still at work wherever it was.
@@ -160,6 +164,7 @@ impl Entry {
 
     /// Keeps only the latest version, and of that no text.
     fn reduce(&mut self) {
+        self.merged = None;
         let latest = self.versions.pop();
         let reduced = |Version { content, first, servings }| {
             Some(Version { content: content.reduced(&self.token)?, first, servings })
@@ -259,11 +264,23 @@ impl ReadLog {
         self.lock().change(self.key(token), token, |entry| _ = entry.make_latest(stored, Serving::last()));
     }
 
-    /// The latest version, if its text is still there: a guess at what lies in the store.
+    /// As [`ReadLog::wrote`] of a version that was merged. Last comes what its writer wrote, which is what it will change next.
+    pub(crate) fn wrote_merged(&self, token: &str, written: &Stored, merged: &Stored) {
+        self.lock().change(self.key(token), token, |entry| {
+            entry.make_latest(merged, Serving::last());
+            entry.make_latest(written, Serving::last());
+            entry.merged = Some(merged.clone());
+        });
+    }
+
+    /// A guess at what lies in the store, if its text is still there.
     pub(crate) fn latest(&self, token: &str) -> Option<Stored> {
-        match &self.lock().get(self.key(token))?.versions.last()?.content {
-            Content::Text(stored) => Some(stored.clone()),
-            Content::Digest { .. } => None,
+        let sessions = self.lock();
+        let Entry { versions, merged, .. } = sessions.get(self.key(token))?;
+        match (merged, &versions.last()?.content) {
+            (Some(merged), _) => Some(merged.clone()),
+            (None, Content::Text(stored)) => Some(stored.clone()),
+            (None, Content::Digest { .. }) => None,
         }
     }
 
@@ -394,6 +411,17 @@ mod tests {
         seen.up_to = Serving::next();
         log.serve("another", &padded("another", 1, 0), seen.up_to);
         assert_eq!(handed(&log, Some(seen)), [1]);
+    }
+
+    #[test]
+    fn what_a_writer_wrote_comes_last_and_what_lies_there_is_what_was_merged() {
+        let log = ReadLog::alone();
+        serve(&log, 1);
+        log.wrote_merged("t", &version(2), &version(3));
+        assert_eq!(handed(&log, None), [1, 3, 2]);
+        assert_eq!(log.latest("t"), Some(version(3)));
+        serve(&log, 4);
+        assert_eq!(log.latest("t"), Some(version(4)));
     }
 
     #[test]

@@ -654,12 +654,14 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Remembers what the writer wrote, which is what it will change next, and last what lies there.
+    /// Remembers what lies there, and what its writer wrote.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        if json != write.json {
-            self.read_log.wrote(token, &Stored::record(write.json));
+        let stored = Stored::record(json);
+        if json == write.json {
+            self.read_log.wrote(token, &stored);
+        } else {
+            self.read_log.wrote_merged(token, &Stored::record(write.json), &stored);
         }
-        self.read_log.wrote(token, &Stored::record(json));
     }
 
     /// Whether a record is larger than allowed. One that is no longer than what lies there is never refused.
