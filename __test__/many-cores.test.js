@@ -45,7 +45,7 @@ for (const [cores, nearCache, kilobytes] of [
 			url: redis.url,
 			nearCache,
 			kilobytes,
-			tries: rounds(30, 200),
+			tries: rounds(15, 200),
 		});
 		assert.equal(seen, cores, "the simulated processors");
 		assert.equal(lost, 0, `lost in ${lost} of ${tries}`);

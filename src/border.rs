@@ -127,7 +127,7 @@ pub enum Op {
 }
 
 /// Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number.
-#[napi]
+#[napi(catch_unwind)]
 pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
     let waker: Waker =
         on_completions.build_threadsafe_function::<()>().callee_handled::<false>().weak::<true>().build()?;
@@ -158,13 +158,13 @@ pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
 }
 
 /// Throws what is wrong with the options of a store (JSON), one problem a line.
-#[napi]
+#[napi(catch_unwind)]
 pub fn check(options: String) -> Result<()> {
     config(&options).map(drop)
 }
 
 /// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does.
-#[napi]
+#[napi(catch_unwind)]
 pub fn open(border: u32, options: String) -> Result<u32> {
     let handle = Handle { store: session_store::open(config(&options)?), border: border_of(border)?, asked: None };
     HANDLES.with_borrow_mut(|handles| {
@@ -175,7 +175,7 @@ pub fn open(border: u32, options: String) -> Result<u32> {
 
 /// From now on a store's connections ask this module instance for user name and password, until the handle is released: among what
 /// [`drain`] answers. The last that says so is asked.
-#[napi]
+#[napi(catch_unwind)]
 pub fn provide(handle: u32) -> Result<()> {
     HANDLES.with_borrow_mut(|handles| {
         let entry = handles.get_mut(handle as usize).and_then(Option::as_mut).ok_or_else(unknown)?;
@@ -186,7 +186,7 @@ pub fn provide(handle: u32) -> Result<()> {
 }
 
 /// Answers a question for user name and password.
-#[napi]
+#[napi(catch_unwind)]
 pub fn answer(border: u32, question: u32, password: String, username: Option<String>) -> Result<()> {
     let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
     question.answer(Login { username, password });
@@ -194,7 +194,7 @@ pub fn answer(border: u32, question: u32, password: String, username: Option<Str
 }
 
 /// Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets.
-#[napi]
+#[napi(catch_unwind)]
 pub fn refuse(border: u32, question: u32, is_wrong: bool, what: String) -> Result<()> {
     let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
     question.refuse(if is_wrong { Code::InvalidArgument } else { Code::Auth }, &what);
@@ -203,7 +203,7 @@ pub fn refuse(border: u32, question: u32, is_wrong: bool, what: String) -> Resul
 
 /// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
 /// `now`: JavaScript's clock, in ms since the epoch.
-#[napi]
+#[napi(catch_unwind)]
 #[allow(clippy::too_many_arguments, reason = "an object of them would cost more than the call does")]
 pub fn submit(
     env: Env,
@@ -232,7 +232,7 @@ pub fn submit(
 }
 
 /// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `now`: as in [`submit`].
-#[napi]
+#[napi(catch_unwind)]
 pub fn read(env: Env, handle: u32, id: u32, keys: String, now: f64) -> Result<()> {
     with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
@@ -248,7 +248,7 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String, now: f64) -> Result<()
 }
 
 /// Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers.
-#[napi]
+#[napi(catch_unwind)]
 pub fn watch(handle: u32) -> Result<()> {
     with_handle(handle, |Handle { store, border, .. }| {
         let Some(mut listener) = store.listen() else { return Ok(()) };
@@ -280,7 +280,7 @@ fn told(completions: &Arc<Waking>, completion: Completion) {
 }
 
 /// Hands this tick's batch to the store thread.
-#[napi]
+#[napi(catch_unwind)]
 pub fn flush(border: u32) -> Result<()> {
     let batch = border_of(border)?.batch.take();
     runtime::submit(batch).map_err(|error| Error::from_reason(format!("no thread can be started: {error}")))
@@ -290,7 +290,7 @@ pub fn flush(border: u32) -> Result<()> {
 /// answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. An
 /// event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
 /// place of the JSON, and null says that this handle is not asked any more.
-#[napi]
+#[napi(catch_unwind)]
 pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
     let completions = border.completions.drain();
@@ -349,7 +349,7 @@ fn js_text<'env>(env: &'env Env, text: &str) -> Result<JsString<'env>> {
 }
 
 /// What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know.
-#[napi]
+#[napi(catch_unwind)]
 pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<Either3<JsString<'env>, Null, ()>> {
     let hit =
         with_handle(handle, |Handle { store, .. }| with_text::<KEY_BYTES, _>(env, &key, |key| store.cached(key)))?;
@@ -361,7 +361,7 @@ pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<
 }
 
 /// For how many ms what [`cached`] answered may be answered again, while the memory of [`near_cache`] says that nothing has changed.
-#[napi]
+#[napi(catch_unwind)]
 pub fn life(env: &Env, handle: u32, key: JsString) -> Result<f64> {
     with_handle(handle, |Handle { store, .. }| with_text::<KEY_BYTES, _>(env, &key, |key| store.life_ms(key)))
 }
@@ -379,7 +379,7 @@ pub struct NearCache<'env> {
 }
 
 /// The near cache of a store, if it has one.
-#[napi]
+#[napi(catch_unwind)]
 pub fn near_cache<'env>(env: &'env Env, handle: u32) -> Result<Option<NearCache<'env>>> {
     let Some((shared, settings)) = with_handle(handle, |Handle { store, .. }| Ok(store.shared()))? else {
         return Ok(None);
@@ -398,13 +398,13 @@ pub fn near_cache<'env>(env: &'env Env, handle: u32) -> Result<Option<NearCache<
 }
 
 /// The monotonic clock of [`near_cache`], in ms.
-#[napi]
+#[napi(catch_unwind)]
 pub fn clock() -> f64 {
     Moment::now().monotonic
 }
 
 /// How a store stands, as JSON.
-#[napi]
+#[napi(catch_unwind)]
 pub fn metrics(handle: u32) -> Result<String> {
     with_handle(handle, |Handle { store, .. }| Ok(store.metrics()))
 }
@@ -425,7 +425,7 @@ pub(crate) fn with_text<const N: usize, T>(env: &Env, text: &JsString, use_it: i
 }
 
 /// Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle.
-#[napi]
+#[napi(catch_unwind)]
 pub fn close(handle: u32) {
     let released = HANDLES.with_borrow_mut(|handles| handles.get_mut(handle as usize).and_then(Option::take));
     drop(released);

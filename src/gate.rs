@@ -27,14 +27,14 @@ pub struct CookieVerifier(session_store::CookieVerifier);
 #[napi]
 impl CookieVerifier {
     /// `secret`: Better Auth's; then the names of its cookies.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(secret: String, session_token: String, dont_remember: String, session_data: String) -> Self {
         let names = CookieNames { session_token, dont_remember, session_data };
         CookieVerifier(session_store::CookieVerifier::new(&secret, names))
     }
 
     /// The session cookie in a `Cookie` header, or null when there is none with a valid signature.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn verify(&self, env: &Env, header: JsString) -> Result<Option<SessionCookie>> {
         let cookie = with_text::<HEADER_BYTES, _>(env, &header, |header| self.0.verify(header))?;
         Ok(cookie.map(|session_store::SessionCookie { token, dont_remember, has_data }| SessionCookie {

@@ -5,10 +5,9 @@
 //! overlap. A version is remembered exactly, by the hashes of its fields ([`Digest`]); only the latest may keep its text.
 //!
 //! One bound in bytes holds for the process, whatever the number of cores. Beyond it, the least recently used sessions first lose
-//! their older versions and the text of the latest, and only then are forgotten. A forgotten version makes its writer one with an
-//! unknown base (see `session/merge.rs`).
+//! their older versions and the text of the latest, and only then are forgotten. (Those that were only written, and handed to nobody, are
+//! forgotten at once.) A forgotten version makes its writer one with an unknown base (see `session/merge.rs`).
 
-use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -16,10 +15,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 
 use crate::engine::Stored;
-use crate::session::{Bases, Digest, Record, hash_of};
+use crate::session::{Bases, Digest, hash_of};
 
 /// How much all sessions take that have all their versions, in bytes.
-const WHOLE_BYTES: usize = 8 * 1024 * 1024;
+const WHOLE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How much all sessions take that have only their latest version left, in bytes.
 const REDUCED_BYTES: usize = 8 * 1024 * 1024;
@@ -87,7 +86,7 @@ impl Content {
     /// The digest. `None`: the text is no record of this token.
     fn digest(&self, token: &str) -> Option<Arc<Digest>> {
         match self {
-            Content::Text(text) => Some(Arc::new(Digest::of(&Record::parse(token, text.text())?))),
+            Content::Text(text) => Digest::parse(token, text.text()).map(Arc::new),
             Content::Digest { digest, .. } => Some(digest.clone()),
         }
     }
@@ -108,7 +107,7 @@ struct Version {
     /// The serving at or before which it came to be known.
     first: Serving,
     /// Its last servings, as far as a writer may be at work on them.
-    servings: VecDeque<Serving>,
+    servings: Vec<Serving>,
 }
 
 impl Version {
@@ -146,7 +145,7 @@ impl Entry {
             let mut version = again.map(|at| self.versions.remove(at)).unwrap_or_else(|| Version {
                 content: Content::Text(stored.clone()),
                 first: now,
-                servings: VecDeque::new(),
+                servings: Vec::new(),
             });
             version.content = Content::Text(stored.clone());
             if let Some(superseded) = self.versions.pop()
@@ -160,6 +159,10 @@ impl Entry {
             self.versions.push(version);
         }
         self.versions.last_mut().expect("it was pushed")
+    }
+
+    fn was_handed_out(&self) -> bool {
+        self.versions.iter().any(|version| !version.servings.is_empty())
     }
 
     /// Keeps only the latest version, and of that no text.
@@ -207,6 +210,9 @@ impl Sessions {
         while self.whole_bytes > WHOLE_BYTES {
             let Some((key, mut entry)) = self.whole.pop_lru() else { break };
             self.whole_bytes -= entry.bytes;
+            if !entry.was_handed_out() {
+                continue;
+            }
             entry.reduce();
             self.reduced_bytes += entry.weigh();
             self.reduced.put(key, entry);
@@ -253,9 +259,9 @@ impl ReadLog {
         self.lock().change(self.key(token), token, |entry| {
             let version = entry.make_latest(stored, now);
             if version.servings.len() == SERVINGS_KEPT {
-                version.servings.pop_front();
+                version.servings.remove(0);
             }
-            version.servings.push_back(now);
+            version.servings.push(now);
         });
     }
 
@@ -471,10 +477,12 @@ mod tests {
             let token = n.to_string();
             log.serve(&token, &padded(&token, 1, 20_000), Serving::next());
             log.serve(&token, &padded(&token, 2, 20_000), Serving::next());
+            log.wrote(&format!("written {n}"), &padded("t", 1, 20_000));
         }
         assert!(log.bytes() <= WHOLE_BYTES + REDUCED_BYTES);
         let kept = |token: &str| log.read_by(token, None).handed.len();
         assert_eq!((kept("1999"), kept("0")), (2, 1));
+        assert_eq!((kept("written 1999"), kept("written 0")), (1, 0));
         assert!(log.latest("1999").is_some() && log.latest("0").is_none());
         assert!(log.read_by("0", None).handed[0].is(&padded("0", 2, 20_000)));
         // Then whole sessions, the least recently used first.

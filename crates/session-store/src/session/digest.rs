@@ -3,11 +3,15 @@
 //! The hashes are keyed by the process, so nobody outside can choose two values with one hash. They never leave the process
 //! for longer than a call.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::LazyLock;
 
 use foldhash::quality::RandomState;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
+use super::object::Name;
 use super::{Object, Record, field, instant};
 
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
@@ -26,7 +30,7 @@ pub(crate) struct Digest {
 }
 
 /// One half of a record: the session's own fields, or the user's.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct HalfDigest {
     /// Hashes of the name and of the value's text, in the order of the names' hashes.
     fields: Box<[(u64, u64)]>,
@@ -37,6 +41,20 @@ pub(crate) struct HalfDigest {
 }
 
 impl Digest {
+    /// Of the record in `json`, if `json` is the session record of `token`.
+    pub(crate) fn parse(token: &str, json: &str) -> Option<Self> {
+        Self::parse_nested(token, json).or_else(|| Record::parse(token, json).as_ref().map(Self::of))
+    }
+
+    /// As [`Digest::parse`] of a record in Better Auth's shape, in one go. `None`: it takes a closer look.
+    fn parse_nested(token: &str, json: &str) -> Option<Self> {
+        let Halves { session: Some(session), user } = serde_json::from_str(json).ok()? else { return None };
+        let user = user.unwrap_or_default();
+        let is_own = session.token.is_some_and(|raw| raw[1..raw.len() - 1] == *token);
+        (is_own && session.is_plain && user.is_plain)
+            .then(|| Digest { session: session.half, user: user.is_object.then_some(user.half) })
+    }
+
     pub(crate) fn of(record: &Record<'_>) -> Self {
         Digest { session: HalfDigest::of(record.session()), user: record.user().as_ref().map(HalfDigest::of) }
     }
@@ -82,12 +100,93 @@ impl HalfDigest {
     }
 }
 
+/// What [`Digest::parse_nested`] finds: the members `session` and `user`.
+#[derive(serde::Deserialize)]
+struct Halves<'a> {
+    #[serde(borrow)]
+    session: Option<Found<'a>>,
+    #[serde(borrow)]
+    user: Option<Found<'a>>,
+}
+
+/// A half as it is found in a text.
+struct Found<'a> {
+    half: HalfDigest,
+    /// The text of the member `token`, if that is a string.
+    token: Option<&'a str>,
+    /// Whether no member is there twice.
+    is_plain: bool,
+    is_object: bool,
+}
+
+impl Default for Found<'_> {
+    fn default() -> Self {
+        Found { half: HalfDigest::default(), token: None, is_plain: true, is_object: false }
+    }
+}
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Found<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Found<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object or null")
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Found::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut found = Found { is_object: true, ..Found::default() };
+                let mut fields = Vec::with_capacity(16);
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    let raw = map.next_value::<&'de RawValue>()?.get();
+                    match &*name.0 {
+                        field::TOKEN if raw.starts_with('"') => found.token = Some(raw),
+                        field::UPDATED_AT => found.half.updated_at = instant(raw),
+                        field::EXPIRES_AT => found.half.expires_at = instant(raw),
+                        _ => {}
+                    }
+                    fields.push((hash_of(&*name.0), hash_of(raw)));
+                }
+                fields.sort_unstable();
+                found.is_plain = fields.windows(2).all(|pair| pair[0].0 != pair[1].0);
+                found.half.fields = fields.into();
+                Ok(found)
+            }
+        }
+        deserializer.deserialize_any(Members)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn half(json: &str) -> HalfDigest {
         HalfDigest::of(&Object::parse(json).unwrap())
+    }
+
+    #[test]
+    fn in_one_go_it_is_the_same() {
+        let session = r#""token":"t","userId":"u","updatedAt":"2026-01-01T00:00:00.000Z","expiresAt":1893456000000"#;
+        for (is_plain, json) in [
+            (true, format!(r#"{{"session":{{{session}}},"user":{{"id":"u","updatedAt":5}}}}"#)),
+            (true, format!(r#"{{"user":null,"more":[{{}}],"session":{{{session},"x":{{"y": 1}}}}}} "#)),
+            (true, format!(r#"{{"session":{{{session}}}}}"#)),
+            (false, format!(r#"{{"session":{{{session},"token":"t"}},"user":{{}}}}"#)),
+            (false, format!(r#"{{"session":{{{session}}},"user":{{"a":1,"a":2}}}}"#)),
+            (false, format!(r#"{{"session":{{{session}}},"user":7}}"#)),
+            (false, format!(r#"{{{session},"session":"text","user":{{"id":"u"}}}}"#)),
+            (false, format!(r#"{{{session}}}"#)),
+        ] {
+            let one_go = Digest::parse_nested("t", &json);
+            assert_eq!(one_go.is_some(), is_plain, "{json}");
+            let whole = Digest::of(&Record::parse("t", &json).unwrap());
+            assert_eq!(Digest::parse("t", &json), Some(whole), "{json}");
+        }
+        assert_eq!(Digest::parse("other", &format!(r#"{{"session":{{{session}}}}}"#)), None);
+        assert_eq!(Digest::parse("t", "{}"), None);
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! A JSON object whose members keep the text they were written in, and their order.
+//! A JSON object whose members keep the text they were written in, and their order. Parsing one, and looking up its members, takes
+//! time in proportion to its length, whatever its writer put into it.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The members of one JSON object: unescaped name, and the value's text as it was written.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a str)>);
+pub(crate) struct Object<'a>(IndexMap<Cow<'a, str>, &'a str, RandomState>);
 
 impl<'a> Object<'a> {
     /// The object in `json`, if it is one.
@@ -18,7 +21,7 @@ impl<'a> Object<'a> {
 
     /// The text of a member's value.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, raw)| *raw)
+        self.0.get(name).copied()
     }
 
     /// A member that is a JSON string, unescaped.
@@ -44,10 +47,7 @@ impl<'a> Object<'a> {
 
     /// Appends a member, or replaces the value of the one that has this name.
     pub(crate) fn set(&mut self, name: Cow<'a, str>, raw: &'a str) {
-        match self.0.iter_mut().find(|(n, _)| *n == name) {
-            Some(member) => member.1 = raw,
-            None => self.0.push((name, raw)),
-        }
+        self.0.insert(name, raw);
     }
 
     /// The object as JSON.
@@ -91,7 +91,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
 /// A member's name, borrowed where it has no escapes.
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +105,14 @@ mod tests {
         assert_eq!(object.get("a"), Some(r#"{"x": [1, 2]}"#));
         assert_eq!(object.text("né\"").as_deref(), Some("é"));
         assert_eq!(object.to_json(), json);
+    }
+
+    #[test]
+    fn a_replaced_member_keeps_its_place() {
+        let mut object = Object::parse(r#"{"a":1,"b":2,"c":3}"#).unwrap();
+        object.set("b".into(), "4");
+        object.set("d".into(), "5");
+        assert_eq!(object.to_json(), r#"{"a":1,"b":4,"c":3,"d":5}"#);
     }
 
     #[test]
