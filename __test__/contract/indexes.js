@@ -88,6 +88,15 @@ export function indexes(engine) {
 			assert.deepEqual(await store.getUserSessions(mine.userId), [mine]);
 		});
 
+		test("tells each session's own expiresAt, to the millisecond", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const userId = fresh("user");
+			const mine = Array.from({ length: 200 }, (_, n) => session({ userId, expiresAt: fromNow(3_600_000 + n) }));
+			await Promise.all(mine.map((one, n) => (n % 2 ? store.createSession(one) : signIn(storage, one))));
+			const view = JSON.parse(await storage.get(`active-sessions-${userId}`));
+			assert.deepEqual(view, mine.map(entry));
+		});
+
 		test("a delete of it removes the dead and leaves the live", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");

@@ -32,6 +32,10 @@ pub(crate) const YOUNG_MS: i64 = 120_000;
 /// an index step and its record step, and clocks that differ a little.
 pub(crate) const INDEX_MARGIN_MS: i64 = 60_000;
 
+/// An index entry tells the record's own expiry when the engine's clock is as near as this to the clock that it comes from, in ms; else the
+/// expiry by the engine's clock, so that a wrong clock cannot drop a live session from its index.
+pub(crate) const SAME_CLOCK_MS: i64 = 1000;
+
 /// Better Auth's own index, which this store composes from the sorted set: `active-sessions-<user>`. Where another store
 /// left a real one, the engine folds it into the sorted set.
 pub(crate) const LEGACY_INDEX: &str = "active-sessions-";
@@ -84,6 +88,8 @@ pub(crate) struct Put<'a> {
     pub(crate) json: &'a str,
     /// Life of the record from now, in ms.
     pub(crate) ttl_ms: u64,
+    /// When it ends by its own `expiresAt`, in ms since the epoch.
+    pub(crate) expires_at: Option<i64>,
     /// What must lie there for the record to be replaced.
     pub(crate) expected: Option<&'a Stored>,
     pub(crate) create: Create,

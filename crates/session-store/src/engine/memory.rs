@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
-    YOUNG_MS, not_a_counter, system_clock,
+    Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, SAME_CLOCK_MS, Slot,
+    Stored, YOUNG_MS, not_a_counter, system_clock,
 };
 use crate::error::Result;
 use crate::session::Record;
@@ -206,7 +206,8 @@ impl Engine for MemoryEngine {
             },
         };
         let expires_at = later(now, put.ttl_ms);
-        tables.index(put.user, put.id, expires_at, now);
+        let own = put.expires_at.filter(|own| (own - expires_at).abs() <= SAME_CLOCK_MS);
+        tables.index(put.user, put.id, own.unwrap_or(expires_at), now);
         tables.write(put.id, Some(Stored::record(put.json)), Some(expires_at));
         if !created {
             return Ok(PutOutcome::Replaced);

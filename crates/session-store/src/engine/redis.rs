@@ -36,7 +36,9 @@ pub(crate) use cluster::ClusterEngine;
 use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
 use scripts::{Script, ScriptInvocation};
-use steps::{Repeat, Steps, count, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed};
+use steps::{
+    Repeat, Steps, count, expected, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed,
+};
 use supervisor::Supervisor;
 use tracking::Feed;
 
@@ -180,7 +182,7 @@ impl Engine for RedisEngine {
             }
             call.arg(put.id).arg(Stored::record(put.json).raw());
             call.arg(put.ttl_ms).arg(put.ttl_ms + INDEX_MARGIN_MS.unsigned_abs());
-            call.arg(expected(put)).arg(may_create(put.create));
+            call.arg(expected(put)).arg(may_create(put.create)).arg(own_expiry(put.expires_at));
         };
         let puts = if put.list_others { &self.listing_puts } else { &self.puts };
         put_outcome(put.id, puts.join(put.json.len() + expected(put).len(), add).await?)

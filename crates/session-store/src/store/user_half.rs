@@ -90,8 +90,16 @@ impl<E: Engine> Store<E> {
             debug_assert_eq!(error.code, Code::Limit);
             return Ok(true);
         }
-        let put =
-            Put { id, user, json: &json, ttl_ms, expected: Some(&stored), create: Create::Never, list_others: false };
+        let put = Put {
+            id,
+            user,
+            json: &json,
+            ttl_ms,
+            expires_at: record.expires_at(),
+            expected: Some(&stored),
+            create: Create::Never,
+            list_others: false,
+        };
         let outcome = self.engine.put(&put).await?;
         if outcome == PutOutcome::Replaced {
             self.read_log.wrote(id, &Stored::record(&json));

@@ -11,7 +11,9 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
-use super::steps::{Repeat, Steps, expected, life_ms, may_create, put_outcome, scan, unexpected, unprefixed, without};
+use super::steps::{
+    Repeat, Steps, expected, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed, without,
+};
 use super::topology::Cluster;
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
@@ -126,9 +128,18 @@ impl ClusterEngine {
     }
 
     /// Enters a session in its owner's index; the ids in it, if they are asked for.
-    async fn enter(&self, user: &str, id: &str, ttl_ms: u64, list: bool) -> Result<Vec<String>> {
-        let ids: Option<Vec<String>> =
-            self.on_index(&scripts::ENTER, user, |call| _ = call.arg(id).arg(ttl_ms).arg(u8::from(list))).await?;
+    async fn enter(
+        &self,
+        user: &str,
+        id: &str,
+        ttl_ms: u64,
+        expires_at: Option<i64>,
+        list: bool,
+    ) -> Result<Vec<String>> {
+        let add = |call: &mut ScriptInvocation<'_>| {
+            call.arg(id).arg(ttl_ms).arg(u8::from(list)).arg(own_expiry(expires_at));
+        };
+        let ids: Option<Vec<String>> = self.on_index(&scripts::ENTER, user, add).await?;
         Ok(ids.unwrap_or_default())
     }
 
@@ -293,7 +304,7 @@ impl Engine for ClusterEngine {
         if put.list_others {
             self.fold(put.user).await?;
         }
-        let others = self.enter(put.user, put.id, put.ttl_ms, put.list_others).await?;
+        let others = self.enter(put.user, put.id, put.ttl_ms, put.expires_at, put.list_others).await?;
         let add = |call: &mut ScriptInvocation<'_>| {
             call.arg(expected(put)).arg(may_create(put.create)).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
         };
@@ -312,7 +323,7 @@ impl Engine for ClusterEngine {
     async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
         self.fold(user).await?;
         let Ok(ttl_ms @ 1..) = u64::try_from(self.life(id).await?) else { return Ok(()) };
-        self.enter(user, id, ttl_ms, false).await?;
+        self.enter(user, id, ttl_ms, None, false).await?;
         let indexed = Stored::record(found.text());
         let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(found.raw()).arg(indexed.raw());
         self.on_record::<Value>(&scripts::ADOPT_RECORD, id, Repeat::Safe, add).await.map(drop)

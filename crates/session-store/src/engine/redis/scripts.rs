@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
 
 use super::wire::Wire;
-use crate::engine::{INDEX_MARGIN_MS, TOMBSTONE, YOUNG_MS};
+use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOMBSTONE, YOUNG_MS};
 
 /// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals it.
 pub(super) const NOTHING: &[u8] = b"\xff";
@@ -20,8 +20,8 @@ macro_rules! script {
 }
 
 // On one server, over a record, its owner's index and what another store left.
-script!(PUT: "keep" "index" "check" "each" "put_only" "put");
-script!(PUT_LISTING: "keep" "index" "legacy" "check" "each" "put_listing" "put");
+script!(PUT: "score" "keep" "index" "check" "each" "put_only" "put");
+script!(PUT_LISTING: "score" "keep" "index" "legacy" "check" "each" "put_listing" "put");
 script!(END: "owner" "keep" "index" "end" "end_only");
 script!(END_ALL: "owner" "keep" "index" "legacy" "end_all");
 script!(LIST: "keep" "index" "legacy" "list");
@@ -34,7 +34,7 @@ script!(INCREMENT: "each" "increment");
 script!(REAFFIRM: "owner" "reaffirm");
 
 // The same steps as on one server, cut to one key each.
-script!(ENTER: "keep" "cluster/enter");
+script!(ENTER: "score" "keep" "cluster/enter");
 script!(MAY_PUT: "check" "cluster/may_put");
 script!(PUT_RECORD: "check" "cluster/put_record");
 script!(END_RECORD: "owner" "end" "cluster/end_told");
@@ -49,8 +49,9 @@ script!(CONVERT: "keep" "cluster/convert");
 fn script(parts: &[&str]) -> Script {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03}")).collect::<String>();
     let (tombstone, nothing) = (text(TOMBSTONE), text(NOTHING));
-    let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS";
-    let constants = format!("local {names} = '{tombstone}', '{nothing}', {YOUNG_MS}, {INDEX_MARGIN_MS}\n");
+    let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS, SAME_CLOCK_MS";
+    let numbers = format!("{YOUNG_MS}, {INDEX_MARGIN_MS}, {SAME_CLOCK_MS}");
+    let constants = format!("local {names} = '{tombstone}', '{nothing}', {numbers}\n");
     let code = [&constants, &*parts.concat()].concat();
     let digest = ::redis::Script::new(&code).get_hash().to_owned();
     Script { code, digest }

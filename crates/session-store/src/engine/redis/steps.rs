@@ -259,6 +259,11 @@ pub(super) fn expected<'p>(put: &Put<'p>) -> &'p [u8] {
     put.expected.map_or(scripts::NOTHING, |stored| stored.raw().as_bytes())
 }
 
+/// The argument `expires` of `scripts/clock.lua`.
+pub(super) fn own_expiry(expires_at: Option<i64>) -> String {
+    expires_at.map(|at| at.to_string()).unwrap_or_default()
+}
+
 /// Of a word, or of an array of it and a detail.
 pub(super) fn put_outcome(id: &str, answer: Value) -> Result<PutOutcome> {
     let answer = if let Value::Array(answer) = answer { answer } else { vec![answer] };
