@@ -37,7 +37,9 @@ export declare function close(handle: number): void
 
 /**
  * Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
- * answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. An
+ * answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. Reads answer one string
+ * (src/packed.rs); or, where that would be too long, an array of how many values follow and their string (null: too long by itself), with
+ * false in place of the code while there are more to come. An
  * event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
  * place of the JSON, and null says that this handle is not asked any more.
  */

@@ -17,9 +17,9 @@ export const Op = native.Op;
 /** What a call resolves to. */
 type Reply = string | number | null;
 
-/** Somebody who waits for a completion: of a call, or of a tick's reads. */
+/** Somebody who waits for a completion: of a call, or of a tick's reads, which may come in parts. */
 interface Waiter {
-	complete(answer: Reply): void;
+	complete(answer: never): void;
 	fail(error: SessionStoreError): void;
 }
 
@@ -55,10 +55,10 @@ function settle(): void {
 			hear(done[i + 1] as number, done[i + 2] as string | number | null);
 			continue;
 		}
-		const code = done[i + 1] as SessionStoreErrorCode | undefined;
+		const code = done[i + 1] as SessionStoreErrorCode | undefined | false;
 		const waiter = waiters.get(number) as Waiter;
-		waiters.delete(number);
-		if (code === undefined) waiter.complete(done[i + 2] as Reply);
+		if (code !== false) waiters.delete(number);
+		if (!code) waiter.complete(done[i + 2] as never);
 		else waiter.fail(new SessionStoreError(code, done[i + 2] as string));
 	}
 }
@@ -116,6 +116,10 @@ function expect(waiter: Waiter): number {
 type Resolve = (value: string | null) => void;
 type Reject = (error: SessionStoreError) => void;
 
+/** Of the keys that cross together, in UTF-16 units. */
+const MAX_KEYS_LENGTH = 8 * 1024 * 1024;
+const TOO_LONG = "the value is too long for a JavaScript string (about 512 MiB)";
+
 /** The promises of one tick's reads of one store. */
 class Reads implements Waiter {
 	readonly #handle: number;
@@ -125,6 +129,10 @@ class Reads implements Waiter {
 	/** A user's list is read once: Better Auth looks at it for each of the sessions that it ends together. */
 	readonly #lists = new Map<string, Promise<string | null>>();
 	sent = false;
+	/** Of the keys together, in UTF-16 units. */
+	#length = 0;
+	/** How many of the promises are settled: those come first. */
+	#settled = 0;
 
 	constructor(handle: number) {
 		this.#handle = handle;
@@ -143,6 +151,7 @@ class Reads implements Waiter {
 
 	#add(key: string): Promise<string | null> {
 		this.#keys.push(key);
+		this.#length += key.length;
 		entered = this;
 		return new Promise(enter);
 	}
@@ -153,12 +162,26 @@ class Reads implements Waiter {
 		native.read(this.#handle, expect(this), this.#keys.join("\0"), Date.now());
 	}
 
+	/** All of them; or some, each string after how many it holds. */
+	complete(answer: string | (string | number | null)[]): void {
+		if (typeof answer === "string") {
+			this.#unpack(answer, this.resolves.length);
+			return;
+		}
+		for (let i = 0; i < answer.length; i += 2) {
+			const count = answer[i] as number;
+			const packed = answer[i + 1] as string | null;
+			if (packed === null) this.#refuse(count, new SessionStoreError("LIMIT", TOO_LONG));
+			else this.#unpack(packed, count);
+		}
+	}
+
 	/** `packed`: the lengths, four base-256 digits each, then the values (src/packed.rs). */
-	complete(packed: string): void {
-		let at = this.resolves.length * 4;
-		for (let i = 0; i < this.resolves.length; i++) {
+	#unpack(packed: string, count: number): void {
+		let at = count * 4;
+		for (let i = 0; i < count; i++) {
 			const length = lengthAt(packed, i * 4);
-			const resolve = this.resolves[i] as Resolve;
+			const resolve = this.resolves[this.#settled++] as Resolve;
 			if (length === ABSENT) resolve(null);
 			else {
 				resolve(packed.slice(at, at + length));
@@ -167,8 +190,17 @@ class Reads implements Waiter {
 		}
 	}
 
+	#refuse(count: number, error: SessionStoreError): void {
+		for (let i = 0; i < count; i++) (this.rejects[this.#settled++] as Reject)(error);
+	}
+
 	fail(error: SessionStoreError): void {
-		for (const reject of this.rejects) reject(error);
+		this.#refuse(this.rejects.length - this.#settled, error);
+	}
+
+	/** Whether further keys would make a string that is too long. */
+	get isFull(): boolean {
+		return this.#length > MAX_KEYS_LENGTH;
 	}
 }
 
@@ -266,7 +298,7 @@ export class Connection {
 		const cached = this.#near?.cached(key);
 		if (cached !== undefined) return cached;
 		let reads = this.#reads;
-		if (reads === undefined || reads.sent) {
+		if (reads === undefined || reads.sent || reads.isFull) {
 			reads = this.#reads = new Reads(handle);
 			readings.push(reads);
 			flushLater();

@@ -7,9 +7,13 @@ import { type Asked, asked, type GateRequest } from "./gate/request.js";
 import { type AuthContext, Setup } from "./gate/setup.js";
 import { Generations } from "./generations.js";
 import { internalsOf } from "./internals.js";
-import type { RedisStorage } from "./storage.js";
 
 export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
+
+/** What a gate needs of a storage: a `RedisStorage` has it. */
+export interface GateStorage {
+	get(key: string): string | null | Promise<string | null>;
+}
 
 /** What a gate needs of `betterAuth(…)`. */
 export interface GateAuth {
@@ -106,7 +110,7 @@ interface Read {
  */
 export function sessionGate<A extends GateAuth>(
 	auth: A,
-	storage: Pick<RedisStorage, "get">,
+	storage: GateStorage,
 	options: GateOptions = {},
 ): SessionGate<A> {
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
@@ -129,8 +133,8 @@ function checkOptions(options: GateOptions): GateOptions {
 	return options;
 }
 
-/** Answers at once what is known, without a promise. */
-type GetValue = (key: string) => string | null | Promise<string | null>;
+/** A storage's `get`; it may answer at once what is known, without a promise. */
+type GetValue = GateStorage["get"];
 
 type Answer = { session: object; user: object; needsRefresh?: boolean } | null;
 

@@ -11,10 +11,11 @@ use napi::{Error, JsString, JsValue, Result, Status, check_status, sys};
 use napi_derive::napi;
 use session_store::{
     Code, Command, Config, Hit, Login, Moment, Provider, Question, Read, Registration, Reply, Seen, Serving, Sessions,
-    Shared,
+    Shared, Take, Values,
 };
+use tokio::sync::oneshot;
 
-use crate::completions::{Completion, Completions, Outcome};
+use crate::completions::{Completion, Completions, Outcome, Part};
 use crate::packed::Packed;
 use crate::runtime::{self, Task};
 
@@ -239,9 +240,26 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String, now: f64) -> Result<()
         store.follow_clock(now as i64);
         let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
         border.batch.borrow_mut().push(Box::pin(async move {
-            let values = runtime::caught(store.read(keys)).await;
+            let own = completions.clone();
+            let mut is_first = true;
+            let take: Take = Box::new(move |Values { values, serving }, is_last| {
+                let (taken, waits) = if is_last { (None, None) } else { Some(oneshot::channel()).unzip() };
+                let is_whole = std::mem::take(&mut is_first) && is_last;
+                let part = Part { packed: Packed::parts(&values), is_whole, serving, taken };
+                let completion = (id, Outcome::Reads(Ok(part)));
+                if is_last {
+                    told(&own, completion);
+                } else if own.push(completion) {
+                    // At once: the turn does not end before JavaScript has taken it.
+                    own.wake();
+                }
+                waits
+            });
+            let outcome = runtime::caught(store.read(keys, take)).await;
             drop(asked);
-            told(&completions, (id, Outcome::Reads(values.map(|v| (Packed::new(&v.values), v.serving)))));
+            if let Err(error) = outcome {
+                told(&completions, (id, Outcome::Reads(Err(error))));
+            }
         }));
         Ok(())
     })
@@ -287,7 +305,9 @@ pub fn flush(border: u32) -> Result<()> {
 }
 
 /// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
-/// answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. An
+/// answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. Reads answer one string
+/// (src/packed.rs); or, where that would be too long, an array of how many values follow and their string (null: too long by itself), with
+/// false in place of the code while there are more to come. An
 /// event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
 /// place of the JSON, and null says that this handle is not asked any more.
 #[napi(catch_unwind)]
@@ -295,12 +315,13 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
     let completions = border.completions.drain();
     let served = completions.iter().filter_map(|(_, outcome)| match outcome {
-        Outcome::Reads(Ok((_, serving))) => Some(*serving),
+        Outcome::Reads(Ok(Part { serving, .. })) => Some(*serving),
         _ => None,
     });
     let seen = border.seen.get();
     border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
-    let ended = completions.iter().filter(|(id, _)| *id != EVENT).count();
+    let goes_on = |outcome: &Outcome| matches!(outcome, Outcome::Reads(Ok(Part { taken: Some(_), .. })));
+    let ended = completions.iter().filter(|(id, outcome)| *id != EVENT && !goes_on(outcome)).count();
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.into_iter().enumerate() {
         let at = i as u32 * 3;
@@ -310,9 +331,37 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
             Outcome::Call(Ok(Reply::Ignored)) => flat.set(at + 2, 0)?,
             Outcome::Call(Ok(Reply::UserWritten(user))) => flat.set(at + 2, user)?,
             Outcome::Call(Ok(Reply::Count(count))) => flat.set(at + 2, count)?,
-            Outcome::Call(Ok(Reply::Text(text))) => flat.set(at + 2, js_text(env, text.as_str())?)?,
-            Outcome::Reads(Ok((Packed::Latin1(packed), _))) => flat.set(at + 2, env.create_string_latin1(packed)?)?,
-            Outcome::Reads(Ok((Packed::Utf16(packed), _))) => flat.set(at + 2, env.create_string_utf16(packed)?)?,
+            Outcome::Call(Ok(Reply::Text(text))) => match js_text(env, text.as_str()) {
+                Ok(text) => flat.set(at + 2, text)?,
+                Err(_) => {
+                    flat.set(at + 1, Code::Limit.as_str())?;
+                    flat.set(at + 2, TOO_LONG)?;
+                }
+            },
+            Outcome::Reads(Ok(Part { packed, is_whole, taken, .. })) => {
+                if let Some(taken) = taken {
+                    flat.set(at + 1, false)?;
+                    // The reader may have given up.
+                    let _ = taken.send(());
+                }
+                let mut packed: Vec<_> =
+                    packed.into_iter().map(|(count, one)| (count, one.into_js(env).ok())).collect();
+                if let [(_, Some(_))] = &packed[..]
+                    && is_whole
+                {
+                    flat.set(at + 2, packed.remove(0).1)?;
+                    continue;
+                }
+                let mut strings = env.create_array(packed.len() as u32 * 2)?;
+                for (n, (count, string)) in packed.into_iter().enumerate() {
+                    strings.set(n as u32 * 2, count as u32)?;
+                    match string {
+                        Some(string) => strings.set(n as u32 * 2 + 1, string)?,
+                        None => strings.set(n as u32 * 2 + 1, Null)?,
+                    }
+                }
+                flat.set(at + 2, strings)?;
+            }
             Outcome::Event(handle, event) => {
                 flat.set(at + 1, handle)?;
                 flat.set(at + 2, serde_json::to_string(&event).unwrap_or_default())?;
@@ -342,6 +391,9 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     }
     Ok(flat)
 }
+
+/// Of an answer that V8 has no string for.
+const TOO_LONG: &str = "the answer is too long for a JavaScript string (about 512 MiB)";
 
 /// A JavaScript string; ASCII, which session records mostly are, needs no decoding.
 fn js_text<'env>(env: &'env Env, text: &str) -> Result<JsString<'env>> {

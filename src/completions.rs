@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use session_store::{Event, Question, Reply, Result, Serving};
+use tokio::sync::oneshot;
 
 use crate::packed::Packed;
 
@@ -17,8 +18,20 @@ pub(crate) enum Outcome {
     Asked(u32, Question),
     /// The store with this handle asks no more.
     AsksNoMore(u32),
-    /// A tick's reads, and the number of their serving.
-    Reads(Result<(Packed, Serving)>),
+    /// A tick's reads, or some of them.
+    Reads(Result<Part>),
+}
+
+/// Some of a tick's reads, in their order.
+pub(crate) struct Part {
+    /// The values, each string with how many it holds.
+    pub(crate) packed: Vec<(usize, Packed)>,
+    /// Whether these are all.
+    pub(crate) is_whole: bool,
+    /// The number of their serving.
+    pub(crate) serving: Serving,
+    /// Told when JavaScript has them, if there are more to come.
+    pub(crate) taken: Option<oneshot::Sender<()>>,
 }
 
 /// Something that has ended, and the number that JavaScript gave it; 0 for what it did not begin.

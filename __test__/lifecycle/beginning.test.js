@@ -83,7 +83,7 @@ describe("stores of the same settings", () => {
 			{ port, host: "127.0.0.1", db: 0, tls: false, username: "", password: "" },
 			{ url: server.url, commandTimeout: 2000, connectTimeout: 10_000, keepAlive: 30_000 },
 			{ url: server.url, keyPrefix: "session:", userPrefix: "user-sessions:", tombstoneSeconds: 300 },
-			{ url: server.url, maxValueBytes: 1024 * 1024, maxSessionsPerUser: undefined },
+			{ url: server.url, maxValueBytes: 8 * 1024 * 1024, maxSessionsPerUser: undefined },
 		];
 		const stores = Array.from({ length: 1000 }, (_, at) => {
 			const options = { ...spellings[at % spellings.length], connectionName };

@@ -7,7 +7,20 @@ import { session } from "../contract/records.js";
 import { now, stagger } from "../races/race.js";
 import { rounds, seeded } from "../support/counts.js";
 import { redisPerFile } from "../support/redis.js";
-import { connect, counters, isHit, keyOf, openCached, risen, seed, sessions, stored, turn, warm } from "./stores.js";
+import {
+	connect,
+	counters,
+	isHit,
+	keyOf,
+	openCached,
+	readNow,
+	risen,
+	seed,
+	sessions,
+	stored,
+	turn,
+	warm,
+} from "./stores.js";
 
 const server = redisPerFile();
 

@@ -172,6 +172,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// What lies under each of the keys, in their order. Among several, a key of another type is absent.
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
 
+    /// How long the values are that lie under the keys, in bytes; 0 where there is none.
+    fn lengths(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<usize>>> + Send;
+
     /// As [`Engine::get_many`], each with its life in ms (`None`: for ever); asks the server to tell when one of them changes, if it
     /// can.
     fn get_many_tracked(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<(Slot, Option<u64>)>>> + Send;

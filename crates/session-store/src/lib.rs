@@ -39,4 +39,5 @@ pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, SessionCookie};
 pub use read_log::{Seen, Serving};
-pub use registry::{Running, Sessions, open};
+pub use registry::{Running, Sessions, Take, open};
+pub use store::PART_BYTES;

@@ -62,8 +62,9 @@ pub struct Seen {
 pub(crate) enum Content {
     Text(Stored),
     Digest {
-        /// The hash of the text.
+        /// The hash of the text, and its length in bytes.
         text: u64,
+        length: usize,
         digest: Arc<Digest>,
     },
 }
@@ -73,6 +74,14 @@ impl Content {
         match self {
             Content::Text(text) => text == stored,
             Content::Digest { text, .. } => *text == hash_of(stored.raw()),
+        }
+    }
+
+    /// Of the text.
+    fn length(&self) -> usize {
+        match self {
+            Content::Text(text) => text.raw().len(),
+            Content::Digest { length, .. } => *length,
         }
     }
 
@@ -94,7 +103,10 @@ impl Content {
     /// The same without its text.
     fn reduced(self, token: &str) -> Option<Self> {
         match &self {
-            Content::Text(text) => Some(Content::Digest { text: hash_of(text.raw()), digest: self.digest(token)? }),
+            Content::Text(text) => {
+                let (hash, length) = (hash_of(text.raw()), text.raw().len());
+                Some(Content::Digest { text: hash, length, digest: self.digest(token)? })
+            }
             Content::Digest { .. } => Some(self),
         }
     }
@@ -309,6 +321,13 @@ impl ReadLog {
             }
         }
         reading
+    }
+
+    /// How long the sessions' records were when they were last met, in bytes; `None`: not known.
+    pub(crate) fn lengths(&self, tokens: &[&str]) -> Vec<Option<usize>> {
+        let sessions = self.lock();
+        let length = |token: &&str| Some(sessions.get(self.key(token))?.versions.last()?.content.length());
+        tokens.iter().map(length).collect()
     }
 
     pub(crate) fn forget(&self, token: &str) {

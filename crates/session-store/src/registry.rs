@@ -6,6 +6,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
+use tokio::sync::oneshot;
+
 use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
 use crate::config::{self, Config, Target};
@@ -18,13 +20,17 @@ use crate::store::{Connected, Store};
 /// Something under way, on the tokio runtime that polls it.
 pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
+/// Takes some of the values that are read together, and whether they are the last. Answers what is waited for before more are read: so no
+/// more than one part is in memory.
+pub type Take = Box<dyn FnMut(Values, bool) -> Option<oneshot::Receiver<()>> + Send>;
+
 /// A store, whatever its engine. Its connection ends with the last handle.
 pub trait Sessions: Send + Sync {
     /// Carries out a command.
     fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
 
-    /// What several keys hold. `keys` are separated by NUL.
-    fn read(self: Arc<Self>, keys: String) -> Running<Values>;
+    /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them after the others, in their order.
+    fn read(self: Arc<Self>, keys: String, take: Take) -> Running<()>;
 
     /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
     fn follow_clock(&self, now_ms: i64);
@@ -57,11 +63,11 @@ impl<E: Engine> Sessions for Store<E> {
         })
     }
 
-    fn read(self: Arc<Self>, keys: String) -> Running<Values> {
+    fn read(self: Arc<Self>, keys: String, take: Take) -> Running<()> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
             let _entered = self.enter(keys.len())?;
-            Store::read(&self, &keys).await
+            self.read_in_parts(&keys, take).await
         })
     }
 

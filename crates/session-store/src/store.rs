@@ -32,6 +32,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
 use crate::read_log::{ReadLog, Serving};
+use crate::registry::Take;
 use crate::session::{Object, Record, merge, patch, replace};
 
 /// The longest key, token or user id, in bytes.
@@ -45,6 +46,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The furthest expiry that an engine is told, in ms from now: 100 years.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+
+/// How much is read together at most, in bytes. A value that is larger is read alone.
+pub const PART_BYTES: usize = 32 * 1024 * 1024;
+
+/// So many keys are read together without a look at how long their values are.
+const UNMEASURED: usize = 4;
 
 /// How many listings are remembered until their records are asked for.
 const LISTINGS: usize = 256;
@@ -221,6 +228,51 @@ impl<E: Engine> Store<E> {
 
     // ---- Better Auth's view ----
 
+    /// The values of several keys, in parts of [`PART_BYTES`] at most.
+    pub(crate) async fn read_in_parts(&self, keys: &[&str], mut take: Take) -> Result<()> {
+        let parts = if keys.len() <= UNMEASURED { vec![keys.len()] } else { self.in_time(self.parts(keys)).await? };
+        let mut rest = keys;
+        for count in parts {
+            let (part, after) = rest.split_at(count);
+            rest = after;
+            if let Some(taken) = take(self.read(part).await?, rest.is_empty()) {
+                // This fails when JavaScript is gone: then the next part is dropped, too.
+                let _ = taken.await;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the keys to read together, after one another.
+    async fn parts(&self, keys: &[&str]) -> Result<Vec<usize>> {
+        let (mut parts, mut bytes) = (vec![0], 0);
+        for length in self.lengths(keys).await? {
+            if bytes + length > PART_BYTES && parts.last() != Some(&0) {
+                parts.push(0);
+                bytes = 0;
+            }
+            bytes += length;
+            *parts.last_mut().expect("there is one") += 1;
+        }
+        Ok(parts)
+    }
+
+    /// How long the values are, in bytes: as far as is known, else as the engine tells.
+    async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
+        let mut lengths = self.read_log.lengths(keys);
+        // What this store makes by itself is short: a number, or a list of tokens.
+        let is_short = |key: &str| key.starts_with(REVOKED_BEFORE) || key.starts_with(LEGACY_INDEX);
+        let unknown: Vec<_> = (0..keys.len()).filter(|at| lengths[*at].is_none() && !is_short(keys[*at])).collect();
+        if unknown.len() > UNMEASURED {
+            self.settled().await?;
+            let asked: Vec<_> = unknown.iter().map(|at| keys[*at]).collect();
+            for (at, length) in unknown.into_iter().zip(self.engine.lengths(&asked).await?) {
+                lengths[at] = Some(length);
+            }
+        }
+        Ok(lengths.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
     /// The values of several keys, read together: one step of the engine for all that lie under their own key.
     pub(crate) async fn read(&self, keys: &[&str]) -> Result<Values> {
         for key in keys {
@@ -286,9 +338,13 @@ impl<E: Engine> Store<E> {
             }
         }
         let listed = leads.first().and_then(|(_, lead)| self.listings.remove(lead.key())).map(|(_, ids)| ids);
-        for id in listed.iter().flat_map(|ids| ids.iter().skip(1).take(READ_AHEAD)) {
-            if let Some(Begun::Leads(lead)) = cache.begin(id) {
-                leads.push((None, lead));
+        if let Some(ids) = listed {
+            let ahead: Vec<_> = ids.iter().skip(1).take(READ_AHEAD).map(String::as_str).collect();
+            let count = self.parts(&ahead).await.map_or(0, |parts| parts[0]);
+            for id in &ahead[..count] {
+                if let Some(Begun::Leads(lead)) = cache.begin(id) {
+                    leads.push((None, lead));
+                }
             }
         }
         if !leads.is_empty() || !uncached.is_empty() {

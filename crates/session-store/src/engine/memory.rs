@@ -157,6 +157,11 @@ impl Engine for MemoryEngine {
         Ok(keys.iter().map(|key| tables.slot(key)).collect())
     }
 
+    async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
+        let length = |slot: Slot| slot.value().map_or(0, |stored| stored.raw().len());
+        Ok(self.get_many(keys).await?.into_iter().map(length).collect())
+    }
+
     async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
         // Nobody keeps what this engine answers: it is memory already.
         Ok(self.get_many(keys).await?.into_iter().map(|slot| (slot, Some(0))).collect())

@@ -37,7 +37,7 @@ use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
 use scripts::{Script, ScriptInvocation};
 use steps::{
-    Repeat, Steps, count, expected, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed,
+    Repeat, Steps, count, expected, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed,
 };
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -119,6 +119,15 @@ impl Engine for RedisEngine {
         }
         let found: Vec<Option<Vec<u8>>> = self.steps.command("", Repeat::Safe, &mget).await?;
         found.into_iter().map(Slot::from_bytes).collect()
+    }
+
+    async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
+        let mut pipeline = pipe();
+        for key in keys {
+            pipeline.cmd("STRLEN").arg(self.keyspace().key(key));
+        }
+        let lengths: Vec<Value> = self.steps.pipeline("", pipeline.ignore_errors()).await?;
+        Ok(lengths.into_iter().map(length).collect())
     }
 
     async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {

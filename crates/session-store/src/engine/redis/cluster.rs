@@ -12,7 +12,8 @@ use futures_util::future::{join_all, try_join_all};
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{
-    Repeat, Steps, expected, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed, without,
+    Repeat, Steps, expected, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed,
+    without,
 };
 use super::topology::Cluster;
 use crate::cache::NearCache;
@@ -273,6 +274,14 @@ impl Engine for ClusterEngine {
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
         Ok(self.read(keys, false).await?.into_iter().map(|(slot, _)| slot).collect())
+    }
+
+    async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
+        try_join_all(keys.iter().map(async |key| {
+            let key = self.keyspace().key(key);
+            Ok(length(self.0.command(&key, Repeat::Safe, cmd("STRLEN").arg(&key)).await.unwrap_or(Value::Nil)))
+        }))
+        .await
     }
 
     async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {

@@ -329,6 +329,14 @@ pub(super) fn life_ms(pttl: &Value) -> Option<u64> {
     }
 }
 
+/// Of an answer to STRLEN; a key of another type has none.
+pub(super) fn length(strlen: Value) -> usize {
+    match strlen {
+        Value::Int(bytes) => usize::try_from(bytes).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 pub(super) fn unexpected() -> Error {
     Error::new(Code::Protocol, "the server answered with something that it does not return")
 }
