@@ -33,7 +33,7 @@ use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
 use crate::read_log::{ReadLog, Serving};
 use crate::registry::Take;
-use crate::session::{Object, Record, merge, patch, replace};
+use crate::session::{Object, Record, hash_of, merge, patch, replace};
 
 /// The longest key, token or user id, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
@@ -53,6 +53,9 @@ pub const PART_BYTES: usize = 32 * 1024 * 1024;
 /// So many keys are read together without a look at how long their values are.
 const UNMEASURED: usize = 4;
 
+/// Of how many values that are no session records the length is remembered.
+const LENGTHS: usize = 65_536;
+
 /// How many listings are remembered until their records are asked for.
 const LISTINGS: usize = 256;
 
@@ -69,6 +72,8 @@ pub(crate) struct Store<E> {
     journal: Option<Journal>,
     /// What was listed together and is not in the cache, by its first id: whoever asks for that one will ask for the others.
     listings: Cache<String, Arc<Vec<String>>>,
+    /// How long values that are no session records were, in bytes, by the hash of their key.
+    plain_lengths: Cache<u64, usize>,
     /// By user, the ids whose record a prune found absent, and since when.
     absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
     max_value_bytes: usize,
@@ -148,6 +153,7 @@ impl<E: Engine> Store<E> {
             connected,
             journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
             listings: Cache::new(LISTINGS),
+            plain_lengths: Cache::new(LENGTHS),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
@@ -260,6 +266,9 @@ impl<E: Engine> Store<E> {
     /// How long the values are, in bytes: as far as is known, else as the engine tells.
     async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
         let mut lengths = self.read_log.lengths(keys);
+        for (key, length) in keys.iter().zip(&mut lengths).filter(|(_, length)| length.is_none()) {
+            *length = self.plain_lengths.get(&hash_of(*key));
+        }
         // What this store makes by itself is short: a number, or a list of tokens.
         let is_short = |key: &str| key.starts_with(REVOKED_BEFORE) || key.starts_with(LEGACY_INDEX);
         let unknown: Vec<_> = (0..keys.len()).filter(|at| lengths[*at].is_none() && !is_short(keys[*at])).collect();
@@ -292,6 +301,8 @@ impl<E: Engine> Store<E> {
             values[at] = slot.value().map(|stored| {
                 if stored.is_indexed() {
                     self.read_log.serve(key, &stored, serving);
+                } else {
+                    self.plain_lengths.insert(hash_of(*key), stored.raw().len());
                 }
                 stored.into()
             });
