@@ -221,7 +221,11 @@ pub fn submit(
         border.begin(env)?;
         store.follow_clock(now as i64);
         let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
-        let read = Read { seen: border.seen.get(), handed: handed.unwrap_or_default(), now_ms: now as i64 };
+        let read = Read {
+            seen: border.seen.get(),
+            handed: handed.unwrap_or_default(),
+            ahead_ms: now as i64 - session_store::system_clock(),
+        };
         let command = command(op, a, b, n, read);
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;

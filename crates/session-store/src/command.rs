@@ -10,9 +10,9 @@ pub struct Read {
     pub seen: Seen,
     /// What [`crate::Sessions::cached`] has just handed out under the key, the latest last.
     pub handed: Vec<String>,
-    /// The writer's clock, in ms since the epoch. It changes only what is answered: a write that would be dropped because of this machine's
-    /// clock or the server's, and not by the writer's, is a `CONFLICT`.
-    pub now_ms: i64,
+    /// How far the writer's clock is ahead of this machine's, in ms. It changes only what is answered: a write that would be dropped because
+    /// of this machine's clock or the server's, and not by the writer's, is a `CONFLICT`.
+    pub ahead_ms: i64,
 }
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.

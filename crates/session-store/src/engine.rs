@@ -151,7 +151,7 @@ pub(crate) enum Namespace {
 }
 
 /// This machine's clock, in ms since the epoch.
-pub(crate) fn system_clock() -> i64 {
+pub fn system_clock() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -35,6 +35,7 @@ pub use config::{
     TlsVersion,
 };
 pub use credentials::{Credentials, Login, Provider, Question, Registration};
+pub use engine::system_clock;
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, SessionCookie};

@@ -27,7 +27,10 @@ use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
 use crate::command::{Command, Read, Reply, Text, Values};
 use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
-use crate::engine::{Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, Slot, Stored, YOUNG_MS};
+use crate::engine::{
+    Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot, Stored, YOUNG_MS,
+    system_clock,
+};
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
@@ -586,9 +589,13 @@ impl<E: Engine> Store<E> {
         create: Create,
         read: Option<Read>,
     ) -> Result<Written> {
-        let (seen, handed, caller) = match read {
-            Some(Read { seen, handed, now_ms }) => (Some(seen), handed, now_ms),
-            None => (None, Vec::new(), self.engine.local_clock()),
+        let (seen, handed, ahead_ms) = match read {
+            Some(Read { seen, handed, ahead_ms }) => (Some(seen), handed, ahead_ms),
+            None => (None, Vec::new(), 0),
+        };
+        let caller = || match ahead_ms.saturating_abs() {
+            ..=SAME_CLOCK_MS => self.engine.local_clock(),
+            _ => system_clock().saturating_add(ahead_ms),
         };
         let handed: Vec<_> = handed.iter().map(|text| Stored::record(text)).collect();
         let reading = self.read_log.read_by(token, seen).or(&handed);
@@ -640,11 +647,11 @@ impl<E: Engine> Store<E> {
             let record = merged.as_ref().unwrap_or(write);
             let expires_at = record.expires_at();
             let Some(life) = life_ms(expires_at, ttl_ms, self.engine.local_clock())? else {
-                if expires_at.is_some_and(|expires_at| expires_at > caller) {
+                if expires_at.is_some_and(|expires_at| expires_at > caller()) {
                     self.refused.conflict.fetch_add(1, Relaxed);
                     return Err(clocks_differ(
                         "is over by this machine's clock and not by",
-                        caller,
+                        caller(),
                         self.engine.local_clock(),
                         None,
                     ));
@@ -695,13 +702,13 @@ impl<E: Engine> Store<E> {
                             "session.createdAt: must be a date, because there is no session of this token yet",
                         ));
                     };
-                    if (caller - created_at).abs() > YOUNG_MS {
+                    if caller().abs_diff(created_at) > YOUNG_MS.unsigned_abs() {
                         return Ok(Written::Ignored);
                     }
                     // Saying nothing would make every sign-in fail in silence.
                     return Err(clocks_differ(
                         "is too old by Redis' clock and not by",
-                        caller,
+                        caller(),
                         self.engine.local_clock(),
                         Some(now),
                     ));

@@ -206,7 +206,7 @@ impl Engine for MemoryEngine {
             Slot::Value(_) => false,
             Slot::Absent => match put.create {
                 Create::Always => true,
-                Create::Young(created_at) if (now - created_at).abs() <= YOUNG_MS => true,
+                Create::Young(created_at) if now.abs_diff(created_at) <= YOUNG_MS.unsigned_abs() => true,
                 Create::Young(_) | Create::Never => return Ok(PutOutcome::TooOld { now }),
             },
         };

@@ -259,7 +259,7 @@ impl ClusterEngine {
 /// Whether a write may create its record, as far as this process's clock tells.
 fn is_new(create: Create) -> bool {
     match create {
-        Create::Young(created_at) => (system_clock() - created_at).abs() <= YOUNG_MS,
+        Create::Young(created_at) => system_clock().abs_diff(created_at) <= YOUNG_MS.unsigned_abs(),
         Create::Always => true,
         Create::Never => false,
     }
