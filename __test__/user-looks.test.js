@@ -265,6 +265,17 @@ describe("a row", { concurrency: true }, () => {
 		await assert.rejects(storage.refreshUser("somebody"), TypeError);
 	});
 
+	test("that cannot be read at first is read again", async (t) => {
+		const { users, storage } = open(t);
+		let failures = 0;
+		users.before = async () => {
+			if (failures++ < 2) throw new Error("the database is away");
+		};
+		const token = await signIn(storage, users.add(), { name: "Grace" });
+		await until("the row", async () => (await userOf(storage, token)).name === "Ada", 30_000);
+		assert.ok(storage.metrics().userLooks.failed >= 2);
+	});
+
 	test("that is no object is refused", async (t) => {
 		for (const wrong of ["text", 7, [], true]) {
 			const { storage, users } = open(t, { loadUser: async () => wrong });

@@ -117,7 +117,7 @@ type Resolve = (value: string | null) => void;
 type Reject = (error: SessionStoreError) => void;
 
 /** Of the keys that cross together, in UTF-16 units. */
-const MAX_KEYS_LENGTH = 8 * 1024 * 1024;
+const MAX_KEYS_LENGTH = 128 * 1024 * 1024;
 const TOO_LONG = "the value is too long for a JavaScript string (about 512 MiB)";
 
 /** The promises of one tick's reads of one store. */
@@ -298,7 +298,8 @@ export class Connection {
 		const cached = this.#near?.cached(key);
 		if (cached !== undefined) return cached;
 		let reads = this.#reads;
-		if (reads === undefined || reads.sent || reads.isFull) {
+		if (reads?.isFull) reads.send();
+		if (reads === undefined || reads.sent) {
 			reads = this.#reads = new Reads(handle);
 			readings.push(reads);
 			flushLater();

@@ -83,7 +83,13 @@ export class StoreEvents {
 		const last = this.#warned.get(line);
 		if (this.#logger === false || (last !== undefined && now - last < everyMs)) return;
 		this.#warned.set(line, now);
-		this.#logger.warn(`better-auth-redis-store: ${line}`);
+		try {
+			this.#logger.warn(`better-auth-redis-store: ${line}`);
+		} catch (error) {
+			queueMicrotask(() => {
+				throw error;
+			});
+		}
 	}
 
 	#log(event: StoreEvent, reason: string): void {

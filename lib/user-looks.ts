@@ -34,6 +34,8 @@ const MAX_QUEUED = 10_000;
 const SECOND_LOOK_MS = 5000;
 /** How long a row is waited for, in ms. */
 const ROW_MS = 10_000;
+/** How often a look is repeated that could not read the row. */
+const ATTEMPTS = 12;
 /** How often a look begins again because a copy changed meanwhile. */
 const PASSES = 20;
 
@@ -59,10 +61,12 @@ export class UserLooks {
 	/** Users who wait for a look, and whether an older row is written, too. */
 	readonly #queued = new Map<string, boolean>();
 	readonly #running = new Set<string>();
-	/** Users who wait for their second look: when it is due, and when the last write after its first was. */
-	readonly #second = new Map<string, { due: number; again?: number }>();
+	/** Users who wait for their second look, the soonest first: when it is due, and whether another one is wanted after it. */
+	readonly #second = new Map<string, { due: number; again?: boolean }>();
 	/** Users whose look has to wait until Redis answers. */
 	readonly #stalled = new Set<string>();
+	/** How often in a row the looks at a user have failed. */
+	readonly #failures = new Map<string, number>();
 	#isStarting = false;
 	#secondTimer = false;
 	#stalledTimer = false;
@@ -134,7 +138,7 @@ export class UserLooks {
 
 	close(): void {
 		this.#isClosed = true;
-		for (const users of [this.#queued, this.#second, this.#stalled]) users.clear();
+		for (const users of [this.#queued, this.#second, this.#stalled, this.#failures]) users.clear();
 	}
 
 	#enqueue(user: string, asItIs: boolean): void {
@@ -168,10 +172,12 @@ export class UserLooks {
 		try {
 			await this.#look(user, asItIs);
 			this.#counts.done++;
+			this.#failures.delete(user);
 		} catch (error) {
 			if (isOutage(error)) this.#stall(user);
 			else if (!this.#isClosed) {
 				this.#counts.failed++;
+				this.#tryAgain(user);
 				// What it says may hold values of the row.
 				const name = error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : typeof error;
 				const why = error instanceof SessionStoreError ? error.message : name;
@@ -180,6 +186,17 @@ export class UserLooks {
 		}
 		this.#running.delete(user);
 		this.#start();
+	}
+
+	/** The database may be away for a while. */
+	#tryAgain(user: string): void {
+		const failures = (this.#failures.get(user) ?? 0) + 1;
+		if (failures >= ATTEMPTS || this.#second.size >= MAX_QUEUED) {
+			this.#failures.delete(user);
+			return;
+		}
+		this.#failures.set(user, failures);
+		this.#expectSecond(user);
 	}
 
 	async #look(user: string, asItIs: boolean): Promise<Found> {
@@ -212,7 +229,7 @@ export class UserLooks {
 		if (this.#isClosed) return;
 		const at = now();
 		const expected = this.#second.get(user);
-		if (expected !== undefined) expected.again = at;
+		if (expected !== undefined) expected.again = true;
 		else if (this.#second.size >= MAX_QUEUED) this.#counts.dropped++;
 		else this.#second.set(user, { due: at + SECOND_LOOK_MS });
 		this.#waitForSecond();
@@ -229,7 +246,7 @@ export class UserLooks {
 				for (const [user, { due, again }] of this.#second) {
 					if (due > at) break;
 					this.#second.delete(user);
-					if (again !== undefined) this.#second.set(user, { due: again + SECOND_LOOK_MS });
+					if (again) this.#second.set(user, { due: at + SECOND_LOOK_MS });
 					this.#enqueue(user, true);
 				}
 				this.#waitForSecond();

@@ -99,6 +99,22 @@ describe("a writer whose reading is unknown", () => {
 		}
 	});
 
+	test("does not undo a refresh by a session half from before, though it has just read the refreshed one", async (t) => {
+		const [one, other] = strangers(t);
+		const mine = session({ updatedAt: fromNow(-60_000), theme: "light" });
+		await signIn(one.storage, mine);
+		const refreshed = { ...mine, updatedAt: fromNow(0), expiresAt: fromNow(7_200_000), theme: "dark" };
+		await one.store.updateSession(mine.token, refreshed);
+		// As Better Auth up to 1.4.17 writes back what a cookie held.
+		const read = JSON.parse(await other.storage.get(mine.token));
+		await other.storage.set(
+			mine.token,
+			JSON.stringify({ ...read, session: mine, user: { ...read.user, name: "Grace" } }),
+		);
+		const { session: now, user } = JSON.parse(await one.storage.get(mine.token));
+		assert.deepEqual([now.theme, now.expiresAt, user.name], ["dark", refreshed.expiresAt.toISOString(), "Grace"]);
+	});
+
 	test("with a user of null takes no user away", async (t) => {
 		const [one, other] = strangers(t);
 		const mine = session();

@@ -66,8 +66,8 @@ impl<E: Engine> Sessions for Store<E> {
     fn read(self: Arc<Self>, keys: String, take: Take) -> Running<()> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
-            let _entered = self.enter(keys.len())?;
-            self.read_in_parts(&keys, take).await
+            let entered = self.enter(keys.len())?;
+            self.read_in_parts(&keys, entered, take).await
         })
     }
 

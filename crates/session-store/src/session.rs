@@ -9,7 +9,7 @@ mod merge;
 mod object;
 
 pub(crate) use digest::{Digest, HalfDigest, hash_of};
-pub(crate) use merge::{Bases, merge, patch, replace, with_user};
+pub(crate) use merge::{Bases, is_stale, merge, patch, replace, with_user};
 pub(crate) use object::Object;
 
 use time::OffsetDateTime;
@@ -87,6 +87,11 @@ impl<'a> Record<'a> {
     /// When the session expires, in ms since the epoch.
     pub(crate) fn expires_at(&self) -> Option<i64> {
         self.session().get(field::EXPIRES_AT).and_then(instant)
+    }
+
+    /// The session's own `updatedAt`, in ms since the epoch.
+    pub(crate) fn updated_at(&self) -> Option<i64> {
+        self.session().get(field::UPDATED_AT).and_then(instant)
     }
 
     /// The field that takes most, as `session.<name>` or `user.<name>`, and how many bytes it takes.

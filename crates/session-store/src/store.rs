@@ -36,7 +36,7 @@ use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
 use crate::read_log::{ReadLog, Serving};
 use crate::registry::Take;
-use crate::session::{Object, Record, hash_of, merge, patch, replace};
+use crate::session::{Object, Record, hash_of, is_stale, merge, patch, replace};
 
 /// The longest key, token or user id, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
@@ -116,6 +116,14 @@ pub(crate) struct Connected {
 
 /// Operations that are under way.
 pub(crate) struct InFlight<'s>(&'s AtomicUsize, usize);
+
+impl InFlight<'_> {
+    /// So many of them have ended.
+    fn end(&mut self, count: usize) {
+        self.0.fetch_sub(count, Relaxed);
+        self.1 -= count;
+    }
+}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
@@ -238,15 +246,19 @@ impl<E: Engine> Store<E> {
     // ---- Better Auth's view ----
 
     /// The values of several keys, in parts of [`PART_BYTES`] at most.
-    pub(crate) async fn read_in_parts(&self, keys: &[&str], mut take: Take) -> Result<()> {
+    pub(crate) async fn read_in_parts(&self, keys: &[&str], mut entered: InFlight<'_>, mut take: Take) -> Result<()> {
         let parts = if keys.len() <= UNMEASURED { vec![keys.len()] } else { self.in_time(self.parts(keys)).await? };
         let mut rest = keys;
         for count in parts {
             let (part, after) = rest.split_at(count);
             rest = after;
-            if let Some(taken) = take(self.read(part).await?, rest.is_empty()) {
-                // This fails when JavaScript is gone: then the next part is dropped, too.
-                let _ = taken.await;
+            let values = self.read(part).await?;
+            // What JavaScript does with this part may ask for more.
+            entered.end(count);
+            if let Some(taken) = take(values, rest.is_empty())
+                && taken.await.is_err()
+            {
+                return Ok(()); // JavaScript is gone
             }
         }
         Ok(())
@@ -626,7 +638,8 @@ impl<E: Engine> Store<E> {
                 // The usual case: nobody else has written, and both halves are there.
                 Some(_)
                     if known.as_ref().is_some_and(|known| reading.is_only(known))
-                        && write.user_json().is_some_and(|user| user.starts_with('{')) =>
+                        && write.user_json().is_some_and(|user| user.starts_with('{'))
+                        && stored.as_ref().is_some_and(|stored| !is_stale(stored.updated_at(), write.updated_at())) =>
                 {
                     Cow::Borrowed(write.json)
                 }

@@ -229,8 +229,16 @@ fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
         })
         .min_by_key(|(rank, _)| *rank);
     let Some((_, base)) = likeliest else { return Base::Unknown };
-    let is_stale = base.updated_at.zip(written.updated_at).is_some_and(|(base, written)| written + STALE_MS < base);
-    if half == Half::Session && is_stale { Base::Unchanged } else { Base::Known(base) }
+    if half == Half::Session && is_stale(base.updated_at, written.updated_at) {
+        Base::Unchanged
+    } else {
+        Base::Known(base)
+    }
+}
+
+/// Whether a session half with this `updatedAt` was read before that base.
+pub(crate) fn is_stale(base: Option<i64>, written: Option<i64>) -> bool {
+    base.zip(written).is_some_and(|(base, written)| written.saturating_add(STALE_MS) < base)
 }
 
 /// Whether a writer would have moved the times back: a refresh takes a newer stamp, and only a shortening keeps the stamp.
