@@ -111,8 +111,11 @@ export declare function open(border: number, options: string): number
  */
 export declare function provide(handle: number): void
 
-/** Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `now`: as in [`submit`]. */
-export declare function read(handle: number, id: number, keys: string, now: number): void
+/**
+ * Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `is_trusted`: no stranger chose them. `now`:
+ * as in [`submit`].
+ */
+export declare function read(handle: number, id: number, keys: string, isTrusted: boolean, now: number): void
 
 /** Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets. */
 export declare function refuse(border: number, question: number, isWrong: boolean, what: string): void

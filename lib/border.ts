@@ -123,6 +123,7 @@ const TOO_LONG = "the value is too long for a JavaScript string (about 512 MiB)"
 /** The promises of one tick's reads of one store. */
 class Reads implements Waiter {
 	readonly #handle: number;
+	readonly #isTrusted: boolean;
 	readonly #keys: string[] = [];
 	readonly resolves: Resolve[] = [];
 	readonly rejects: Reject[] = [];
@@ -134,8 +135,9 @@ class Reads implements Waiter {
 	/** How many of the promises are settled: those come first. */
 	#settled = 0;
 
-	constructor(handle: number) {
+	constructor(handle: number, isTrusted: boolean) {
 		this.#handle = handle;
+		this.#isTrusted = isTrusted;
 	}
 
 	add(key: string): Promise<string | null> {
@@ -159,7 +161,7 @@ class Reads implements Waiter {
 	send(): void {
 		if (this.sent) return;
 		this.sent = true;
-		native.read(this.#handle, expect(this), this.#keys.join("\0"), Date.now());
+		native.read(this.#handle, expect(this), this.#keys.join("\0"), this.#isTrusted, Date.now());
 	}
 
 	/** All of them; or some, each string after how many it holds. */
@@ -238,6 +240,7 @@ export class Connection {
 	readonly looks: UserLooks;
 	#handle: number | undefined;
 	#reads: Reads | undefined;
+	#trustedReads: Reads | undefined;
 	#near: NearCache | undefined;
 	#closed = false;
 
@@ -292,15 +295,21 @@ export class Connection {
 		return this.#near?.copied(key);
 	}
 
-	/** The value of a key, `null` when there is none: at once, when the near cache knows it. */
-	read(key: string): string | null | Promise<string | null> {
+	/**
+	 * The value of a key, `null` when there is none: at once, when the near cache knows it.
+	 *
+	 * @param isTrusted Whether the application chose the key, or signed it: such a key may enter Redis' tracking table at once.
+	 */
+	read(key: string, isTrusted = false): string | null | Promise<string | null> {
 		const handle = this.#open();
 		const cached = this.#near?.cached(key);
 		if (cached !== undefined) return cached;
-		let reads = this.#reads;
+		let reads = isTrusted ? this.#trustedReads : this.#reads;
 		if (reads?.isFull) reads.send();
 		if (reads === undefined || reads.sent) {
-			reads = this.#reads = new Reads(handle);
+			reads = new Reads(handle, isTrusted);
+			if (isTrusted) this.#trustedReads = reads;
+			else this.#reads = reads;
 			readings.push(reads);
 			flushLater();
 		}
@@ -323,6 +332,7 @@ export class Connection {
 		this.looks.close();
 		this.#near = undefined;
 		this.#reads?.send();
+		this.#trustedReads?.send();
 		if (this.#handle !== undefined) {
 			native.close(this.#handle);
 			watching.delete(this.#handle);

@@ -115,7 +115,7 @@ export function sessionGate<A extends GateAuth>(
 ): SessionGate<A> {
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
 	const internals = internalsOf(storage);
-	const read = internals?.read ?? ((key: string) => storage.get(key));
+	const read = internals?.readTrusted ?? ((key: string) => storage.get(key));
 	const gate = new Gate(auth, storage, read, checkOptions(options));
 	internals?.bind(auth);
 	const check = (from: GateRequest) => gate.check(from) as Promise<GateSession<A>>;

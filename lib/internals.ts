@@ -7,8 +7,8 @@ const INTERNALS = Symbol.for("better-auth-redis-store.internals");
 export interface StorageInternals {
 	/** The storage itself. An object that inherits from it is another one. */
 	readonly owner: object;
-	/** As `get`, but what the near cache knows is answered at once. */
-	read(key: string): string | null | Promise<string | null>;
+	/** As `get` of a key that the application signed, but what the near cache knows is answered at once. */
+	readTrusted(key: string): string | null | Promise<string | null>;
 	/** The store may read users' rows by way of this one. */
 	bind(auth: AuthWithUsers): void;
 }

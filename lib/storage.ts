@@ -75,8 +75,8 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 	const checked = checkOptions(options);
 	const connection = new Connection(checked);
 	const hasDatabase = checked.onUnavailable === "database";
-	const read = (key: string) => {
-		const value = readNow(connection, key);
+	const read = (key: string, isTrusted = false) => {
+		const value = readNow(connection, key, isTrusted);
 		if (!(value instanceof Promise)) return value;
 		if (key.startsWith(LIST_PREFIX)) value.catch((error) => connection.looks.noteFailedList(key, error));
 		// During an outage there is nothing here for Better Auth, which then looks into its database.
@@ -119,14 +119,17 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		on: (event, listener) => connection.events.on(event, listener),
 		close: async () => connection.close(),
 	};
-	setInternals(storage, { read, bind: (auth) => connection.looks.bind(auth, storage) });
+	setInternals(storage, {
+		readTrusted: (key) => read(key, true),
+		bind: (auth) => connection.looks.bind(auth, storage),
+	});
 	return storage;
 }
 
 /** What the near cache knows is answered at once. */
-function readNow(connection: Connection, key: string): string | null | Promise<string | null> {
+function readNow(connection: Connection, key: string, isTrusted: boolean): string | null | Promise<string | null> {
 	const copied = connection.copied(key);
-	return copied === undefined ? connection.read(checkKey("key", key)) : copied;
+	return copied === undefined ? connection.read(checkKey("key", key), isTrusted) : copied;
 }
 
 function nullInOutage(error: SessionStoreError): null {

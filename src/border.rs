@@ -236,9 +236,10 @@ pub fn submit(
     })
 }
 
-/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `now`: as in [`submit`].
+/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `is_trusted`: no stranger chose them. `now`:
+/// as in [`submit`].
 #[napi(catch_unwind)]
-pub fn read(env: Env, handle: u32, id: u32, keys: String, now: f64) -> Result<()> {
+pub fn read(env: Env, handle: u32, id: u32, keys: String, is_trusted: bool, now: f64) -> Result<()> {
     with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
         store.follow_clock(now as i64);
@@ -259,7 +260,7 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String, now: f64) -> Result<()
                 }
                 waits
             });
-            let outcome = runtime::caught(store.read(keys, take)).await;
+            let outcome = runtime::caught(store.read(keys, is_trusted, take)).await;
             drop(asked);
             if let Err(error) = outcome {
                 told(&completions, (id, Outcome::Reads(Err(error))));

@@ -276,6 +276,26 @@ export function ending(engine) {
 			assert.equal(await storage.get(key), "3");
 		});
 
+		test("hides every session made before it, also one that was written after it or is in no index", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const userId = fresh("user");
+			const at = Date.now();
+			const made = (ms) => session({ userId, createdAt: new Date(at + ms) });
+			const [older, newer] = [made(-1), made(0)];
+			await storage.set(`revoked-sessions-before-${userId}`, String(at), 60);
+			for (const one of [older, newer]) await signIn(storage, one);
+			// Once without and once with what the first read has shown, and together with others.
+			for (let n = 0; n < 3; n++) {
+				const values = await Promise.all([storage.get(older.token), storage.get(newer.token)]);
+				assert.deepEqual(values, [null, record(newer)]);
+				assert.equal(await store.getSession(older.token), null);
+			}
+			assert.deepEqual(await store.getUserSessions(userId), [newer]);
+			await assert.rejects(store.updateSession(older.token, { n: 1 }), { code: "NOT_FOUND" });
+			await store.updateSession(newer.token, { n: 1 });
+			assert.equal(await storage.getAndDelete(older.token), null);
+		});
+
 		test("with anything but a time is a plain value", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();

@@ -198,10 +198,10 @@ describe("commands: one round trip each", () => {
 		await Promise.all(mine.map((one) => signIn(storage, one)));
 		const [{ token }] = mine;
 		const calls = {
-			getUserSessions: [() => store.getUserSessions(userId), "EXISTS", "TYPE", "SORT"],
+			getUserSessions: [() => store.getUserSessions(userId), "GET", "EXISTS", "TYPE", "SORT"],
 			"active-sessions": [() => storage.get(`active-sessions-${userId}`), "EXISTS", "ZRANGE"],
-			getSession: [() => store.getSession(token), "GET"],
-			get: [() => storage.get(token), "GET"],
+			getSession: [() => store.getSession(token), "MGET"],
+			get: [() => storage.get(token), "MGET"],
 			"set of a session": [() => signIn(storage, session()), "EVALSHA"],
 			"set of a value": [() => storage.set("key", "value", 60), "SET"],
 			createSession: [() => store.createSession(session()), "EVALSHA"],
@@ -228,7 +228,7 @@ describe("commands: one round trip each", () => {
 		const mine = session();
 		await signIn(storage, mine);
 		const sent = await sentDuring(server, () => store.updateSession(mine.token, { note: 1 }));
-		assert.deepEqual(sent, ["GET", "EVALSHA"]);
+		assert.deepEqual(sent, ["MGET", "EVALSHA"]);
 	});
 
 	test("scripts are sent again to a server that forgot them", async (t) => {

@@ -67,7 +67,7 @@ export function risen(store, before) {
 
 /** Reads as a gate does: what the near cache knows is answered at once, without a promise. */
 export function readNow(storage, key) {
-	return storage[Symbol.for("better-auth-redis-store.internals")].read(key);
+	return storage[Symbol.for("better-auth-redis-store.internals")].readTrusted(key);
 }
 
 /** Whether what `readNow` answered came from the near cache. */

@@ -65,15 +65,24 @@ async function work() {
 	}
 }
 
-/** Looks in every turn at what is about to be ended, until it is: so it is seen when that takes effect. */
+/** Looks in every turn at what is about to be ended, until it is: so it is seen when that takes effect. What Redis is asked for, it is once. */
 async function watch() {
+	const asked = new Set();
 	while (now() < end) {
 		for (const [token, until] of watched) {
 			if (now() > until) watched.delete(token);
+			if (asked.has(token)) continue;
 			const begun = now();
 			const answer = readNow(app.storage, token);
-			if (isHit(answer)) judge(token, begun, answer);
-			else answer.then((found) => judge(token, begun, found)).catch((error) => unexpected.push(error.stack));
+			if (isHit(answer)) {
+				judge(token, begun, answer);
+				continue;
+			}
+			asked.add(token);
+			answer
+				.then((found) => judge(token, begun, found))
+				.catch((error) => unexpected.push(error.stack))
+				.finally(() => asked.delete(token));
 		}
 		await turn();
 	}

@@ -34,7 +34,7 @@ async fn reads(store: Arc<dyn Sessions>, at_once: usize, batches: usize) -> Resu
         store.clone().run(set).await?;
     }
     for _ in 0..batches {
-        store.clone().read(keys.join("\0"), Box::new(|_, _| None)).await?;
+        store.clone().read(keys.join("\0"), false, Box::new(|_, _| None)).await?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ async fn sign_ins(store: Arc<dyn Sessions>, at_once: usize, batches: usize) {
 
 async fn sign_in(store: &Arc<dyn Sessions>, token: &str) -> Result<()> {
     store.clone().run(Command::Increment { key: format!("{token}|/sign-in/email"), ttl: 10.0 }).await?;
-    store.clone().read(format!("active-sessions-{token}"), Box::new(|_, _| None)).await?;
+    store.clone().read(format!("active-sessions-{token}"), false, Box::new(|_, _| None)).await?;
     let filling = "x".repeat(380);
     let value = format!(
         r#"{{"session":{{"token":"{token}","userId":"{token}","expiresAt":"2099-01-01T00:00:00.000Z"}},"user":{{"id":"{filling}"}}}}"#

@@ -10,6 +10,9 @@
 //! - A value is answered only while the last sign of life was *sent* less than `max_staleness` ago, by the monotonic and by the wall
 //!   clock (a suspended machine stops one of them, a corrected clock moves the other).
 //!
+//! - A session is answered only beside its owner's not-before marker, or the absence of one. When a marker is taken away, the copies that
+//!   JavaScript threads keep are, all of them.
+//!
 //! What is kept is session records and `revoked-sessions-before-*`, of which also the absence is.
 
 use std::collections::{BTreeMap, HashMap};
@@ -93,6 +96,11 @@ impl Shared {
         self.alive_wall.store(sent.wall.to_bits(), Release);
     }
 
+    /// Every copy is taken away.
+    fn take_all(&self) {
+        self.stripes.iter().for_each(|stripe| _ = stripe.fetch_add(1, Release));
+    }
+
     /// How long ago the last sign of life was sent, in ms.
     fn silent_for(&self, now: Moment) -> f64 {
         let monotonic = f64::from_bits(self.alive_monotonic.load(Relaxed));
@@ -133,22 +141,39 @@ pub(crate) enum Flush {
 #[derive(Debug)]
 struct Entry {
     value: Option<Stored>,
+    /// Of a session, the key of its owner's not-before marker.
+    marker: Option<Arc<str>>,
     /// From which moment on it is read anew, whichever clock says so first.
     until: Moment,
 }
 
-/// What the cache answers: the value, or that there is none.
+/// What the cache answers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hit(Option<Stored>);
+pub struct Hit {
+    /// `None`: there is none.
+    value: Option<Stored>,
+    /// Of a session, its owner's not-before marker, if there is one.
+    marker: Option<Stored>,
+}
 
 impl Hit {
     /// The text; `None`: there is no value.
     pub fn text(&self) -> Option<&str> {
-        self.0.as_ref().map(Stored::text)
+        self.value.as_ref().map(Stored::text)
+    }
+
+    /// The text of the not-before marker of a session's owner; `None`: there is none.
+    pub(crate) fn marker(&self) -> Option<&str> {
+        self.marker.as_ref().map(Stored::text)
+    }
+
+    /// The same without a value.
+    pub(crate) fn absent() -> Self {
+        Hit { value: None, marker: None }
     }
 
     pub(crate) fn into_slot(self) -> Slot {
-        self.0.map_or(Slot::Absent, Slot::Value)
+        self.value.map_or(Slot::Absent, Slot::Value)
     }
 }
 
@@ -181,9 +206,14 @@ impl Lead<'_> {
     }
 
     /// The answer has come: keeps it if it may be, and tells those who wait. `asked`: before it was asked for; `life`: what it had
-    /// left then, in ms (`None`: it has no end).
-    pub(crate) fn land(self, answer: &Result<Slot>, asked: Moment, life: Option<u64>) {
-        self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked, life);
+    /// left then, in ms (`None`: it has no end); `marker`: of a session, the key of its owner's not-before marker.
+    pub(crate) fn land(self, answer: &Result<Slot>, asked: Moment, life: Option<u64>, marker: Option<&Arc<str>>) {
+        self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked, life, marker);
+        self.tell(answer);
+    }
+
+    /// The answer has come, and the server tells of no changes: it is told to those who wait.
+    pub(crate) fn tell(self, answer: &Result<Slot>) {
         for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
             // Whoever waited may have given up.
             let _ = waiter.send(answer.clone());
@@ -363,31 +393,41 @@ impl NearCache {
 
     /// What a key holds, if that is known for sure.
     pub(crate) fn cached(&self, key: &str) -> Option<Hit> {
-        let now = Moment::now();
-        let entry = self.live_entry(key, now)?;
+        let hit = self.look(key)?;
         self.counters.hits.fetch_add(1, Relaxed);
-        Some(Hit(entry.value.clone()))
+        Some(hit)
+    }
+
+    fn look(&self, key: &str) -> Option<Hit> {
+        let (entry, marker) = self.live_entry(key, Moment::now())?;
+        Some(Hit { value: entry.value.clone(), marker: marker.and_then(|marker| marker.value.clone()) })
     }
 
     /// How long a value may be answered without asking again, in ms; 0 when it is not there.
     pub(crate) fn life_ms(&self, key: &str) -> f64 {
         let now = Moment::now();
-        let Some(entry) = self.live_entry(key, now) else { return 0.0 };
-        (entry.until.monotonic - now.monotonic).min(entry.until.wall - now.wall)
+        let Some((entry, marker)) = self.live_entry(key, now) else { return 0.0 };
+        let until = marker.map_or(entry.until, |marker| entry.until.min(marker.until));
+        (until.monotonic - now.monotonic).min(until.wall - now.wall)
     }
 
-    fn live_entry(&self, key: &str, now: Moment) -> Option<Arc<Entry>> {
+    /// What is known of a key, and of the marker that goes with it.
+    fn live_entry(&self, key: &str, now: Moment) -> Option<(Arc<Entry>, Option<Arc<Entry>>)> {
         if self.alive.silent_for(now) > self.settings.max_staleness.as_secs_f64() * 1e3 {
             return None;
         }
-        let entry = self.values.get(key)?;
-        let lives = now.monotonic < entry.until.monotonic && now.wall < entry.until.wall;
-        lives.then_some(entry)
+        let lives = |entry: &Arc<Entry>| now.monotonic < entry.until.monotonic && now.wall < entry.until.wall;
+        let entry = self.values.get(key).filter(lives)?;
+        let Some(marker) = entry.marker.as_deref() else { return Some((entry, None)) };
+        let marker = self.values.get(marker).filter(lives)?;
+        Some((entry, Some(marker)))
     }
 
-    /// A miss. `None`: there is no cache now.
-    pub(crate) fn begin(&self, key: &str) -> Option<Begun<'_>> {
-        if let Some(hit) = self.cached(key) {
+    /// A miss. `None`: there is no cache now. `counts`: whether it is a read that metrics tell of.
+    pub(crate) fn begin(&self, key: &str, counts: bool) -> Option<Begun<'_>> {
+        let count = |counter: &AtomicU64| _ = counter.fetch_add(counts.into(), Relaxed);
+        if let Some(hit) = self.look(key) {
+            count(&self.counters.hits);
             return Some(Begun::Hit(hit));
         }
         let mut state = self.lock();
@@ -397,16 +437,24 @@ impl NearCache {
         if let Some(flight) = state.flights.get(key) {
             let (told, answer) = oneshot::channel();
             lock(&flight.0).push(told);
-            self.counters.coalesced.fetch_add(1, Relaxed);
+            count(&self.counters.coalesced);
             return Some(Begun::Joined(answer));
         }
         let flight = Arc::new(Flight::default());
         state.flights.insert(key.to_owned(), flight.clone());
-        self.counters.misses.fetch_add(1, Relaxed);
+        count(&self.counters.misses);
         Some(Begun::Leads(Lead { cache: self, key: key.to_owned(), flight }))
     }
 
-    fn land(&self, key: &str, flight: &Arc<Flight>, slot: Option<&Slot>, asked: Moment, life: Option<u64>) {
+    fn land(
+        &self,
+        key: &str,
+        flight: &Arc<Flight>,
+        slot: Option<&Slot>,
+        asked: Moment,
+        life: Option<u64>,
+        marker: Option<&Arc<str>>,
+    ) {
         let mut state = self.lock();
         if !state.is_under_way(key, flight) {
             self.counters.inserts_refused.fetch_add(1, Relaxed);
@@ -415,7 +463,7 @@ impl NearCache {
         state.flights.remove(key);
         let is_mark = key.starts_with(REVOKED_BEFORE);
         let (value, ttl, life) = match slot {
-            Some(Slot::Value(stored)) if is_mark || is_session(key, stored) => {
+            Some(Slot::Value(stored)) if is_mark || marker.is_some() && is_session(key, stored) => {
                 (Some(stored.clone()), self.settings.ttl, life)
             }
             Some(Slot::Absent) if is_mark => (None, self.absence, None),
@@ -426,7 +474,7 @@ impl NearCache {
         let until = Moment { monotonic: asked.monotonic + life, wall: asked.wall + life };
         // What it takes the place of has not been evicted, which is what the table would count it as.
         self.values.remove(key);
-        self.values.insert(key.to_owned(), Arc::new(Entry { value, until }));
+        self.values.insert(key.to_owned(), Arc::new(Entry { value, marker: marker.cloned(), until }));
     }
 
     // ---- Writing ----
@@ -444,6 +492,10 @@ impl NearCache {
         let mut state = self.lock();
         state.flights.remove(key);
         self.values.remove(key);
+        if key.starts_with(REVOKED_BEFORE) {
+            // Whose sessions the threads have copies of, nobody knows.
+            return state.each_copy(Shared::take_all);
+        }
         let stripe = stripe(key);
         state.each_copy(|copy| _ = copy.stripes[stripe].fetch_add(1, Release));
     }
@@ -540,7 +592,7 @@ impl NearCache {
     fn empty(&self, state: &mut State) {
         state.flights.clear();
         self.values.clear();
-        state.each_copy(|copy| copy.stripes.iter().for_each(|stripe| _ = stripe.fetch_add(1, Release)));
+        state.each_copy(Shared::take_all);
     }
 
     fn set_alive(&self, state: &mut State, sent: Moment) {
@@ -607,7 +659,7 @@ struct Bytes;
 impl Weighter<String, Arc<Entry>> for Bytes {
     fn weight(&self, key: &String, entry: &Arc<Entry>) -> u64 {
         let value = entry.value.as_ref().map_or(0, |stored| stored.raw().len());
-        (key.len() + value + ENTRY_BYTES) as u64
+        (key.len() + value + entry.marker.as_ref().map_or(0, |marker| marker.len()) + ENTRY_BYTES) as u64
     }
 }
 

@@ -5,7 +5,7 @@
 //! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries them out.
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
-//! - `read_log`: what this process handed out, and to whom: the base of a merge.
+//! - `read_log`: what this process handed out, and to whom: the base of a merge. `known_sessions`: which keys were seen to be sessions.
 //! - `events`: what happens to the connection. `credentials`: who is asked for user name and password.
 //! - `journal`: ends and writes that wait for Redis, where a database has the sessions meanwhile.
 //! - `gate`: the session cookie of a request, and its signature.
@@ -22,6 +22,7 @@ mod error;
 mod events;
 mod gate;
 mod journal;
+mod known_sessions;
 mod read_log;
 mod registry;
 mod session;

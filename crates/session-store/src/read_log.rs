@@ -1,4 +1,5 @@
-//! What this process handed out for each session: what a writer has read before it writes back.
+//! What this process handed out for each session: what a writer has read before it writes back. And whose session each is, because a
+//! session never changes its owner.
 //!
 //! A write is compared with the very version that its writer was handed. So each serving has a number, and a write says between
 //! which numbers its writer was last handed something ([`Seen`]). The last few versions of a session are kept, because requests
@@ -15,6 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 
 use crate::engine::Stored;
+use crate::known_sessions::KnownSessions;
 use crate::session::{Bases, Digest, hash_of};
 
 /// How much all sessions take that have all their versions, in bytes.
@@ -132,6 +134,8 @@ impl Version {
 #[derive(Debug, Default)]
 struct Entry {
     token: Box<str>,
+    /// The owner's not-before marker; `None`: not known.
+    marker: Option<Arc<str>>,
     /// The latest last.
     versions: Vec<Version>,
     /// What lies in the store, where it is not the latest version: its writer wrote that, and it was merged.
@@ -143,7 +147,8 @@ struct Entry {
 impl Entry {
     fn weigh(&mut self) -> usize {
         let merged = self.merged.as_ref().map_or(0, |merged| merged.raw().len());
-        self.bytes = ENTRY_BYTES + self.token.len() + self.versions.iter().map(Version::bytes).sum::<usize>() + merged;
+        let names = self.token.len() + self.marker.as_ref().map_or(0, |marker| marker.len());
+        self.bytes = ENTRY_BYTES + names + self.versions.iter().map(Version::bytes).sum::<usize>() + merged;
         self.bytes
     }
 
@@ -188,8 +193,8 @@ impl Entry {
     }
 }
 
-/// A session of a store, by its hash.
-type Key = u128;
+/// A session of a store, by its hash. Its entry tells for sure.
+type Key = u64;
 
 struct Sessions {
     /// Those with all their versions.
@@ -209,14 +214,18 @@ impl Sessions {
     fn change(&mut self, key: Key, token: &str, change: impl FnOnce(&mut Entry)) {
         let reduced = &mut self.reduced;
         let reduced_bytes = &mut self.reduced_bytes;
+        let anew = || Entry { token: token.into(), ..Entry::default() };
         let entry = self.whole.get_or_insert_mut(key, || match reduced.pop(&key) {
             Some(entry) => {
                 *reduced_bytes -= entry.bytes;
                 Entry { bytes: 0, ..entry }
             }
-            None => Entry { token: token.into(), ..Entry::default() },
+            None => anew(),
         });
         let before = entry.bytes;
+        if *entry.token != *token {
+            *entry = anew();
+        }
         change(entry);
         self.whole_bytes = self.whole_bytes - before + entry.weigh();
         while self.whole_bytes > WHOLE_BYTES {
@@ -235,40 +244,14 @@ impl Sessions {
         }
     }
 
-    fn get(&self, key: Key) -> Option<&Entry> {
-        self.whole.peek(&key).or_else(|| self.reduced.peek(&key))
+    fn get(&self, key: Key, token: &str) -> Option<&Entry> {
+        self.whole.peek(&key).or_else(|| self.reduced.peek(&key)).filter(|entry| *entry.token == *token)
     }
 
-    fn forget(&mut self, key: Key) {
-        self.whole_bytes -= self.whole.pop(&key).map_or(0, |entry| entry.bytes);
-        self.reduced_bytes -= self.reduced.pop(&key).map_or(0, |entry| entry.bytes);
-    }
-}
-
-/// The versions that one store handed out. All stores of a process share the memory.
-pub(crate) struct ReadLog {
-    store: u64,
-    sessions: Arc<Mutex<Sessions>>,
-}
-
-impl ReadLog {
-    pub(crate) fn new() -> Self {
-        static PROCESS: LazyLock<Arc<Mutex<Sessions>>> = LazyLock::new(|| Arc::new(Mutex::new(Sessions::new())));
-        static STORES: AtomicU64 = AtomicU64::new(0);
-        ReadLog { store: STORES.fetch_add(1, Ordering::Relaxed), sessions: PROCESS.clone() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn key(&self, token: &str) -> Key {
-        Key::from(hash_of((self.store, token))) << 64 | Key::from(hash_of((token, self.store)))
-    }
-
-    /// Remembers that a version is served now.
-    pub(crate) fn serve(&self, token: &str, stored: &Stored, now: Serving) {
-        self.lock().change(self.key(token), token, |entry| {
+    /// See [`ReadLog::serve`].
+    fn serve(&mut self, asked: &Asked<'_>, marker: &Arc<str>, stored: &Stored, now: Serving) {
+        self.change(asked.hash, asked.key, |entry| {
+            entry.marker.get_or_insert_with(|| marker.clone());
             let version = entry.make_latest(stored, now);
             if version.servings.len() == SERVINGS_KEPT {
                 version.servings.remove(0);
@@ -277,14 +260,96 @@ impl ReadLog {
         });
     }
 
+    fn forget(&mut self, key: Key) {
+        self.whole_bytes -= self.whole.pop(&key).map_or(0, |entry| entry.bytes);
+        self.reduced_bytes -= self.reduced.pop(&key).map_or(0, |entry| entry.bytes);
+    }
+}
+
+/// A key that is to be read, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Asked<'k> {
+    pub(crate) key: &'k str,
+    /// The key's, for the life of the process.
+    pub(crate) hash: u64,
+    /// How long the session's record was when it was last met, in bytes; `None`: not known.
+    pub(crate) length: Option<usize>,
+    /// Whether it was seen to be a session.
+    pub(crate) is_session: bool,
+    /// The not-before marker of the session's owner; `None`: not known.
+    pub(crate) marker: Option<Arc<str>>,
+}
+
+/// The versions that one store handed out. All stores of a process share the memory.
+pub(crate) struct ReadLog {
+    store: u64,
+    sessions: Arc<Mutex<Sessions>>,
+    known: Arc<KnownSessions>,
+}
+
+impl ReadLog {
+    pub(crate) fn new() -> Self {
+        static PROCESS: LazyLock<Arc<Mutex<Sessions>>> = LazyLock::new(|| Arc::new(Mutex::new(Sessions::new())));
+        static KNOWN: LazyLock<Arc<KnownSessions>> = LazyLock::new(|| Arc::new(KnownSessions::new()));
+        static STORES: AtomicU64 = AtomicU64::new(0);
+        ReadLog { store: STORES.fetch_add(1, Ordering::Relaxed), sessions: PROCESS.clone(), known: KNOWN.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hash(&self, token: &str) -> Key {
+        hash_of((self.store, token))
+    }
+
+    /// What is known of keys that are to be read.
+    pub(crate) fn look_up<'k>(&self, keys: &[&'k str]) -> Vec<Asked<'k>> {
+        let sessions = self.lock();
+        let look_up = |key: &&'k str| {
+            let hash = self.hash(key);
+            let entry = sessions.get(hash, key);
+            let length = entry.and_then(|entry| Some(entry.versions.last()?.content.length()));
+            let marker = entry.and_then(|entry| entry.marker.clone());
+            Asked { key, hash, length, is_session: marker.is_some() || self.known.contains(hash), marker }
+        };
+        keys.iter().map(look_up).collect()
+    }
+
+    /// Remembers versions that are served now, each with its owner's marker.
+    pub(crate) fn serve<'s>(
+        &self,
+        served: impl Iterator<Item = (&'s Asked<'s>, &'s Arc<str>, &'s Stored)>,
+        now: Serving,
+    ) {
+        let mut sessions = self.lock();
+        for (asked, marker, stored) in served {
+            sessions.serve(asked, marker, stored, now);
+            if !asked.is_session {
+                self.known.insert(asked.hash);
+            }
+        }
+    }
+
+    /// Remembers that these are sessions.
+    pub(crate) fn met(&self, tokens: &[String]) {
+        tokens.iter().for_each(|token| self.known.insert(self.hash(token)));
+    }
+
     /// Remembers a version that was written: the next one may be handed it.
-    pub(crate) fn wrote(&self, token: &str, stored: &Stored) {
-        self.lock().change(self.key(token), token, |entry| _ = entry.make_latest(stored, Serving::last()));
+    pub(crate) fn wrote(&self, token: &str, marker: &Arc<str>, stored: &Stored) {
+        let hash = self.hash(token);
+        self.known.insert(hash);
+        self.lock().change(hash, token, |entry| {
+            entry.marker.get_or_insert_with(|| marker.clone());
+            entry.make_latest(stored, Serving::last());
+        });
     }
 
     /// As [`ReadLog::wrote`] of a version that was merged. Last comes what its writer wrote, which is what it will change next.
-    pub(crate) fn wrote_merged(&self, token: &str, written: &Stored, merged: &Stored) {
-        self.lock().change(self.key(token), token, |entry| {
+    pub(crate) fn wrote_merged(&self, token: &str, marker: &Arc<str>, written: &Stored, merged: &Stored) {
+        self.lock().change(self.hash(token), token, |entry| {
+            entry.marker.get_or_insert_with(|| marker.clone());
             entry.make_latest(merged, Serving::last());
             entry.make_latest(written, Serving::last());
             entry.merged = Some(merged.clone());
@@ -294,7 +359,7 @@ impl ReadLog {
     /// A guess at what lies in the store, if its text is still there.
     pub(crate) fn latest(&self, token: &str) -> Option<Stored> {
         let sessions = self.lock();
-        let Entry { versions, merged, .. } = sessions.get(self.key(token))?;
+        let Entry { versions, merged, .. } = sessions.get(self.hash(token), token)?;
         match (merged, &versions.last()?.content) {
             (Some(merged), _) => Some(merged.clone()),
             (None, Content::Text(stored)) => Some(stored.clone()),
@@ -305,7 +370,7 @@ impl ReadLog {
     /// What a writer may have read: the versions that it is working on now; else those that it has seen.
     pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Reading {
         let sessions = self.lock();
-        let Some(Entry { versions, .. }) = sessions.get(self.key(token)) else { return Reading::default() };
+        let Some(Entry { versions, .. }) = sessions.get(self.hash(token), token) else { return Reading::default() };
         let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
         let just_served = |version: &Version| version.servings.iter().any(|n| *n > seen.after && *n <= seen.up_to);
         let is_certain = versions.iter().any(just_served);
@@ -323,15 +388,8 @@ impl ReadLog {
         reading
     }
 
-    /// How long the sessions' records were when they were last met, in bytes; `None`: not known.
-    pub(crate) fn lengths(&self, tokens: &[&str]) -> Vec<Option<usize>> {
-        let sessions = self.lock();
-        let length = |token: &&str| Some(sessions.get(self.key(token))?.versions.last()?.content.length());
-        tokens.iter().map(length).collect()
-    }
-
     pub(crate) fn forget(&self, token: &str) {
-        self.lock().forget(self.key(token));
+        self.lock().forget(self.hash(token));
     }
 }
 
@@ -380,7 +438,7 @@ mod tests {
 
     impl ReadLog {
         fn alone() -> Self {
-            ReadLog { store: 0, sessions: Arc::new(Mutex::new(Sessions::new())) }
+            ReadLog { store: 0, sessions: Arc::new(Mutex::new(Sessions::new())), known: Arc::new(KnownSessions::new()) }
         }
 
         fn bytes(&self) -> usize {
@@ -398,11 +456,19 @@ mod tests {
         Stored::record(&format!(r#"{{"token":"{token}","userId":"u","n":{n},"filling":"{filling}"}}"#))
     }
 
+    fn marker() -> Arc<str> {
+        "revoked-sessions-before-u".into()
+    }
+
+    fn serve_as(log: &ReadLog, token: &str, stored: &Stored, now: Serving) {
+        log.serve([(&log.look_up(&[token])[0], &marker(), stored)].into_iter(), now);
+    }
+
     /// Serves version `n` and tells what a caller has seen who is handed just that.
     fn serve(log: &ReadLog, n: u32) -> Seen {
         let after = Serving::last();
         let up_to = Serving::next();
-        log.serve("t", &version(n), up_to);
+        serve_as(log, "t", &version(n), up_to);
         Seen { after, up_to }
     }
 
@@ -432,9 +498,9 @@ mod tests {
     fn what_was_written_is_handed_to_nobody() {
         let log = ReadLog::alone();
         let mut seen = serve(&log, 1);
-        log.wrote("t", &version(2));
+        log.wrote("t", &marker(), &version(2));
         seen.up_to = Serving::next();
-        log.serve("another", &padded("another", 1, 0), seen.up_to);
+        serve_as(&log, "another", &padded("another", 1, 0), seen.up_to);
         assert_eq!(handed(&log, Some(seen)), [1]);
     }
 
@@ -442,7 +508,7 @@ mod tests {
     fn what_a_writer_wrote_comes_last_and_what_lies_there_is_what_was_merged() {
         let log = ReadLog::alone();
         serve(&log, 1);
-        log.wrote_merged("t", &version(2), &version(3));
+        log.wrote_merged("t", &marker(), &version(2), &version(3));
         assert_eq!(handed(&log, None), [1, 3, 2]);
         assert_eq!(log.latest("t"), Some(version(3)));
         serve(&log, 4);
@@ -453,8 +519,8 @@ mod tests {
     fn a_version_that_comes_again_is_still_at_work() {
         let log = ReadLog::alone();
         let first = serve(&log, 1);
-        log.wrote("t", &version(2));
-        log.wrote("t", &version(1));
+        log.wrote("t", &marker(), &version(2));
+        log.wrote("t", &marker(), &version(1));
         let seen = Seen { up_to: serve(&log, 3).up_to, ..first };
         assert_eq!(handed(&log, Some(seen)), [1, 3]);
     }
@@ -494,9 +560,9 @@ mod tests {
         let log = ReadLog::alone();
         for n in 0..2_000 {
             let token = n.to_string();
-            log.serve(&token, &padded(&token, 1, 20_000), Serving::next());
-            log.serve(&token, &padded(&token, 2, 20_000), Serving::next());
-            log.wrote(&format!("written {n}"), &padded("t", 1, 20_000));
+            serve_as(&log, &token, &padded(&token, 1, 20_000), Serving::next());
+            serve_as(&log, &token, &padded(&token, 2, 20_000), Serving::next());
+            log.wrote(&format!("written {n}"), &marker(), &padded("t", 1, 20_000));
         }
         assert!(log.bytes() <= WHOLE_BYTES + REDUCED_BYTES);
         let kept = |token: &str| log.read_by(token, None).handed.len();
@@ -507,16 +573,30 @@ mod tests {
         // Then whole sessions, the least recently used first.
         for n in 2_000..100_000 {
             let token = n.to_string();
-            log.serve(&token, &padded(&token, 1, 0), Serving::next());
+            serve_as(&log, &token, &padded(&token, 1, 0), Serving::next());
         }
         assert!(log.bytes() <= WHOLE_BYTES + REDUCED_BYTES);
         assert_eq!((kept("99999"), kept("0")), (1, 0));
     }
 
     #[test]
+    fn the_owner_and_the_length_are_known_until_the_session_is_forgotten() {
+        let log = ReadLog::alone();
+        let known = |log: &ReadLog| {
+            let asked = log.look_up(&["t"]).pop().expect("one");
+            (asked.length, asked.marker)
+        };
+        assert_eq!(known(&log), (None, None));
+        log.wrote("t", &marker(), &version(1));
+        assert_eq!(known(&log), (Some(version(1).raw().len()), Some(marker())));
+        log.forget("t");
+        assert_eq!(known(&log), (None, None));
+    }
+
+    #[test]
     fn stores_share_the_memory_and_no_session() {
         let one = ReadLog::alone();
-        let other = ReadLog { store: 1, sessions: one.sessions.clone() };
+        let other = ReadLog { store: 1, sessions: one.sessions.clone(), known: one.known.clone() };
         serve(&one, 1);
         serve(&other, 2);
         assert_eq!((handed(&one, None), handed(&other, None)), (vec![1], vec![2]));

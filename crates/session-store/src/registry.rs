@@ -30,7 +30,8 @@ pub trait Sessions: Send + Sync {
     fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
 
     /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them after the others, in their order.
-    fn read(self: Arc<Self>, keys: String, take: Take) -> Running<()>;
+    /// `is_trusted`: no stranger chose the keys; else they are tracked only once they were seen to be sessions.
+    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()>;
 
     /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
     fn follow_clock(&self, now_ms: i64);
@@ -63,11 +64,11 @@ impl<E: Engine> Sessions for Store<E> {
         })
     }
 
-    fn read(self: Arc<Self>, keys: String, take: Take) -> Running<()> {
+    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
             let entered = self.enter(keys.len())?;
-            self.read_in_parts(&keys, entered, take).await
+            self.read_in_parts(&keys, is_trusted, entered, take).await
         })
     }
 
@@ -76,7 +77,7 @@ impl<E: Engine> Sessions for Store<E> {
     }
 
     fn cached(&self, key: &str) -> Option<Hit> {
-        self.near_cache()?.cached(key)
+        Store::cached(self, key)
     }
 
     fn life_ms(&self, key: &str) -> f64 {

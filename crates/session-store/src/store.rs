@@ -9,6 +9,7 @@
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
 mod outage;
+mod reads;
 mod user_half;
 
 use std::borrow::Cow;
@@ -23,8 +24,8 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::cache::{Begun, Flush, Moment, NearCache, REVOKED_BEFORE, Writing};
-use crate::command::{Command, Read, Reply, Text, Values};
+use crate::cache::{Flush, NearCache, REVOKED_BEFORE, Writing};
+use crate::command::{Command, Read, Reply};
 use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
 use crate::engine::{
@@ -34,9 +35,9 @@ use crate::engine::{
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
-use crate::read_log::{ReadLog, Serving};
-use crate::registry::Take;
-use crate::session::{Object, Record, hash_of, is_stale, merge, patch, replace};
+use crate::read_log::ReadLog;
+use crate::session::{Object, Record, is_stale, merge, patch, replace};
+use reads::{Listing, marker_of};
 
 /// The longest key, token or user id, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
@@ -50,20 +51,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The furthest expiry that an engine is told, in ms from now: 100 years.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
-/// How much is read together at most, in bytes. A value that is larger is read alone.
-pub const PART_BYTES: usize = 32 * 1024 * 1024;
-
-/// So many keys are read together without a look at how long their values are.
-const UNMEASURED: usize = 4;
-
-/// Of how many values that are no session records the length is remembered.
-const LENGTHS: usize = 65_536;
-
-/// How many listings are remembered until their records are asked for.
-const LISTINGS: usize = 256;
-
-/// The most records that are read ahead.
-const READ_AHEAD: usize = 1000;
+pub use reads::PART_BYTES;
 
 /// A store over one engine.
 pub(crate) struct Store<E> {
@@ -73,8 +61,8 @@ pub(crate) struct Store<E> {
     connected: Option<Connected>,
     /// What is still to be done, where the caller's database has the sessions too.
     journal: Option<Journal>,
-    /// What was listed together and is not in the cache, by its first id: whoever asks for that one will ask for the others.
-    listings: Cache<String, Arc<Vec<String>>>,
+    /// What was listed together, by its first id that is not in the cache: whoever asks for that one will ask for the others.
+    listings: Cache<String, Arc<Listing>>,
     /// How long values that are no session records were, in bytes, by the hash of their key.
     plain_lengths: Cache<u64, usize>,
     /// By user, the ids whose record a prune found absent, and since when.
@@ -163,8 +151,8 @@ impl<E: Engine> Store<E> {
             cache,
             connected,
             journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
-            listings: Cache::new(LISTINGS),
-            plain_lengths: Cache::new(LENGTHS),
+            listings: Cache::new(reads::LISTINGS),
+            plain_lengths: Cache::new(reads::LENGTHS),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
@@ -212,7 +200,8 @@ impl<E: Engine> Store<E> {
         self.settled().await?;
         match command {
             Command::Get { key } => {
-                let value = Box::pin(self.read(&[&key])).await?.values.pop().flatten();
+                let asked = self.read_log.look_up(&[&key]);
+                let value = Box::pin(self.read(&asked, false)).await?.values.pop().flatten();
                 Ok(value.map_or(Reply::Nothing, Reply::Text))
             }
             Command::Set { key, value, ttl, read } => Box::pin(self.set(&key, &value, ttl, read)).await,
@@ -244,187 +233,6 @@ impl<E: Engine> Store<E> {
     }
 
     // ---- Better Auth's view ----
-
-    /// The values of several keys, in parts of [`PART_BYTES`] at most.
-    pub(crate) async fn read_in_parts(&self, keys: &[&str], mut entered: InFlight<'_>, mut take: Take) -> Result<()> {
-        let parts = if keys.len() <= UNMEASURED { vec![keys.len()] } else { self.in_time(self.parts(keys)).await? };
-        let mut rest = keys;
-        for count in parts {
-            let (part, after) = rest.split_at(count);
-            rest = after;
-            let values = self.read(part).await?;
-            // What JavaScript does with this part may ask for more.
-            entered.end(count);
-            if let Some(taken) = take(values, rest.is_empty())
-                && taken.await.is_err()
-            {
-                return Ok(()); // JavaScript is gone
-            }
-        }
-        Ok(())
-    }
-
-    /// How many of the keys to read together, after one another.
-    async fn parts(&self, keys: &[&str]) -> Result<Vec<usize>> {
-        let (mut parts, mut bytes) = (vec![0], 0);
-        for length in self.lengths(keys).await? {
-            if bytes + length > PART_BYTES && parts.last() != Some(&0) {
-                parts.push(0);
-                bytes = 0;
-            }
-            bytes += length;
-            *parts.last_mut().expect("there is one") += 1;
-        }
-        Ok(parts)
-    }
-
-    /// How long the values are, in bytes: as far as is known, else as the engine tells.
-    async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
-        let mut lengths = self.read_log.lengths(keys);
-        for (key, length) in keys.iter().zip(&mut lengths).filter(|(_, length)| length.is_none()) {
-            *length = self.plain_lengths.get(&hash_of(*key));
-        }
-        // What this store makes by itself is short: a number, or a list of tokens.
-        let is_short = |key: &str| key.starts_with(REVOKED_BEFORE) || key.starts_with(LEGACY_INDEX);
-        let unknown: Vec<_> = (0..keys.len()).filter(|at| lengths[*at].is_none() && !is_short(keys[*at])).collect();
-        if unknown.len() > UNMEASURED {
-            self.settled().await?;
-            let asked: Vec<_> = unknown.iter().map(|at| keys[*at]).collect();
-            for (at, length) in unknown.into_iter().zip(self.engine.lengths(&asked).await?) {
-                lengths[at] = Some(length);
-            }
-        }
-        Ok(lengths.into_iter().map(Option::unwrap_or_default).collect())
-    }
-
-    /// The values of several keys, read together: one step of the engine for all that lie under their own key.
-    pub(crate) async fn read(&self, keys: &[&str]) -> Result<Values> {
-        for key in keys {
-            check_key("key", key)?;
-        }
-        let (views, keys): (Vec<_>, Vec<_>) =
-            keys.iter().enumerate().partition(|(_, key)| key.starts_with(LEGACY_INDEX));
-        let users: Vec<_> = views.iter().map(|(_, key)| &key[LEGACY_INDEX.len()..]).collect();
-        let texts: Vec<_> = keys.iter().map(|(_, key)| **key).collect();
-        let both = try_join(self.read_slots(&texts), self.index_views(&users));
-        let (slots, made) = self.in_time(both).await?;
-
-        // From here to the answer without a pause, so that answers leave in the order of their numbers.
-        let serving = Serving::next();
-        let mut values: Vec<Option<Text>> = keys.iter().chain(&views).map(|_| None).collect();
-        for ((at, key), slot) in keys.into_iter().zip(slots) {
-            values[at] = slot.value().map(|stored| {
-                if stored.is_indexed() {
-                    self.read_log.serve(key, &stored, serving);
-                } else {
-                    self.plain_lengths.insert(hash_of(*key), stored.raw().len());
-                }
-                stored.into()
-            });
-        }
-        for ((at, _), view) in views.into_iter().zip(made) {
-            values[at] = view.map(Text::from);
-        }
-        Ok(Values { values, serving })
-    }
-
-    /// What lies under the keys; records that another store left are indexed.
-    async fn read_slots(&self, keys: &[&str]) -> Result<Vec<Slot>> {
-        let mut slots = match &self.cache {
-            Some(cache) => self.read_through(cache, keys).await?,
-            None => {
-                self.settled().await?;
-                self.engine.get_many(keys).await?
-            }
-        };
-        for (key, slot) in keys.iter().zip(&mut slots) {
-            if let Slot::Value(stored) = slot
-                && !stored.is_indexed()
-                && let Some(record) = Record::parse(key, stored.text())
-            {
-                // What fails now is done at the next read.
-                let _ = self.engine.adopt(key, &record.user_id, stored).await;
-                *slot = Slot::Value(Stored::record(stored.text()));
-            }
-        }
-        Ok(slots)
-    }
-
-    /// What lies under the keys, each asked for once however many wait for it, and kept.
-    async fn read_through(&self, cache: &NearCache, keys: &[&str]) -> Result<Vec<Slot>> {
-        let asked = Moment::now();
-        let mut slots: Vec<_> = keys.iter().map(|_| Slot::Absent).collect();
-        let (mut leads, mut joined, mut uncached) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, key) in keys.iter().enumerate() {
-            match cache.begin(key) {
-                Some(Begun::Hit(hit)) => slots[at] = hit.into_slot(),
-                Some(Begun::Joined(answer)) => joined.push((at, answer)),
-                Some(Begun::Leads(lead)) => leads.push((Some(at), lead)),
-                None => uncached.push(at),
-            }
-        }
-        let listed = leads.first().and_then(|(_, lead)| self.listings.remove(lead.key())).map(|(_, ids)| ids);
-        if let Some(ids) = listed {
-            let ahead: Vec<_> = ids.iter().skip(1).take(READ_AHEAD).map(String::as_str).collect();
-            let count = self.parts(&ahead).await.map_or(0, |parts| parts[0]);
-            for id in &ahead[..count] {
-                if let Some(Begun::Leads(lead)) = cache.begin(id) {
-                    leads.push((None, lead));
-                }
-            }
-        }
-        if !leads.is_empty() || !uncached.is_empty() {
-            let wanted: Vec<_> =
-                leads.iter().map(|(_, lead)| lead.key()).chain(uncached.iter().map(|at| keys[*at])).collect();
-            // After the flights have begun: an end that is taken over from here on takes them away.
-            let found = match self.settled().await {
-                Ok(()) => self.engine.get_many_tracked(&wanted).await,
-                Err(error) => Err(error),
-            };
-            let mut found = match found {
-                Ok(found) => found.into_iter(),
-                Err(error) => {
-                    leads.into_iter().for_each(|(_, lead)| lead.land(&Err(error.clone()), asked, None));
-                    return Err(error);
-                }
-            };
-            for (at, lead) in leads {
-                let Some((slot, life)) = found.next() else { break };
-                let slot = Ok(slot);
-                lead.land(&slot, asked, life);
-                if let (Some(at), Ok(slot)) = (at, slot) {
-                    slots[at] = slot;
-                }
-            }
-            for (at, (slot, _)) in uncached.into_iter().zip(found) {
-                slots[at] = slot;
-            }
-        }
-        let mut left = Vec::new();
-        for (at, answer) in joined {
-            match answer.await {
-                Ok(slot) => slots[at] = slot?,
-                Err(_) => left.push(at),
-            }
-        }
-        if !left.is_empty() {
-            // Whoever read them has given up: one of those who waited reads now.
-            let keys: Vec<_> = left.iter().map(|at| keys[*at]).collect();
-            for (at, slot) in left.into_iter().zip(Box::pin(self.read_through(cache, &keys)).await?) {
-                slots[at] = slot;
-            }
-        }
-        Ok(slots)
-    }
-
-    /// Remembers that these will be asked for one after another: Better Auth does so with what it lists.
-    fn expect_reads(&self, mut ids: Vec<String>) {
-        let Some(cache) = &self.cache else { return };
-        ids.retain(|id| cache.life_ms(id) == 0.0);
-        if ids.len() > 1 {
-            self.listings.insert(ids[0].clone(), Arc::new(ids));
-        }
-    }
 
     /// A write of `key` by this process, for as long as the answer lives.
     fn writing<'s>(&'s self, key: &'s str) -> Writing<'s> {
@@ -517,8 +325,11 @@ impl<E: Engine> Store<E> {
             let _writing = self.writing(key);
             self.engine.take(key).await?
         };
-        if matches!(&taken, Slot::Value(stored) if Record::parse(key, stored.text()).is_some()) {
+        if let Some(record) = taken.stored().and_then(|stored| Record::parse(key, stored.text())) {
             self.engine.acknowledge(&[key]).await;
+            if self.revoked(&record.user_id).await?(record.created_at()) {
+                return Ok(Reply::Nothing);
+            }
         }
         Ok(taken.value().into())
     }
@@ -532,28 +343,6 @@ impl<E: Engine> Store<E> {
                 self.engine.increment(key, ttl_ms).await
             }
         }
-    }
-
-    /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
-    async fn index_views(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        let now = self.engine.local_clock();
-        let view = |entries: Vec<(String, i64)>| {
-            let mut view = String::with_capacity(entries.len() * 80);
-            let live: Vec<_> = entries.into_iter().filter(|(_, expires_at)| *expires_at > now).collect();
-            for (token, expires_at) in &live {
-                view.push(if view.is_empty() { '[' } else { ',' });
-                let token = serde_json::to_string(token).expect("a string is always JSON");
-                view.extend(["{\"token\":", &token, ",\"expiresAt\":", &expires_at.to_string(), "}"]);
-            }
-            self.expect_reads(live.into_iter().map(|(token, _)| token).collect());
-            (!view.is_empty()).then(|| view + "]")
-        };
-        self.settled().await?;
-        let indexes = self.engine.entries(users).await?;
-        Ok(indexes.into_iter().map(view).collect())
     }
 
     async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
@@ -744,11 +533,11 @@ impl<E: Engine> Store<E> {
 
     /// Remembers what lies there, and what its writer wrote.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        let stored = Stored::record(json);
+        let (marker, stored) = (marker_of(&write.user_id), Stored::record(json));
         if json == write.json {
-            self.read_log.wrote(token, &stored);
+            self.read_log.wrote(token, &marker, &stored);
         } else {
-            self.read_log.wrote_merged(token, &Stored::record(write.json), &stored);
+            self.read_log.wrote_merged(token, &marker, &Stored::record(write.json), &stored);
         }
     }
 
@@ -824,7 +613,7 @@ impl<E: Engine> Store<E> {
         let changes = Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
         let not_found = || Error::new(Code::NotFound, "there is no live session with this token");
         let _writing = self.writing(token);
-        let mut slot = self.engine.get(token).await?;
+        let mut slot = self.session_now(token).await?;
         loop {
             let stored = slot.value().ok_or_else(not_found)?;
             let record = Record::parse(token, stored.text()).ok_or_else(not_found)?;
@@ -856,7 +645,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.read_log.wrote(token, &Stored::record(&json));
+                    self.read_log.wrote(token, &marker_of(&record.user_id), &Stored::record(&json));
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),
@@ -867,13 +656,15 @@ impl<E: Engine> Store<E> {
     async fn list(&self, user: &str) -> Result<String> {
         check_key("userId", user)?;
         let mut sessions = Vec::new();
-        self.each_session(user, |id, record| {
-            sessions.push((record.expires_at(), record.session_json().to_owned(), id.to_owned()));
-        })
-        .await?;
+        let each = self.each_session(user, |id, record| {
+            let (expires_at, created_at) = (record.expires_at(), record.created_at());
+            sessions.push((expires_at, record.session_json().to_owned(), id.to_owned(), created_at));
+        });
+        let (is_revoked, ()) = try_join(self.revoked(user), each).await?;
+        sessions.retain(|(_, _, _, created_at)| !is_revoked(*created_at));
         sessions.sort();
-        let (ids, sessions): (Vec<_>, Vec<_>) = sessions.into_iter().map(|(_, json, id)| (id, json)).unzip();
-        self.expect_reads(ids);
+        let (ids, sessions): (Vec<_>, Vec<_>) = sessions.into_iter().map(|(_, json, id, _)| (id, json)).unzip();
+        self.expect_reads(user, ids);
         Ok(["[", &sessions.join(","), "]"].concat())
     }
 

@@ -174,13 +174,13 @@ impl Process {
     }
 
     fn read(&self) -> Read {
-        match self.cache.begin(KEY) {
+        match self.cache.begin(KEY, true) {
             Some(Begun::Hit(hit)) => Read::Found(version(hit.text())),
             Some(Begun::Joined(answer)) => Read::Joined(answer),
             Some(Begun::Leads(lead)) => {
                 let asked = Moment::now();
                 let found = self.server.load(SeqCst);
-                lead.land(&Ok(Slot::Value(Stored::plain(&found.to_string()))), asked, None);
+                lead.land(&Ok(Slot::Value(Stored::plain(&found.to_string()))), asked, None, None);
                 Read::Found(found)
             }
             None => Read::Found(self.server.load(SeqCst)),
@@ -215,7 +215,7 @@ impl Process {
     /// When all threads have ended.
     fn is_at_rest(&self) {
         assert!(self.kept().is_none_or(|kept| kept == self.server.load(SeqCst)), "an old value is kept");
-        assert!(!matches!(self.cache.begin(KEY), Some(Begun::Joined(_))), "a flight is left that nobody leads");
+        assert!(!matches!(self.cache.begin(KEY, true), Some(Begun::Joined(_))), "a flight is left that nobody leads");
     }
 }
 
@@ -312,7 +312,7 @@ fn a_feed_begins_with_nothing() {
             process.answered(read);
             assert_eq!(process.answered(fed), 1);
             process.is_at_rest();
-            assert!(process.cache.begin(KEY).is_some(), "the second feed is on");
+            assert!(process.cache.begin(KEY, true).is_some(), "the second feed is on");
         });
     }
 }
@@ -333,7 +333,7 @@ fn what_was_silent_is_not_heard_again() {
 #[test]
 fn who_joined_a_leader_that_gives_up_is_let_go() {
     model(|process| {
-        let leader = spawn(process, |process| drop(process.cache.begin(KEY)));
+        let leader = spawn(process, |process| drop(process.cache.begin(KEY, true)));
         let reader = spawn(process, Process::read);
         process.cache.invalidate(KEY);
         leader.join().unwrap();

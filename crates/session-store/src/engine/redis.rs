@@ -131,6 +131,9 @@ impl Engine for RedisEngine {
     }
 
     async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut read = Pipeline::new();
         read.cmd("CLIENT").arg("CACHING").arg("YES");
         read.cmd(if keys.len() == 1 { "GET" } else { "MGET" });

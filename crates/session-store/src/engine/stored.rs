@@ -26,6 +26,14 @@ impl Slot {
         }
     }
 
+    /// As [`Slot::value`], borrowed.
+    pub(crate) fn stored(&self) -> Option<&Stored> {
+        match self {
+            Slot::Value(stored) => Some(stored),
+            Slot::Absent | Slot::Ended => None,
+        }
+    }
+
     /// The value, if there is one that readers may see.
     pub(crate) fn value(self) -> Option<Stored> {
         match self {

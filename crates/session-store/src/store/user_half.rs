@@ -7,6 +7,7 @@
 
 use futures_util::future::try_join_all;
 
+use super::reads::marker_of;
 use super::{Store, check_key, life_ms};
 use crate::command::Reply;
 use crate::engine::{Create, Engine, Put, PutOutcome, Stored};
@@ -102,7 +103,7 @@ impl<E: Engine> Store<E> {
         };
         let outcome = self.engine.put(&put).await?;
         if outcome == PutOutcome::Replaced {
-            self.read_log.wrote(id, &Stored::record(&json));
+            self.read_log.wrote(id, &marker_of(user), &Stored::record(&json));
         }
         Ok(matches!(outcome, PutOutcome::Replaced | PutOutcome::Differs(_)))
     }

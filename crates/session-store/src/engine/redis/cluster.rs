@@ -195,6 +195,9 @@ impl ClusterEngine {
 
     /// What lies under the keys, those of one server read together, each with its life as in [`Engine::get_many_tracked`].
     async fn read(&self, keys: &[&str], tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         self.0.route.is_known().await?;
         let mut by_server: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, key) in keys.iter().enumerate() {
