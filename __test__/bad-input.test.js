@@ -601,8 +601,9 @@ describe("without REDIS_URL", () => {
 	const notice =
 		/^better-auth-redis-store: REDIS_URL is not set; sessions are kept in this process's memory and end with it\.\n$/;
 
-	test("production imports and constructs, and the first operation says what to set", async () => {
-		const source = `
+	for (const NODE_ENV of ["production", undefined, "", "staging", "Development"]) {
+		test(`NODE_ENV=${NODE_ENV} imports and constructs, and the first operation says what to set`, async () => {
+			const source = `
 			import { RedisSessionStore, redisSessionStore, redisStorage } from "better-auth-redis-store";
 			const storage = redisStorage({ keyPrefix: "k:" });
 			const store = new RedisSessionStore();
@@ -626,20 +627,21 @@ describe("without REDIS_URL", () => {
 			await storage.set("key", "value");
 			told.push(await storage.get("key"), (await redisSessionStore.getUserSessions("user")).length);
 			console.log(JSON.stringify(told));`;
-		const { stdout, stderr, code } = await runText(source, { env: { ...none, NODE_ENV: "production" } });
-		assert.equal(code, 0, stderr);
-		assert.equal(stderr, "");
-		const [first, ...others] = JSON.parse(stdout);
-		assert.equal(first.name, "SessionStoreError");
-		assert.equal(first.code, "INVALID_ARGUMENT");
-		assert.match(
-			first.message,
-			/^no Redis server is named: set the environment variable REDIS_URL .*or the option url/,
-		);
-		assert.deepEqual(others, [first, first, first, first, "INVALID_ARGUMENT", "value", 0]);
-	});
+			const { stdout, stderr, code } = await runText(source, { env: { ...none, NODE_ENV } });
+			assert.equal(code, 0, stderr);
+			assert.equal(stderr, "");
+			const [first, ...others] = JSON.parse(stdout);
+			assert.equal(first.name, "SessionStoreError");
+			assert.equal(first.code, "INVALID_ARGUMENT");
+			assert.match(
+				first.message,
+				/^url: no Redis server is named; set the environment variable REDIS_URL or the option url .*or url: "memory:\/\/"/,
+			);
+			assert.deepEqual(others, [first, first, first, first, "INVALID_ARGUMENT", "value", 0]);
+		});
+	}
 
-	for (const NODE_ENV of [undefined, "development", "test", ""]) {
+	for (const NODE_ENV of ["development", "test"]) {
 		test(`NODE_ENV=${NODE_ENV} takes the embedded engine and says so once, for many stores`, async () => {
 			const source = `
 				import { RedisSessionStore, redisSessionStore, redisStorage } from "better-auth-redis-store";

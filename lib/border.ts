@@ -346,7 +346,7 @@ export class Connection {
 			const options = withDefaultServer(this.#options);
 			if (options === null) {
 				throw invalid(
-					'no Redis server is named: set the environment variable REDIS_URL (for example redis://localhost:6379) or the option url; url: "memory://" chooses the embedded engine',
+					'url: no Redis server is named; set the environment variable REDIS_URL or the option url (for example redis://localhost:6379), or url: "memory://" for sessions in this process only, the default where NODE_ENV is development or test',
 				);
 			}
 			border ??= native.attach(settle);

@@ -56,7 +56,7 @@ export interface StoreOptions {
 	 * Where Redis or Valkey is: `redis://`, `rediss://` (TLS), `valkey://`, `valkeys://`, `unix:///path`, each with
 	 * `user:password@` and `/database` as needed; `redis-sentinel://host:port,host:port/name/database`, the primary that these sentinels
 	 * name; `redis-cluster://host:port,host:port` (`rediss-cluster://`: TLS), the cluster that these servers are part of; or `memory://`, the embedded engine: sessions in this process only.
-	 * Default: the environment variable `REDIS_URL`. With neither, outside production, the embedded engine.
+	 * Default: the environment variable `REDIS_URL`. With neither, where `NODE_ENV` is `development` or `test`, the embedded engine; elsewhere the first operation rejects.
 	 */
 	url?: string | undefined;
 	/** Host name or address, instead of `url`. */
@@ -177,14 +177,15 @@ export function namesServer(options: StoreOptions): boolean {
 let noticed = false;
 
 /**
- * The options with the server that they leave open: `REDIS_URL`, else, outside production, the embedded engine.
- * `null` in production without either: the first operation says so, because `next build` imports the store that way.
+ * The options with the server that they leave open: `REDIS_URL`, else, for development and tests, the embedded engine.
+ * `null` elsewhere without either: the first operation says so, because `next build` imports the store that way. An unset `NODE_ENV`
+ * counts as production: many servers run without it, and each would keep sessions of its own.
  */
 export function withDefaultServer(options: StoreOptions): StoreOptions | null {
 	if (namesServer(options)) return options;
 	const url = process.env.REDIS_URL;
 	if (url) return { ...options, url };
-	if (process.env.NODE_ENV === "production") return null;
+	if (process.env.NODE_ENV !== "development" && process.env.NODE_ENV !== "test") return null;
 	if (!noticed) {
 		noticed = true;
 		process.stderr.write(
