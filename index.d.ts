@@ -13,8 +13,8 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class CookieVerifier {
   /** `secret`: Better Auth's; then the names of its cookies. */
   constructor(secret: string, sessionToken: string, dontRemember: string, sessionData: string)
-  /** The session cookie in a `Cookie` header, or null when there is none with a valid signature. */
-  verify(header: string): SessionCookie | null
+  /** The session cookie in a `Cookie` header; or why there is none: the names of [`Refusal`]s as `stats()` has them. */
+  verify(header: string): SessionCookie | 'noCookie' | 'badSignature'
 }
 
 /** Answers a question for user name and password. */

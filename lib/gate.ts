@@ -6,7 +6,7 @@ import { SessionRecord } from "./gate/record.js";
 import { type Asked, asked, type GateRequest } from "./gate/request.js";
 import { type AuthContext, Setup } from "./gate/setup.js";
 import { Generations } from "./generations.js";
-import { internalsOf } from "./internals.js";
+import { internalsOf, type StorageInternals } from "./internals.js";
 
 export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
 
@@ -36,11 +36,16 @@ export interface GateOptions {
 export interface GateStats {
 	/** Answered by the gate with a session. */
 	fast: number;
-	/** Answered by the gate with `null`, without asking Redis: no session cookie, or none with a valid signature. */
-	refused: number;
+	/** Answered by the gate with `null`, without asking Redis. */
+	refused: {
+		/** There is no session cookie, or an empty one. */
+		noCookie: number;
+		/** The session cookie has no valid signature: made up, cut off, or signed with another secret. 20 within a minute give a warning. */
+		badSignature: number;
+	};
 	/**
-	 * Handed to `auth.api.getSession`, by reason. For every check: `version` (Better Auth before 1.4), `cookieCache`, `baseURL` (as an
-	 * object), `hooks`, `hiddenField` (an essential one has `returned: false`), `plugin:<id>` (has a `/get-session` of its own). For some:
+	 * Handed to `auth.api.getSession`, by reason. For every check: `version` (Better Auth before 1.4, or newer than the gate was tested with),
+	 * `cookieCache`, `storeTokenHash`, `baseURL` (as an object), `hooks`, `hiddenField` (an essential one has `returned: false`), `plugin:<id>` (has a `/get-session` of its own). For some:
 	 * `options` (a query, `asResponse` …), `plugin:<id>` (its hook matches), `sessionData` (a cookie of the cookie cache is left over), `noSession`,
 	 * `unreadable` (written by something else than Better Auth), `revoked`, `expired`, `refresh`.
 	 */
@@ -81,6 +86,15 @@ interface Verified extends native.SessionCookie {
 	isRemembered?: boolean;
 }
 
+type Refusal = keyof GateStats["refused"];
+
+/** So many bad signatures within so many ms give a warning, which is repeated after so many ms at the earliest. */
+const MANY_BAD_SIGNATURES = { count: 20, withinMs: 60_000, repeatMs: 3_600_000 };
+const BAD_SIGNATURES =
+	"many session cookies have a bad signature: a server with another secret (BETTER_AUTH_SECRET) probably signs cookies for this site, or the secret was changed (docs/troubleshooting.md#signed-out-when-another-server-answers)";
+const COOKIE_CACHE =
+	"session.cookieCache is enabled: a session that was ended is accepted until the copy in its cookie is too old, and the gate takes the full path; remove the option, the near cache saves the same read (docs/gate.md)";
+
 /** A record as it was read from a text. */
 interface Read {
 	readonly text: string;
@@ -116,7 +130,7 @@ export function sessionGate<A extends GateAuth>(
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
 	const internals = internalsOf(storage);
 	const read = internals?.readTrusted ?? ((key: string) => storage.get(key));
-	const gate = new Gate(auth, storage, read, checkOptions(options));
+	const gate = new Gate(auth, storage, read, checkOptions(options), internals?.warn);
 	internals?.bind(auth);
 	const check = (from: GateRequest) => gate.check(from) as Promise<GateSession<A>>;
 	return Object.assign(check, { stats: () => gate.stats() }) as SessionGate<A>;
@@ -136,6 +150,8 @@ function checkOptions(options: GateOptions): GateOptions {
 /** A storage's `get`; it may answer at once what is known, without a promise. */
 type GetValue = GateStorage["get"];
 
+type Warn = StorageInternals["warn"];
+
 type Answer = { session: object; user: object; needsRefresh?: boolean } | null;
 
 class Gate {
@@ -147,12 +163,16 @@ class Gate {
 	readonly #verified = new Generations<Verified>(MEMORY_BYTES);
 	/** By token. */
 	readonly #read = new Generations<Read>(MEMORY_BYTES);
+	readonly #warn: Warn | undefined;
 	#setup: Setup | undefined;
 	#fast = 0;
-	#refused = 0;
+	readonly #refused = { noCookie: 0, badSignature: 0 };
 	readonly #full = new Map<string, number>();
+	/** When the last bad signatures were seen, the oldest first, by this thread's monotonic clock in ms. */
+	readonly #badSignatures: number[] = [];
 
-	constructor(auth: GateAuth, storage: object, get: GetValue, { onRefresh }: GateOptions) {
+	constructor(auth: GateAuth, storage: object, get: GetValue, { onRefresh }: GateOptions, warn: Warn | undefined) {
+		this.#warn = warn;
 		this.#auth = auth;
 		this.#storage = storage;
 		this.#get = get;
@@ -160,16 +180,22 @@ class Gate {
 	}
 
 	stats(): GateStats {
-		return { fast: this.#fast, refused: this.#refused, full: Object.fromEntries(this.#full) };
+		return { fast: this.#fast, refused: { ...this.#refused }, full: Object.fromEntries(this.#full) };
 	}
 
 	async check(from: unknown): Promise<unknown> {
-		this.#setup ??= new Setup((await this.#auth.$context) as AuthContext, this.#storage);
+		this.#setup ??= this.#readSetup((await this.#auth.$context) as AuthContext);
 		const request = asked(from);
 		if (request.wantsMore) return this.#takeFullPath("options", from);
 		const answer = this.#answer(this.#setup, request);
 		const settled = answer instanceof Promise ? await answer : answer;
 		return typeof settled === "string" ? this.#takeFullPath(settled, { headers: request.headers() }) : settled;
+	}
+
+	#readSetup(context: AuthContext): Setup {
+		const setup = new Setup(context, this.#storage);
+		if (setup.hasCookieCache) this.#warn?.(COOKIE_CACHE, Number.POSITIVE_INFINITY);
+		return setup;
 	}
 
 	#takeFullPath(reason: string, argument: unknown): Promise<unknown> {
@@ -184,7 +210,7 @@ class Gate {
 		if (plugin !== undefined) return `plugin:${plugin}`;
 		const { cookie } = request;
 		const verified = this.#verify(setup, cookie);
-		if (verified === null) return this.#tell(setup, request, null);
+		if (typeof verified === "string") return this.#refuse(setup, request, verified);
 		if (verified.hasData) return "sessionData";
 		const text = this.#get(verified.token);
 		if (text instanceof Promise) {
@@ -211,8 +237,8 @@ class Gate {
 		return record;
 	}
 
-	#verify(setup: Setup, cookie: string | null | undefined): Verified | null {
-		if (!cookie) return null;
+	#verify(setup: Setup, cookie: string | null | undefined): Verified | Refusal {
+		if (!cookie) return "noCookie";
 		const known = this.#verified.get(cookie);
 		if (known !== undefined) return known;
 		return setup.verifier.verify(cookie);
@@ -237,14 +263,25 @@ class Gate {
 			if (isDue && !this.#skipsRefresh) return "refresh";
 			if (setup.defersRefresh) answer.needsRefresh = isDue;
 		}
-		return this.#tell(setup, request, answer);
-	}
-
-	#tell(setup: Setup, request: Asked, answer: Answer): Answer | string {
 		const plugin = setup.after.wanting(request, answer);
 		if (plugin !== undefined) return `plugin:${plugin}`;
-		if (answer === null) this.#refused++;
-		else this.#fast++;
+		this.#fast++;
 		return answer;
+	}
+
+	#refuse(setup: Setup, request: Asked, why: Refusal): null | string {
+		if (why === "badSignature") this.#noteBadSignature();
+		const plugin = setup.after.wanting(request, null);
+		if (plugin !== undefined) return `plugin:${plugin}`;
+		this.#refused[why]++;
+		return null;
+	}
+
+	#noteBadSignature(): void {
+		const { count, withinMs, repeatMs } = MANY_BAD_SIGNATURES;
+		const now = performance.now();
+		if (this.#badSignatures.push(now) < count) return;
+		const first = this.#badSignatures.shift() as number;
+		if (now - first <= withinMs) this.#warn?.(BAD_SIGNATURES, repeatMs);
 	}
 }

@@ -9,6 +9,8 @@ export interface StorageInternals {
 	readonly owner: object;
 	/** As `get` of a key that the application signed, but what the near cache knows is answered at once. */
 	readTrusted(key: string): string | null | Promise<string | null>;
+	/** Writes a warning to the storage's logger, the same one once in `everyMs` at most. */
+	warn(line: string, everyMs: number): void;
 	/** The store may read users' rows by way of this one. */
 	bind(auth: AuthWithUsers): void;
 }

@@ -121,6 +121,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 	};
 	setInternals(storage, {
 		readTrusted: (key) => read(key, true),
+		warn: (line, everyMs) => connection.events.warn(line, everyMs),
 		bind: (auth) => connection.looks.bind(auth, storage),
 	});
 	return storage;

@@ -1,8 +1,8 @@
 //! The session cookie's reader, as JavaScript sees it: `session_store::CookieVerifier`.
 
-use napi::{Env, JsString, Result};
+use napi::{Either, Env, JsString, Result};
 use napi_derive::napi;
-use session_store::CookieNames;
+use session_store::{CookieNames, Refusal};
 
 use crate::border::with_text;
 
@@ -33,14 +33,16 @@ impl CookieVerifier {
         CookieVerifier(session_store::CookieVerifier::new(&secret, names))
     }
 
-    /// The session cookie in a `Cookie` header, or null when there is none with a valid signature.
-    #[napi(catch_unwind)]
-    pub fn verify(&self, env: &Env, header: JsString) -> Result<Option<SessionCookie>> {
+    /// The session cookie in a `Cookie` header; or why there is none: the names of [`Refusal`]s as `stats()` has them.
+    #[napi(catch_unwind, ts_return_type = "SessionCookie | 'noCookie' | 'badSignature'")]
+    pub fn verify(&self, env: &Env, header: JsString) -> Result<Either<SessionCookie, &'static str>> {
         let cookie = with_text::<HEADER_BYTES, _>(env, &header, |header| self.0.verify(header))?;
-        Ok(cookie.map(|session_store::SessionCookie { token, dont_remember, has_data }| SessionCookie {
-            token,
-            dont_remember,
-            has_data,
-        }))
+        Ok(match cookie {
+            Ok(session_store::SessionCookie { token, dont_remember, has_data }) => {
+                Either::A(SessionCookie { token, dont_remember, has_data })
+            }
+            Err(Refusal::NoCookie) => Either::B("noCookie"),
+            Err(Refusal::BadSignature) => Either::B("badSignature"),
+        })
     }
 }

@@ -15,6 +15,8 @@ import { redisPerFile } from "../support/redis.js";
 import { App, newest } from "./apps.js";
 
 const redis = redisPerFile();
+/** What was refused, in `stats()`. */
+const NONE = { noCookie: 0, badSignature: 0 };
 /** Long enough for the near cache to ask nothing during a test. */
 const QUIET = { nearCache: { maxStalenessMs: 60_000, heartbeatMs: 50_000 } };
 
@@ -60,7 +62,7 @@ describe("what it can be asked with", () => {
 			const app = await open(t);
 			const token = await app.session();
 			assert.equal((await app.gate(from(app.cookie(token)))).session.token, token);
-			assert.deepEqual(app.gate.stats(), { fast: 1, refused: 0, full: {} });
+			assert.deepEqual(app.gate.stats(), { fast: 1, refused: NONE, full: {} });
 			// On the full path it arrives as well.
 			await app.storage.set(token, JSON.stringify({ ...app.record, session: { ...app.record.session, token } }), 600);
 			const hooked = await open(t, { hooks: true }, { like: app });
@@ -82,7 +84,7 @@ describe("what it can be asked with", () => {
 			assert.equal(await (await fetch(`${url}/page`, { headers, method: "POST", body: "x" })).text(), token);
 			assert.equal(await (await fetch(`${url}/page`)).text(), "nobody");
 		}
-		assert.deepEqual(app.gate.stats(), { fast: 4, refused: 2, full: {} });
+		assert.deepEqual(app.gate.stats(), { fast: 4, refused: { noCookie: 2, badSignature: 0 }, full: {} });
 	});
 
 	test("requests of Hono", async (t) => {
@@ -179,11 +181,8 @@ describe("what it refuses", () => {
 		await app.gate(app.headers(token));
 		const name = app.cookies.sessionToken.name;
 		const cookie = app.cookie(token);
-		const refused = [
-			"",
-			"theme=dark",
-			name,
-			`${name}=`,
+		const noCookie = ["", "theme=dark", name, `${name}=`, `${name}= ; theme=dark`, new Headers()];
+		const badSignature = [
 			`${name}=${token}`,
 			cookie.slice(0, -4),
 			cookie.replace(
@@ -195,14 +194,45 @@ describe("what it refuses", () => {
 			`${name}=x; ${cookie}`,
 		];
 		const sent = await sentDuring(redis, async () => {
-			for (const header of refused) assert.equal(await app.gate(header), null, header);
-			assert.equal(await app.gate(new Headers()), null);
+			for (const from of [...noCookie, ...badSignature]) assert.equal(await app.gate(from), null, String(from));
 			assert.equal((await app.gate(`long=${"x".repeat(12_000)}; ${cookie}`)).session.token, token);
 		});
 		assert.deepEqual(sent, []);
-		assert.deepEqual(app.gate.stats(), { fast: 2, refused: refused.length + 1, full: {} });
+		const refused = { noCookie: noCookie.length, badSignature: badSignature.length };
+		assert.deepEqual(app.gate.stats(), { fast: 2, refused, full: {} });
+	});
+
+	test("and warns once of many bad signatures within a minute, without a cookie's value", async (t) => {
+		const { logger, lines } = keptLines();
+		const app = await open(t, {}, { store: { logger } });
+		let now = performance.now();
+		t.mock.method(performance, "now", () => now);
+		const cookie = app.cookie("token").replace("=token", "=another");
+		const bad = async (times) => {
+			for (let n = 0; n < times; n++) assert.equal(await app.gate(cookie), null);
+		};
+		for (let n = 0; n < 100; n++) assert.equal(await app.gate("theme=dark"), null);
+		await bad(19);
+		now += 61_000;
+		await bad(19);
+		assert.deepEqual(lines, [], "19 in a minute, twice");
+		await bad(100);
+		now += 3_500_000;
+		await bad(20);
+		assert.equal(lines.length, 1);
+		assert.match(lines[0], /many session cookies have a bad signature: a server with another secret .* probably/);
+		assert.ok(!lines[0].includes("another.") && !lines[0].includes("%"));
+		now += 200_000;
+		await bad(20);
+		assert.equal(lines.length, 2, "an hour later");
 	});
 });
+
+/** A logger, and the warnings that it was given. */
+function keptLines() {
+	const lines = [];
+	return { lines, logger: { info() {}, warn: (line) => lines.push(line) } };
+}
 
 /** A plugin's endpoint that takes the place of Better Auth's, though its path is another. */
 const ownGetSession = newest.createAuthEndpoint("/own", { method: "GET", requireHeaders: true }, async () => null);
@@ -210,6 +240,7 @@ const ownGetSession = newest.createAuthEndpoint("/own", { method: "GET", require
 describe("why it takes the full path", () => {
 	const always = {
 		cookieCache: [{ cookieCache: true }, {}],
+		storeTokenHash: [{}, { session: { storeTokenHash: true } }],
 		hooks: [{ hooks: true }, {}],
 		"plugin:custom-session": [{ customSession: true }, {}],
 		"plugin:own": [{}, { plugins: [{ id: "own", endpoints: { getSession: ownGetSession } }] }],
@@ -222,7 +253,7 @@ describe("why it takes the full path", () => {
 			const headers = app.headers(await app.session());
 			assert.deepEqual(await app.gate(headers), await app.auth.api.getSession({ headers }));
 			assert.equal(await app.gate(""), null);
-			assert.deepEqual(app.gate.stats(), { fast: 0, refused: 0, full: { [reason]: 2 } });
+			assert.deepEqual(app.gate.stats(), { fast: 0, refused: NONE, full: { [reason]: 2 } });
 		});
 	}
 
@@ -233,7 +264,7 @@ describe("why it takes the full path", () => {
 		assert.equal(own.get("cache-control"), "no-store");
 		assert.deepEqual(response, await app.gate({ headers, query: { disableRefresh: true } }));
 		assert.ok((await app.gate({ headers, asResponse: true })) instanceof Response);
-		assert.deepEqual(app.gate.stats(), { fast: 0, refused: 0, full: { options: 3 } });
+		assert.deepEqual(app.gate.stats(), { fast: 0, refused: NONE, full: { options: 3 } });
 	});
 
 	test("a session that is over, and one that is gone", async (t) => {
@@ -251,9 +282,9 @@ describe("why it takes the full path", () => {
 	test("a session that is due to be extended is extended once, or answered as it is", async (t) => {
 		const soon = new Date(Date.now() + 3600 * 1000);
 		for (const [onRefresh, stats] of [
-			[undefined, { fast: 1, refused: 0, full: { refresh: 1 } }],
-			["full", { fast: 1, refused: 0, full: { refresh: 1 } }],
-			["skip", { fast: 2, refused: 0, full: {} }],
+			[undefined, { fast: 1, refused: NONE, full: { refresh: 1 } }],
+			["full", { fast: 1, refused: NONE, full: { refresh: 1 } }],
+			["skip", { fast: 2, refused: NONE, full: {} }],
 		]) {
 			const app = await open(t, {}, { gate: { onRefresh } });
 			const headers = app.headers(await app.session({ expiresAt: soon }));
@@ -269,17 +300,52 @@ describe("why it takes the full path", () => {
 		const app = await open(t);
 		const cookie = app.cookie(await app.session());
 		for (const end of ["", ".0"]) await app.gate(`${cookie}; ${app.cookies.sessionData.name}${end}=x`);
-		assert.deepEqual(app.gate.stats(), { fast: 0, refused: 0, full: { sessionData: 2 } });
+		assert.deepEqual(app.gate.stats(), { fast: 0, refused: NONE, full: { sessionData: 2 } });
 	});
 
-	test("Better Auth before 1.4 is never answered for", async (t) => {
+	test("the cookie cache gives one warning, whatever else is a reason, and storage without it none", async (t) => {
+		for (const [settings, count] of [
+			[{ cookieCache: true }, 1],
+			[{ cookieCache: true, hooks: true }, 1],
+			[{ hooks: true }, 0],
+		]) {
+			const { logger, lines } = keptLines();
+			const app = await open(t, settings, { store: { logger } });
+			const second = sessionGate(app.auth, app.storage);
+			const headers = app.headers(await app.session());
+			for (const gate of [app.gate, app.gate, second]) assert.ok(await gate(headers));
+			assert.equal(lines.length, count, lines.join("\n"));
+			if (count) assert.match(lines[0], /session\.cookieCache is enabled: a session that was ended is accepted until/);
+		}
+	});
+
+	test("Better Auth before 1.4, after what was tested, and of a version that cannot be read", async (t) => {
 		const app = await open(t);
 		const { $context, api } = app.auth;
-		const auth = { $context: $context.then((context) => ({ ...context, version: "1.3.23" })), api };
-		const gate = sessionGate(auth, app.storage);
-		const token = await app.session();
-		assert.equal((await gate(app.headers(token))).session.token, token);
-		assert.deepEqual(gate.stats().full, { version: 1 });
+		const headers = app.headers(await app.session());
+		const next = newest.minor + 1;
+		const tested = ["1.4.0", newest.release, `1.${newest.minor}.0-beta.1`, `1.${newest.minor}.99+build.5`];
+		const others = ["1.3.23", "1.3.99-rc.1", `1.${next}.0`, `1.${next}.0-beta.1`, "1.99.0", "2.0.0", "2.4.0", "0.7.1"];
+		const unreadable = [
+			"",
+			"1.7",
+			"1.7.x",
+			"v1.7.0",
+			"1.7.0beta",
+			"1..7.0",
+			"1.7.25.1",
+			"latest",
+			undefined,
+			null,
+			1.7,
+		];
+		for (const version of [...tested, ...others, ...unreadable]) {
+			const auth = { $context: $context.then((context) => ({ ...context, version })), api };
+			const gate = sessionGate(auth, app.storage);
+			assert.ok(await gate(headers));
+			const full = tested.includes(version) ? {} : { version: 1 };
+			assert.deepEqual(gate.stats().full, full, String(version));
+		}
 	});
 });
 

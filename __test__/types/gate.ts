@@ -39,7 +39,8 @@ export async function asking(headers: Headers, request: Request): Promise<void> 
 
 	const { fast, refused, full } = getSession.stats();
 	assertType<Same<typeof full, Record<string, number>>>();
-	assertType<Same<typeof fast | typeof refused, number>>();
+	assertType<Same<typeof fast, number>>();
+	assertType<Same<typeof refused, { noCookie: number; badSignature: number }>>();
 }
 
 export async function earlier(headers: Headers): Promise<(string | undefined)[]> {

@@ -20,6 +20,7 @@ export interface AuthContext {
 		session?:
 			| {
 					cookieCache?: { enabled?: boolean | undefined } | undefined;
+					storeTokenHash?: unknown;
 					disableSessionRefresh?: boolean | undefined;
 					deferSessionRefresh?: boolean | undefined;
 					storeSessionInDatabase?: boolean | undefined;
@@ -31,12 +32,17 @@ export interface AuthContext {
 	};
 }
 
+/** Better Auth's minor versions that the gate answers for: those that its answers are compared with (__test__/gate/equality.test.js). */
+const TESTED_MINORS = { oldest: 4, newest: 7 };
+
 /** Without these there is no telling whether a session lives, and whose it is. */
 const NEEDED = ["id", "token", "userId", "expiresAt", "createdAt", "updatedAt"];
 
 export class Setup {
 	/** Why every check has to take the full path, if that is so. */
 	readonly always: string | undefined;
+	/** Whether Better Auth may answer from a copy of the session in a cookie. */
+	readonly hasCookieCache: boolean;
 	readonly verifier: native.CookieVerifier;
 	readonly before: Hooks;
 	readonly after: Hooks;
@@ -67,6 +73,7 @@ export class Setup {
 		const plugins = options.plugins ?? [];
 		this.hidden = { session: hiddenFields(context, "session"), user: hiddenFields(context, "user") };
 		this.always = this.#always(context);
+		this.hasCookieCache = Boolean(options.session?.cookieCache?.enabled);
 		this.verifier = new native.CookieVerifier(
 			secret,
 			authCookies.sessionToken.name,
@@ -87,8 +94,11 @@ export class Setup {
 
 	#always(context: AuthContext): string | undefined {
 		const { baseURL, hooks, plugins, session } = context.options;
-		if (!(minorOf(context) >= 4)) return "version";
+		const minor = minorOf(context);
+		if (!(minor >= TESTED_MINORS.oldest && minor <= TESTED_MINORS.newest)) return "version";
 		if (session?.cookieCache?.enabled) return "cookieCache";
+		// Its cookies then hold another text than its keys.
+		if (session?.storeTokenHash) return "storeTokenHash";
 		if (typeof baseURL === "object" && baseURL !== null) return "baseURL";
 		if (hooks?.before || hooks?.after) return "hooks";
 		const owns = ({ endpoints = {} }: Plugin) =>
@@ -101,9 +111,9 @@ export class Setup {
 	}
 }
 
-/** The number behind "1." in Better Auth's version; NaN when it is another. */
+/** The number behind "1." in Better Auth's version, of a prerelease too (7 of 1.7.0-beta.1); NaN when it is another. */
 function minorOf({ version }: AuthContext): number {
-	return Number(/^1\.(\d+)\./.exec(version ?? "")?.[1]);
+	return Number(/^1\.(\d+)\.\d+(?:[-+]|$)/.exec(version ?? "")?.[1]);
 }
 
 /** As Better Auth puts a model's fields together: its own, the application's, the plugins'. */

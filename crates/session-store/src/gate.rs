@@ -47,6 +47,15 @@ pub struct SessionCookie {
     pub has_data: bool,
 }
 
+/// Why a request has no session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Refusal {
+    /// There is no session cookie, or an empty one.
+    NoCookie,
+    /// The session cookie has no valid signature, or its value is longer than 4 kB.
+    BadSignature,
+}
+
 /// Reads session cookies that were signed with one secret.
 pub struct CookieVerifier {
     names: CookieNames,
@@ -59,8 +68,8 @@ impl CookieVerifier {
         CookieVerifier { names, key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()) }
     }
 
-    /// The session cookie in a `Cookie` header. `None` when there is none with a valid signature, or its value is longer than 4 kB.
-    pub fn verify(&self, header: &str) -> Option<SessionCookie> {
+    /// The session cookie in a `Cookie` header.
+    pub fn verify(&self, header: &str) -> Result<SessionCookie, Refusal> {
         let (mut session, mut dont_remember) = (None, None);
         let CookieNames { session_token, dont_remember: remember, session_data } = &self.names;
         for (name, value) in cookies(header) {
@@ -70,11 +79,12 @@ impl CookieVerifier {
                 dont_remember.get_or_insert(value);
             }
         }
-        let token = self.signed(session?)?.into_owned();
+        let session = session.filter(|value| !value.is_empty()).ok_or(Refusal::NoCookie)?;
+        let token = self.signed(session).ok_or(Refusal::BadSignature)?.into_owned();
         // Anywhere at all: Better Auth 1.4 and 1.5 look for its parts with a parser of their own.
         let has_data = header.contains(session_data.as_str());
         let dont_remember = dont_remember.is_some_and(|value| self.signed(value).is_some());
-        Some(SessionCookie { token, dont_remember, has_data })
+        Ok(SessionCookie { token, dont_remember, has_data })
     }
 
     /// What a signed value says, if its signature holds.
@@ -177,7 +187,7 @@ mod tests {
     }
 
     fn token(header: &str) -> Option<String> {
-        verifier().verify(header).map(|cookie| cookie.token)
+        verifier().verify(header).ok().map(|cookie| cookie.token)
     }
 
     #[test]
@@ -219,6 +229,17 @@ mod tests {
             format!("s=token.{}", signature("another")),
         ] {
             assert_eq!(token(&header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_missing_cookie_is_told_from_one_with_a_bad_signature() {
+        let cookie = signed("token");
+        for header in ["", "s", "s=", "s= ; a=1", "S=token", "a=s"] {
+            assert_eq!(verifier().verify(header), Err(Refusal::NoCookie), "{header}");
+        }
+        for header in ["s=token", "s=\"\"", &format!("s=x{cookie}"), &format!("s=x; s={cookie}")] {
+            assert_eq!(verifier().verify(header), Err(Refusal::BadSignature), "{header}");
         }
     }
 
@@ -271,7 +292,7 @@ mod tests {
             ("; other=x".to_owned(), false, false),
         ] {
             let expected = SessionCookie { token: "token".to_owned(), dont_remember, has_data };
-            assert_eq!(verifier().verify(&format!("s={session}{others}")), Some(expected), "{others}");
+            assert_eq!(verifier().verify(&format!("s={session}{others}")), Ok(expected), "{others}");
         }
     }
 

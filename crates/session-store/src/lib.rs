@@ -39,7 +39,7 @@ pub use credentials::{Credentials, Login, Provider, Question, Registration};
 pub use engine::system_clock;
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
-pub use gate::{CookieNames, CookieVerifier, SessionCookie};
+pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
 pub use read_log::{Seen, Serving};
 pub use registry::{Running, Sessions, Take, open};
 pub use store::PART_BYTES;

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use ring::hmac;
 
-use gate::{CookieNames, CookieVerifier, SessionCookie};
+use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
 
 #[path = "../../src/gate.rs"]
 mod gate;
@@ -45,7 +45,7 @@ const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 type Text = Vec<u16>;
 
-fn as_javascript_does(header: &str) -> Option<SessionCookie> {
+fn as_javascript_does(header: &str) -> Result<SessionCookie, Refusal> {
     let cookies = parse_cookies(&header.encode_utf16().collect::<Text>());
     let get = |name: &str| cookies.iter().find(|(key, _, _)| String::from_utf16_lossy(key) == name);
     let signed = |name: &str| {
@@ -53,10 +53,13 @@ fn as_javascript_does(header: &str) -> Option<SessionCookie> {
         // The one rule of our own: a bound.
         if String::from_utf16_lossy(raw).len() > 4096 { None } else { signed_value(value) }
     };
-    let token = signed("s")?;
+    if get("s").is_none_or(|(_, raw, _)| raw.is_empty()) {
+        return Err(Refusal::NoCookie);
+    }
+    let token = signed("s").ok_or(Refusal::BadSignature)?;
     let dont_remember = signed("d").is_some();
     let has_data = header.contains("data");
-    Some(SessionCookie { token, dont_remember, has_data })
+    Ok(SessionCookie { token, dont_remember, has_data })
 }
 
 /// Each cookie's name, its value as it stands there, and as it is read.

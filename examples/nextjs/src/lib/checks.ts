@@ -22,7 +22,7 @@ export function checksSoFar(): { total: number; fast: number; full: Record<strin
 	const full: Record<string, number> = {};
 	let fast = 0;
 	for (const stats of gates.map((gate) => gate.stats())) {
-		fast += stats.fast + stats.refused;
+		fast += stats.fast + stats.refused.noCookie + stats.refused.badSignature;
 		for (const [reason, times] of Object.entries(stats.full)) full[reason] = (full[reason] ?? 0) + times;
 	}
 	const total = Object.values(full).reduce((sum, times) => sum + times, fast);
