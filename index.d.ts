@@ -102,7 +102,7 @@ export declare enum Op {
   Ping = 13,
 }
 
-/** Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does. */
+/** Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does, and for prefixes that nest in an open store's. */
 export declare function open(border: number, options: string): number
 
 /**

@@ -164,10 +164,12 @@ pub fn check(options: String) -> Result<()> {
     config(&options).map(drop)
 }
 
-/// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does.
+/// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does, and for prefixes that nest in an open store's.
 #[napi(catch_unwind)]
 pub fn open(border: u32, options: String) -> Result<u32> {
-    let handle = Handle { store: session_store::open(config(&options)?), border: border_of(border)?, asked: None };
+    let store = session_store::open(config(&options)?)
+        .map_err(|problem| Error::new(Status::InvalidArg, problem.to_string()))?;
+    let handle = Handle { store, border: border_of(border)?, asked: None };
     HANDLES.with_borrow_mut(|handles| {
         handles.push(Some(handle));
         Ok(handles.len() as u32 - 1)

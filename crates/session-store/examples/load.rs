@@ -15,7 +15,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         r#"{{"url":{url:?},"keyPrefix":"load:","userPrefix":"load-users:","commandTimeout":60000,"nearCache":false}}"#
     ))
     .map_err(|problems| problems.join("\n"))?;
-    let store = open(config);
+    let store = open(config)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         match operation.as_str() {
             "reads" => reads(store, at_once, batches).await?,

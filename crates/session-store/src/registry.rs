@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
-use crate::config::{self, Config, Target};
+use crate::config::{self, Address, Config, Server, Target};
 use crate::credentials::{Credentials, Provider, Registration};
 use crate::engine::{ClusterEngine, Engine, Keyspace, MemoryEngine, RedisEngine};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::{Events, Listener};
 use crate::store::{Connected, Store};
 
@@ -108,15 +108,61 @@ impl<E: Engine> Sessions for Store<E> {
 static OPEN: LazyLock<Mutex<HashMap<Config, Weak<dyn Sessions>>>> = LazyLock::new(Mutex::default);
 
 /// The store of these settings; the one that is open, if one is. Connects to nothing yet.
-pub fn open(config: Config) -> Arc<dyn Sessions> {
+///
+/// # Errors
+/// `INVALID_ARGUMENT` when a prefix of its keys begins with one of an open store on the same server and database, or the reverse.
+pub fn open(config: Config) -> Result<Arc<dyn Sessions>> {
     let mut stores = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(store) = stores.get(&config).and_then(Weak::upgrade) {
-        return store;
+        return Ok(store);
     }
     stores.retain(|_, store| store.strong_count() > 0);
+    if let Some(problem) = stores.keys().find_map(|open| nested(&config, open)) {
+        return Err(Error::invalid(problem));
+    }
     let store = build(&config);
     stores.insert(config, Arc::downgrade(&store));
-    store
+    Ok(store)
+}
+
+/// What is wrong when two stores would reach each other's keys.
+fn nested(config: &Config, open: &Config) -> Option<String> {
+    if !is_same_place(&config.target, &open.target) {
+        return None;
+    }
+    let [own, others] = [config, open].map(|it| [("keyPrefix", &it.key_prefix), ("userPrefix", &it.user_prefix)]);
+    for (option, prefix) in own {
+        for (other_option, other) in others {
+            // Stores of one application have the same prefixes.
+            let is_same = option == other_option && prefix == other;
+            if !is_same && (prefix.starts_with(&**other) || other.starts_with(&**prefix)) {
+                return Some(format!(
+                    "{option}: {prefix:?} and {other_option} {other:?} of an open store on the same server and database share keys; \
+                     give each application prefixes of which none begins with another"
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn is_same_place(one: &Target, other: &Target) -> bool {
+    match (one, other) {
+        (Target::Redis(one), Target::Redis(other)) => one.db == other.db && is_same_server(one, other),
+        // Stores in memory of different settings share nothing. The same settings on Redis would.
+        (one, other) => one == other,
+    }
+}
+
+fn is_same_server(one: &Server, other: &Server) -> bool {
+    let share = |some: &[_], others: &[_]| some.iter().any(|node| others.contains(node));
+    match (&one.address, &other.address) {
+        (Address::Cluster { nodes }, Address::Cluster { nodes: others }) => share(nodes, others),
+        (Address::Sentinel { name, nodes }, Address::Sentinel { name: other, nodes: others }) => {
+            name == other && share(nodes, others)
+        }
+        (one, other) => one == other,
+    }
 }
 
 fn build(config: &Config) -> Arc<dyn Sessions> {

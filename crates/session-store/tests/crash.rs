@@ -775,5 +775,5 @@ fn store(port: u16, name: &str, limit: Option<u32>) -> Store {
     if let Some(limit) = limit {
         options["maxSessionsPerUser"] = limit.into();
     }
-    open(Config::from_json(&options.to_string()).unwrap())
+    open(Config::from_json(&options.to_string()).unwrap()).unwrap()
 }
