@@ -14,7 +14,7 @@
  * | `INVALID_ARGUMENT` | an option or an argument is wrong; nothing was written |
  * | `NOT_FOUND` | there is no such session |
  * | `REVOKED` | the session of this token was ended; it cannot be written any more |
- * | `CONFLICT` | write rejected: the token belongs to another user, or a clock is wrong |
+ * | `CONFLICT` | write rejected: the token belongs to another user or another application, or a clock is wrong |
  * | `LIMIT` | a value is larger than `maxValueBytes`; the live session that it was to change has ended |
  * | `CLOSED` | the store was closed |
  * | `PROTOCOL` | the server is not a Redis of a supported version, or this package has a defect |

@@ -117,9 +117,12 @@ export interface StoreOptions {
 	keepAlive?: number | undefined;
 	/** Name of the connection, as `CLIENT LIST` shows it. */
 	connectionName?: string | undefined;
-	/** What every key begins with. Default `session:`. With `better-auth:`, what `@better-auth/redis-storage` wrote is read on. */
+	/**
+	 * What every key begins with; one per application, of which none begins with another. Default `session:`. With `better-auth:`, what
+	 * `@better-auth/redis-storage` wrote is read on.
+	 */
 	keyPrefix?: string | undefined;
-	/** What the key of a user's index begins with. Default `user-sessions:`. */
+	/** What the key of a user's index begins with; likewise one per application. Default `user-sessions:`. */
 	userPrefix?: string | undefined;
 	/** How long an ended session's token stays refused at once, in s. Default 300, which is right unless a test wants less. */
 	tombstoneSeconds?: number | undefined;

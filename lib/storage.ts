@@ -23,7 +23,7 @@ export interface RedisStorage {
 	 *
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when `active-sessions-<user>` is written with anything but Better Auth's list, or a new
 	 *   session has no `createdAt`; `LIMIT` when the value is too large, which ends the session; `CONFLICT` when the token belongs to
-	 *   another user, or a clock is wrong.
+	 *   another user or the key to another application, or a clock is wrong.
 	 */
 	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
 	/** What the option of this name says. */

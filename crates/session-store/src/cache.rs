@@ -463,7 +463,7 @@ impl NearCache {
         state.flights.remove(key);
         let is_mark = key.starts_with(REVOKED_BEFORE);
         let (value, ttl, life) = match slot {
-            Some(Slot::Value(stored)) if is_mark || marker.is_some() && is_session(key, stored) => {
+            Some(Slot::Value(stored)) if is_mark || marker.is_some() && stored.is_record_of(key) => {
                 (Some(stored.clone()), self.settings.ttl, life)
             }
             Some(Slot::Absent) if is_mark => (None, self.absence, None),
@@ -645,12 +645,6 @@ impl NearCache {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether it is a session record that this store wrote. (Told by its text: most values are never read again, and decoding costs
-/// more than reading does.)
-fn is_session(key: &str, stored: &Stored) -> bool {
-    stored.is_indexed() && stored.text().contains(&format!("\"token\":\"{key}\""))
 }
 
 #[derive(Clone)]

@@ -155,6 +155,14 @@ pub fn system_clock() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// Of a write over a record that is no session of this store.
+pub(crate) fn another_application() -> Error {
+    Error::new(
+        Code::Conflict,
+        "the key holds a session of another application, whose keyPrefix begins with this one's: give each application a keyPrefix that no other begins with",
+    )
+}
+
 /// Of an increment of something else, or of the greatest number.
 fn not_a_counter() -> Error {
     Error::new(Code::Conflict, "the key holds a value that is no counter, or one that cannot grow")
@@ -179,7 +187,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// can.
     fn get_many_tracked(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<(Slot, Option<u64>)>>> + Send;
 
-    /// Writes a value that is no session record, over anything, also a tombstone.
+    /// Writes a value that is no session record, over anything but another application's session record, also over a tombstone.
     fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> impl Future<Output = Result<()>> + Send;
 
     /// Writes a decimal number unless a greater one lies there; the life is never shortened. Answers the number that lies there now.
@@ -194,7 +202,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Indexes a record that another store wrote, if it still lies there as it was read.
     fn adopt(&self, id: &str, user: &str, found: &Stored) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends a key: a session record or nothing becomes a tombstone and leaves its owner's index; any other value is deleted.
+    /// Ends a key: a session record or nothing becomes a tombstone and leaves its owner's index; another application's session record is
+    /// left alone; any other value is deleted.
     fn end(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// As [`Engine::end`], answering what lay there. Carried out at most once.

@@ -154,6 +154,7 @@ fn instant(raw: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Stored;
 
     #[test]
     fn a_record_is_known_by_its_token_in_both_shapes() {
@@ -191,6 +192,26 @@ mod tests {
         // `contains` would miss it; such tokens are not session tokens (Better Auth's are [a-zA-Z0-9]) and stay plain values.
         let json = r#"{"token":"a\"b","userId":"u"}"#;
         assert!(Record::parse("a\"b", json).is_none());
+    }
+
+    #[test]
+    fn a_record_is_of_the_token_that_is_its_own() {
+        for (is_own, json) in [
+            (true, r#"{"token":"t","userId":"u"}"#),
+            (true, r#"{"userId":"u","token":"t","user":{"token":"b:t"}}"#),
+            (true, r#"{"session":{"expiresAt":5,"token":"t","userId":"u"},"user":{}}"#),
+            (true, r#"{"user":{"token":"b:t"},"session":{"userAgent":"{}","token":"t","userId":"u"}}"#),
+            (true, r#"{ "token" : "t", "userId" : "u" }"#),
+            (false, r#"{"token":"b:t","userId":"u"}"#),
+            (false, r#"{"session":{"token":"b:t","userId":"u"},"user":{"token":"t"}}"#),
+            (false, r#"{"session":{"extra":{"token":"t"},"token":"b:t","userId":"u"},"user":{}}"#),
+            (false, r#"{"session":{"extra":[{"token":"t"}],"token":"b:t","userId":"u"},"user":{}}"#),
+            (false, r#"{"user":{"token":"t"},"session":{"token":"b:t","userId":"u"}}"#),
+            (false, r#"{"session":{"token":"tt","userId":"u"},"user":{}}"#),
+        ] {
+            let stored = Stored::record(json);
+            assert_eq!((stored.is_record_of("t"), stored.is_record_of_another("t")), (is_own, !is_own), "{json}");
+        }
     }
 
     #[test]

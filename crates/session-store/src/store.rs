@@ -30,7 +30,7 @@ use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
 use crate::engine::{
     Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot, Stored, YOUNG_MS,
-    system_clock,
+    another_application, system_clock,
 };
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
@@ -411,6 +411,10 @@ impl<E: Engine> Store<E> {
         let mut known_for_sure = false;
         loop {
             let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
+            if stored.is_none() && known.as_ref().is_some_and(|known| known.is_record_of_another(token)) {
+                self.refused.conflict.fetch_add(1, Relaxed);
+                return Err(another_application());
+            }
             let json = match &stored {
                 Some(stored) if stored.user_id != write.user_id => {
                     if known_for_sure {
@@ -763,8 +767,9 @@ impl<E: Engine> Store<E> {
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         for part in keys.chunks(500) {
             let slots = self.in_time(self.engine.get_many(part)).await?;
-            let found = part.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Value(_)));
-            live.extend(found.map(|(key, _)| (*key).to_owned()));
+            let is_own =
+                |(key, slot): &(&&str, Slot)| matches!(slot, Slot::Value(stored) if !stored.is_record_of_another(key));
+            live.extend(part.iter().zip(slots).filter(is_own).map(|(key, _)| (*key).to_owned()));
         }
         Ok(live)
     }

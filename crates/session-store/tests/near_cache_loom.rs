@@ -23,6 +23,17 @@ mod error {
     pub(crate) use session_store::{Code, Error, Result};
 }
 
+/// Every record here tells its token where it begins, so that none is decoded.
+mod session {
+    pub(crate) struct Record;
+
+    impl Record {
+        pub(crate) fn parse(_token: &str, _json: &str) -> Option<Self> {
+            None
+        }
+    }
+}
+
 mod sync {
     use std::borrow::Borrow;
     use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
+use crate::session::Record;
 
 /// The tombstone. Its first byte is no UTF-8, so no text that a caller can write equals it.
 pub(crate) const TOMBSTONE: &[u8] = b"\xffended";
@@ -87,6 +88,35 @@ impl Stored {
     pub(crate) fn is_indexed(&self) -> bool {
         self.0.ends_with(' ')
     }
+
+    /// Whether it is the record of this token, and indexed.
+    pub(crate) fn is_record_of(&self, token: &str) -> bool {
+        self.is_record() && self.names(token)
+    }
+
+    /// Whether it is the record of another token: of an application whose key prefix is longer.
+    pub(crate) fn is_record_of_another(&self, token: &str) -> bool {
+        self.is_record() && !self.names(token)
+    }
+
+    /// Of any other value that ends in a space, the one before it is a space too.
+    fn is_record(&self) -> bool {
+        self.0.ends_with("} ")
+    }
+
+    /// Decoding costs more than reading does, and most records tell their token where they begin.
+    fn names(&self, token: &str) -> bool {
+        begins_as_record_of(token, self.text()) || Record::parse(token, self.text()).is_some()
+    }
+}
+
+/// Whether the first text that is called `token` is this one and a member of the session itself: no object begins or ends before it.
+fn begins_as_record_of(token: &str, json: &str) -> bool {
+    const NAME: &str = "\"token\":\"";
+    let Some(at) = json.find(NAME) else { return false };
+    let half = json[..at].strip_prefix("{\"session\":").unwrap_or(&json[..at]);
+    let is_own = json[at + NAME.len()..].strip_prefix(token).is_some_and(|rest| rest.starts_with('"'));
+    is_own && half.starts_with('{') && !half[1..].contains(['{', '}'])
 }
 
 #[cfg(test)]
@@ -98,6 +128,14 @@ mod tests {
         for value in ["", " ", "a", "a ", "a  ", "{} "] {
             assert_eq!(Stored::plain(value).text(), value);
             assert_eq!(Stored::record(value).text(), value);
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_nobodys() {
+        for value in ["", "5", " ", "{}", r#"{"token":"b:t","userId":"u"}"#, r#"{"token":"b:t","userId":"u"} "#] {
+            let stored = Stored::plain(value);
+            assert!(!stored.is_record_of("t") && !stored.is_record_of_another("t"), "{value}");
         }
     }
 

@@ -233,6 +233,10 @@ impl<E: Engine> Store<E> {
     /// The marker of the owner of a session that this store does not know yet. One that another store left is indexed.
     async fn met(&self, asked: &Asked<'_>, slot: &mut Slot) -> Option<Arc<str>> {
         let Slot::Value(stored) = slot else { return None };
+        if stored.is_record_of_another(asked.key) {
+            *slot = Slot::Absent;
+            return None;
+        }
         if stored.is_indexed() && asked.marker.is_some() {
             return None;
         }

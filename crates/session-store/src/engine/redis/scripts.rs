@@ -22,13 +22,14 @@ macro_rules! script {
 // On one server, over a record, its owner's index and what another store left.
 script!(PUT: "score" "keep" "index" "check" "each" "put_only" "put");
 script!(PUT_LISTING: "score" "keep" "index" "legacy" "check" "each" "put_listing" "put");
-script!(END: "owner" "keep" "index" "end" "end_only");
+script!(END: "owner" "another" "keep" "index" "end" "end_only");
 script!(END_ALL: "owner" "keep" "index" "legacy" "end_all");
 script!(LIST: "keep" "index" "legacy" "list");
 script!(PRUNE: "keep" "index" "legacy" "prune");
 script!(ADOPT: "keep" "index" "legacy" "adopt");
 
 // Over one key, wherever it lies.
+script!(SET: "another" "set");
 script!(RAISE: "raise");
 script!(INCREMENT: "each" "increment");
 script!(REAFFIRM: "owner" "reaffirm");
@@ -37,7 +38,7 @@ script!(REAFFIRM: "owner" "reaffirm");
 script!(ENTER: "score" "keep" "cluster/enter");
 script!(MAY_PUT: "check" "cluster/may_put");
 script!(PUT_RECORD: "check" "cluster/put_record");
-script!(END_RECORD: "owner" "end" "cluster/end_told");
+script!(END_RECORD: "owner" "another" "end" "cluster/end_told");
 script!(END_OF_USER: "owner" "cluster/end_of_user");
 script!(CLAIM: "cluster/claim");
 script!(ADOPT_RECORD: "cluster/adopt_record");

@@ -15,7 +15,7 @@ use super::failure::{self, Kind};
 use super::replicas::Acknowledgements;
 use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
-use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored};
+use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored, another_application};
 use crate::error::{Code, Error, Result};
 
 /// How long a server is left alone that says that it is not ready, or sends on to another that sends back.
@@ -200,15 +200,14 @@ impl<R: Route> Steps<R> {
         Ok(seconds * 1000 + micros / 1000)
     }
 
-    pub(super) async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
-        let key = self.keyspace.key(key);
-        let value = Stored::plain(value);
-        let mut set = cmd("SET");
-        set.arg(&key).arg(value.raw());
-        if let Some(ttl_ms) = ttl_ms {
-            set.arg("PX").arg(ttl_ms);
+    pub(super) async fn set(&self, id: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
+        let key = self.keyspace.key(id);
+        let mut call = scripts::SET.key(&key);
+        call.arg(id).arg(Stored::plain(value).raw()).arg(ttl_ms.map(|ms| ms.to_string()).unwrap_or_default());
+        match self.script(&key, Repeat::Safe, &call).await? {
+            0 => Err(another_application()),
+            _ => Ok(()),
         }
-        self.command(&key, Repeat::Safe, &set).await
     }
 
     pub(super) async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
