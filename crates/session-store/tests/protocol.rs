@@ -8,7 +8,7 @@
 //!    live again.
 //! 3. No session goes unasked, and the limit holds: as many live as are allowed, the newest but for the one that came
 //!    last. A sign-in that crashed before it enforced the limit, or whose index step went unheard at first, may leave
-//!    one session too many, until the next sign-in.
+//!    one session too many, until the next sign-in. A password alone ends nothing where a second factor is wanted.
 //!
 //! Change a rule here first: a failure prints the shortest trace. Not modelled: the merging of fields (`src/session/merge/schedules.rs`
 //! explores it; here a put writes its expiry, be it shorter or longer), the user half (`user_half.rs`), a put that folds a legacy list.
@@ -24,21 +24,24 @@ use Step::*;
 /// The rules in force. What is done without one stands where the code asks for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rule {
-    IndexFirst,           // put: the index step goes before the record step
-    ScoresRise,           // put: an index score only rises (`ZADD GT`)
-    TombstoneRefuses,     // put: a tombstone refuses it
-    OldIsNeverCreated,    // put: an old session may be replaced, never created
-    OwnerNeverChanges,    // put: another owner's record refuses it (CONFLICT)
-    LimitByCreator,       // limit: only a put that created its record enforces it
-    LimitNeverItself,     // limit: the session that was put is not ended
-    LimitInFixedOrder,    // limit: the oldest go first, whatever their scores
-    LimitDropsTombstoned, // limit: tombstoned ids do not count
-    LimitCountsAbsent,    // limit: absent ids count as live, being sign-ins in flight
+    IndexFirst,              // put: the index step goes before the record step
+    ScoresRise,              // put: an index score only rises (`ZADD GT`)
+    TombstoneRefuses,        // put: a tombstone refuses it
+    OldIsNeverCreated,       // put: an old session may be replaced, never created
+    OwnerNeverChanges,       // put: another owner's record refuses it (CONFLICT)
+    LimitByCreator,          // limit: only a put that created its record enforces it
+    LimitNeverItself,        // limit: the session that was put is not ended
+    LimitInFixedOrder,       // limit: the oldest go first, whatever their scores
+    LimitDropsTombstoned,    // limit: tombstoned ids do not count
+    LimitCountsAbsent,       // limit: absent ids count as live, being sign-ins in flight
     LimitClaimsAbsent, // limit: no session is ended while one is absent, whose `createdAt` nobody knows: that is claimed
     LimitWaits,        // limit: an absent id is claimed only if nobody is about to write it
     LimitEntersOnce,   // limit: only the first entry of an id enforces it, as who came between sees it as well
     LimitSparesOthers, // limit: another owner's record neither counts nor is ended
     LimitUnindexesLast, // limit: no id leaves the index before its tombstone stands
+    LimitDefers,       // limit: a session of a user with two factors enforces it later than a request takes
+    LimitDefersForLive, // limit: and only if it still lives then
+    LimitSparesImpersonated, // limit: a session with `impersonatedBy` enforces nothing, does not count and is not ended
     AbsentIsEnded,     // end: an absent record gets a tombstone too
     LegacyReadFirst,   // end-all: the legacy list, then the index, as ids move that way
     EndAllSparesOthers, // end-all: another owner's record is not ended
@@ -61,11 +64,22 @@ enum Broken {
 struct Rules {
     limit: usize,
     left_out: Option<Rule>,
+    two_factor: &'static [Id],
+    password_alone: &'static [Id],
+    impersonated: &'static [Id],
 }
 
 impl Rules {
     fn has(self, rule: Rule) -> bool {
         self.left_out != Some(rule)
+    }
+
+    fn defers(self, id: Id) -> bool {
+        self.has(LimitDefers) && self.two_factor.contains(&id)
+    }
+
+    fn spares(self, id: Id) -> bool {
+        self.has(LimitSparesImpersonated) && self.impersonated.contains(&id)
     }
 }
 
@@ -190,12 +204,13 @@ fn ids_of(user: User, entries: impl Iterator<Item = (User, Id)>) -> Vec<Id> {
 /// A step that a process has still to take, with what it remembers for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Step {
-    // put: Refresh? Unheard? Put Write (without IndexFirst: Put Index), then the limit: Weigh* (Claim* Weigh*)* End*
+    // put: Refresh? Unheard? Put Write (without IndexFirst: Put Index), then the limit: (End? Later)? Weigh* (Claim* Weigh*)* End*
     Refresh(Session),
     Unheard(Session), // an index step whose answer was lost: it is sent again
     Put(Session),
     Write(Session, Vec<Id>),                // what the index step returned
     Index(Session, bool),                   // what the record step returned
+    Later(User, Id, Vec<Id>),               // what the index step returned for a session that was created 5 s ago
     Weigh(User, Vec<Id>, Vec<Id>, Vec<Id>), // the others yet to be looked at, those that count: present, absent
     Claim(User, Id),
     // end: End Unindex? Acknowledge
@@ -246,8 +261,12 @@ impl State {
             }
             Put(it) if rules.has(IndexFirst) => then.push(Write(it, redis.index(it, rules))),
             Put(it) => then.push(Index(it, redis.write(it, rules))),
-            Write(it, others) => then.extend(limit(it.1, redis.write(it, rules), others, rules)),
-            Index(it, created) => then.extend(limit(it.1, created, redis.index(it, rules), rules)),
+            Write(it, others) => then.extend(limit(it, redis.write(it, rules), others, rules)),
+            Index(it, created) => then.extend(limit(it, created, redis.index(it, rules), rules)),
+            Later(user, id, others) => {
+                let lives = redis.owner(id).is_some() || !rules.has(LimitDefersForLive);
+                then.extend(lives.then_some(Weigh(user, others, vec![], vec![])));
+            }
             Weigh(user, others, present, absent) if others.is_empty() => {
                 let itself = usize::from(rules.has(LimitNeverItself));
                 let surplus = (present.len() + absent.len() + itself).saturating_sub(rules.limit);
@@ -264,6 +283,7 @@ impl State {
                 let id = others.remove(0);
                 match redis.get(id) {
                     Some(Live(owner, _)) if owner != user && rules.has(LimitSparesOthers) => {}
+                    Some(Live(..)) if rules.spares(id) => {}
                     Some(Tombstone) if rules.has(LimitDropsTombstoned) => {}
                     Some(_) => present.push(id),
                     None if rules.has(LimitCountsAbsent) => absent.push(id),
@@ -322,9 +342,13 @@ impl State {
     }
 }
 
-fn limit(user: User, created: bool, others: Vec<Id>, rules: Rules) -> Option<Step> {
-    let enforces = created || !rules.has(LimitByCreator);
-    (enforces && !others.is_empty()).then_some(Weigh(user, others, vec![], vec![]))
+/// What follows the creation of a session. Two-factor's own request ends the one that a password alone has created.
+fn limit(Session(id, user, ..): Session, created: bool, others: Vec<Id>, rules: Rules) -> Vec<Step> {
+    let enforces = (created || !rules.has(LimitByCreator)) && !rules.spares(id) && !others.is_empty();
+    let by_request = (created && rules.password_alone.contains(&id)).then_some(End(id));
+    let later = (enforces && rules.defers(id)).then(|| Later(user, id, others.clone()));
+    let at_once = (enforces && later.is_none()).then_some(Weigh(user, others, vec![], vec![]));
+    at_once.into_iter().chain(by_request).chain(later).collect()
 }
 
 /// Where an end-all looks for ids, in that order.
@@ -347,16 +371,21 @@ struct Scenario {
     ops: Vec<Step>,
     mishap: Option<Mishap>,
     limit: Option<usize>,
-    kept: &'static [Id], // nobody asks to end these
-    at_least: usize,     // so many stay live
-    is_late: bool,       // who writes takes longer than others wait for him
+    kept: &'static [Id],           // nobody asks to end these
+    at_least: usize,               // so many stay live
+    is_late: bool,                 // who writes takes longer than others wait for him
+    two_factor: &'static [Id],     // their user half has `twoFactorEnabled`
+    password_alone: &'static [Id], // their own request ends them
+    impersonated: &'static [Id],
     exceptions: &'static [Broken],
 }
 
 impl Scenario {
     /// Each way in which it breaks, with the shortest trace that leads there.
     fn explore(&self, left_out: Option<Rule>) -> BTreeMap<Broken, String> {
-        let rules = Rules { limit: self.limit.unwrap_or(usize::MAX), left_out };
+        let Scenario { two_factor, password_alone, impersonated, .. } = *self;
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let rules = Rules { limit, left_out, two_factor, password_alone, impersonated };
         let todo = self.ops.iter().map(|op| vec![op.clone()]).collect();
         let start = State { redis: self.redis.clone(), todo, ..State::default() };
         let mut seen = HashSet::from([start.clone()]);
@@ -407,8 +436,17 @@ impl Scenario {
     /// Whether whoever is about to take this step gives another process time first.
     fn waits(&self, state: &State, step: &Step, rules: Rules) -> bool {
         let writes = |todo: &Vec<Step>, id| matches!(todo.first(), Some(Write(session, _)) if session.0 == id);
-        match *step {
-            Claim(_, id) => rules.has(LimitWaits) && !self.is_late && state.todo.iter().any(|todo| writes(todo, id)),
+        // Of those with two factors a request has ended when only `Later`, or what follows from it, is left.
+        let requests = |todo: &Vec<Step>| todo.iter().skip(1).any(|step| matches!(step, Later(..)));
+        let is_of = |op: &Step, ids: &[Id]| matches!(op, Put(session) if ids.contains(&session.0));
+        match step {
+            Claim(_, id) => rules.has(LimitWaits) && !self.is_late && state.todo.iter().any(|todo| writes(todo, *id)),
+            // They entered before it, and no request takes so long.
+            Later(_, _, others) => self
+                .ops
+                .iter()
+                .zip(&state.todo)
+                .any(|(op, todo)| is_of(op, others) && (requests(todo) || matches!(todo.first(), Some(Write(..))))),
             _ => false,
         }
     }
@@ -417,7 +455,8 @@ impl Scenario {
         let redis = &state.redis;
         let gone = |id: &Id| redis.owner(*id).is_none();
         let known = |key| redis.index.contains_key(&key) || redis.legacy.contains(&key);
-        let over = |redis: &Redis| ids_of('u', redis.live()).len() > rules.limit;
+        let counts = |it: &(User, Id)| it.0 == 'u' && !self.impersonated.contains(&it.1);
+        let over = |redis: &Redis| redis.live().filter(counts).count() > rules.limit;
         let quiet = state.todo.iter().all(Vec::is_empty);
         let (clean, crashed) = (quiet && !state.crashed, quiet && state.crashed);
         let after_sign_in = || over(&after_sign_in(redis, rules));
@@ -550,6 +589,15 @@ fn scenarios() -> Vec<Scenario> {
         "S34": redis([]) => four(), limit: Some(2), kept: &['e'], at_least: 2, exceptions: ONE_OVER;
         "S35": redis([]) => four(), limit: Some(2), at_least: 2, is_late: true, exceptions: ONE_OVER;
         "S36": redis([]) => [Unheard(Session('b', 'u', 9, Young)), sign_in('c', 9)], limit: Some(1), at_least: 1, exceptions: ONE_OVER_UNHEARD;
+        "S37": one() => [sign_in('b', 9)], limit: Some(1), kept: &['a'], at_least: 1, two_factor: &['b'], password_alone: &['b'], exceptions: ONE_OVER;
+        "S38": one() => [sign_in('b', 9), sign_in('c', 9)], limit: Some(1), kept: &['c'], at_least: 1, two_factor: &['b', 'c'], password_alone: &['b'], exceptions: ONE_OVER;
+        "S39": two() => [sign_in('c', 9), sign_in('d', 9)], limit: Some(2), at_least: 2, two_factor: &['c', 'd'], password_alone: &['d'], exceptions: ONE_OVER;
+        "S40": two() => [sign_in('c', 9), sign_in('d', 9), sign_in('e', 9)], limit: Some(2), at_least: 2, two_factor: &['c', 'd', 'e'], password_alone: &['e'], exceptions: ONE_OVER;
+        "S41": two() => [sign_in('c', 9), sign_in('d', 9)], limit: Some(2), kept: &['a', 'b'], at_least: 2, two_factor: &['c', 'd'], password_alone: &['c', 'd'], exceptions: ONE_OVER;
+        "S42": one() => [sign_in('b', 9), EndAll('u')], limit: Some(1), two_factor: &['b'], exceptions: ONE_OVER;
+        "S43": one() => [sign_in('b', 9)], limit: Some(1), kept: &['a', 'b'], impersonated: &['b'];
+        "S44": two() => [sign_in('c', 9)], limit: Some(2), kept: &['a', 'b', 'c'], impersonated: &['a'];
+        "S45": two() => [sign_in('c', 9), sign_in('d', 9)], limit: Some(2), kept: &['d'], impersonated: &['d'], exceptions: ONE_OVER;
     }
 }
 
@@ -583,6 +631,10 @@ const NEEDED: &[(Rule, &str, Broken)] = &[
     (LimitEntersOnce, "S36", TooFew),
     (LimitSparesOthers, "S33", Lost),
     (LimitUnindexesLast, "S9", OverLimitForGood),
+    (LimitDefers, "S37", Lost),
+    (LimitDefersForLive, "S41", Lost),
+    (LimitSparesImpersonated, "S43", Lost),
+    (LimitSparesImpersonated, "S44", Lost),
     (AbsentIsEnded, "S24", Revived),
     (LegacyReadFirst, "S19", Revived),
     (EndAllSparesOthers, "S17b", Lost),
