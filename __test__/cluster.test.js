@@ -7,7 +7,7 @@ import { open } from "./contract/engines.js";
 import { assertRejects } from "./contract/errors.js";
 import { failsOver } from "./contract/failover.js";
 import { load } from "./contract/load.js";
-import { fresh, session } from "./contract/records.js";
+import { fresh, session, signIn } from "./contract/records.js";
 import { until } from "./contract/wait.js";
 import { counters, hit, ready } from "./near-cache/stores.js";
 import { RedisCluster } from "./support/cluster.js";
@@ -118,6 +118,22 @@ describe("Redis Cluster", () => {
 		assert.deepEqual(tokens(await store.getUserSessions(userId)), tokens([first, second]));
 		assert.deepEqual((await cluster.cli("ZRANGE", `user-sessions:${userId}`, 0, -1)).sort(), tokens([first, second]));
 		await assertRejects(() => store.createSession(dead), "REVOKED", /./);
+	});
+
+	test("with two factors the limit is enforced 5 s after a sign-in whose session still lives", async (t) => {
+		const { storage, store } = open(t, { cluster: cluster.nodes, nearCache: false, maxSessionsPerUser: 2 });
+		const twoFactorEnabled = true;
+		const [ada, bob] = [fresh("user"), fresh("user")];
+		const byPassword = session({ userId: bob, createdAt: new Date(Date.now() + 2) });
+		const [first, ...others] = [0, 1, 2].map((at) => session({ userId: ada, createdAt: new Date(Date.now() + at) }));
+		const ofBob = [0, 1].map((at) => session({ userId: bob, createdAt: new Date(Date.now() + at) }));
+		for (const one of [...ofBob, byPassword]) await signIn(storage, one, { twoFactorEnabled });
+		await storage.delete(byPassword.token);
+		for (const one of [first, ...others]) await signIn(storage, one, { twoFactorEnabled });
+		assert.equal((await store.getUserSessions(ada)).length, 3);
+		await until("the end of the oldest", async () => (await store.getSession(first.token)) === null);
+		assert.deepEqual(tokens(await store.getUserSessions(ada)), tokens(others));
+		assert.deepEqual(tokens(await store.getUserSessions(bob)), tokens(ofBob));
 	});
 
 	test("a server that sends a late step on is followed", async (t) => {

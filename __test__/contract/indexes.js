@@ -209,6 +209,38 @@ export function indexes(engine) {
 			}
 		});
 
+		test("neither counts nor ends a session with impersonatedBy, and creating one ends none", async (t) => {
+			const { storage, store } = open(t, { ...engine.empty(), maxSessionsPerUser: 2 });
+			const userId = fresh("user");
+			const mine = [0, 1, 2, 3, 4].map((at) => session({ userId, createdAt: fromNow(at - 1000) }));
+			const [acting, first, second, alsoActing, third] = mine;
+			for (const one of [acting, alsoActing]) one.impersonatedBy = fresh("admin");
+			for (const one of [first, second]) await signIn(storage, one);
+			await signIn(storage, acting);
+			await store.createSession(alsoActing);
+			const tokens = async () => (await store.getUserSessions(userId)).map(({ token }) => token).sort();
+			assert.deepEqual(await tokens(), [acting, first, second, alsoActing].map(({ token }) => token).sort());
+			await signIn(storage, third);
+			assert.deepEqual(await tokens(), [acting, second, alsoActing, third].map(({ token }) => token).sort());
+		});
+
+		test("is enforced at once for users with two factors when too much waits to be enforced later", async (t) => {
+			const { storage, store } = open(t, { ...engine.empty(), maxSessionsPerUser: 1 });
+			const userId = fresh("user");
+			const live = async () => (await store.getUserSessions(userId)).length;
+			const isDeferred = async (at) => {
+				const mine = session({ userId, token: `${fresh("token")}${"x".repeat(450)}`, createdAt: fromNow(at - 1000) });
+				await signIn(storage, mine, { twoFactorEnabled: true });
+				return (await live()) > 1;
+			};
+			await isDeferred(0);
+			// Each of them waits with the ids of all before it: 300 with some 20 MiB.
+			let waiting = 1;
+			while (waiting < 300 && (await isDeferred(waiting))) waiting++;
+			t.diagnostic(`${waiting} waited`);
+			assert.ok(waiting > 200 && waiting < 300);
+		});
+
 		test("of 1 leaves the last sign-in", async (t) => {
 			const { store } = open(t, { ...engine.empty(), maxSessionsPerUser: 1 });
 			const userId = fresh("user");

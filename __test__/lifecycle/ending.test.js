@@ -50,6 +50,25 @@ describe("a process", () => {
 		}
 	});
 
+	test("does not wait for a limit that is to be enforced later, nor does close", async (t) => {
+		const use = (close) => `
+			const storage2 = redisStorage({ maxSessionsPerUser: 1 });
+			for (const name of ["a", "b"]) {
+				const session = { token: name + process.pid, userId: "u" + process.pid, createdAt: new Date() };
+				session.expiresAt = new Date(Date.now() + 60_000);
+				const user = { id: session.userId, twoFactorEnabled: true };
+				await storage2.set(session.token, JSON.stringify({ session, user }), 60);
+			}
+			if (${close}) await storage2.close();
+			console.log(Date.now());`;
+		for (const url of [server.url, "memory://"]) {
+			for (const close of [true, false]) {
+				const { afterMs } = await endOf(t, use(close), url);
+				assert.ok(afterMs < 1000, `${url}: after ${afterMs} ms`);
+			}
+		}
+	});
+
 	test("that did not wait for its calls ends when they are settled, not before", async (t) => {
 		const { lines } = await endOf(
 			t,

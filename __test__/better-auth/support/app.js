@@ -26,7 +26,10 @@ export class App {
 	sessions;
 	/** Better Auth's database: its tables, each an array of rows. */
 	db = Object.fromEntries(
-		["user", "session", "account", "verification", "organization", "member", "invitation"].map((table) => [table, []]),
+		["user", "session", "account", "verification", "organization", "member", "invitation", "twoFactor"].map((table) => [
+			table,
+			[],
+		]),
 	);
 	/**
 	 * Called around each statement on the table of users, to hold it up or to look at it.

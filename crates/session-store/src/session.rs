@@ -24,6 +24,8 @@ mod field {
     pub(super) const CREATED_AT: &str = "createdAt";
     pub(super) const UPDATED_AT: &str = "updatedAt";
     pub(super) const EXPIRES_AT: &str = "expiresAt";
+    pub(super) const IMPERSONATED_BY: &str = "impersonatedBy";
+    pub(super) const TWO_FACTOR_ENABLED: &str = "twoFactorEnabled";
 }
 
 /// A session record, as a view of the text that holds it.
@@ -92,6 +94,16 @@ impl<'a> Record<'a> {
     /// The session's own `updatedAt`, in ms since the epoch.
     pub(crate) fn updated_at(&self) -> Option<i64> {
         self.session().get(field::UPDATED_AT).and_then(instant)
+    }
+
+    /// Whether an administrator acts as the user (Better Auth's `admin` plugin).
+    pub(crate) fn is_impersonated(&self) -> bool {
+        self.session().id(field::IMPERSONATED_BY).is_some()
+    }
+
+    /// Whether the user signs in with a second factor (Better Auth's `twoFactor` plugin).
+    pub(crate) fn has_two_factors(&self) -> bool {
+        self.user().is_some_and(|user| user.get(field::TWO_FACTOR_ENABLED) == Some("true"))
     }
 
     /// The field that takes most, as `session.<name>` or `user.<name>`, and how many bytes it takes.
@@ -184,6 +196,24 @@ mod tests {
             r#"{"session":null,"user":{"token":"t1"}}"#,
         ] {
             assert!(Record::parse("t1", json).is_none(), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_the_limit_asks_is_read_from_the_half_that_better_auth_writes() {
+        let record = |session: &str, user: &str| {
+            let json = format!(r#"{{"session":{{"token":"t1","userId":"u1"{session}}},"user":{user}}}"#);
+            let record = Record::parse("t1", &json).unwrap();
+            (record.is_impersonated(), record.has_two_factors())
+        };
+        assert_eq!(record(r#","impersonatedBy":"admin""#, "{}"), (true, false));
+        assert_eq!(record(r#","impersonatedBy":7"#, r#"{"twoFactorEnabled":true}"#), (true, true));
+        for nobody in ["null", "\"\"", "false"] {
+            assert_eq!(record(&format!(r#","impersonatedBy":{nobody}"#), "null"), (false, false));
+        }
+        for off in ["false", "null", "\"true\""] {
+            let user = format!(r#"{{"twoFactorEnabled":{off},"impersonatedBy":"admin"}}"#);
+            assert_eq!(record(r#","twoFactorEnabled":true"#, &user), (false, false));
         }
     }
 

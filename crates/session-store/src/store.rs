@@ -8,6 +8,7 @@
 //! 5. `increment` and `take` run at most once.
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
+mod deferred;
 mod outage;
 mod reads;
 mod user_half;
@@ -69,6 +70,8 @@ pub(crate) struct Store<E> {
     absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
     max_value_bytes: usize,
     max_sessions: Option<usize>,
+    /// How many bytes the ids take on which the limit is to be enforced later.
+    deferred_bytes: AtomicUsize,
     command_timeout: Duration,
     in_flight: AtomicUsize,
     max_in_flight: usize,
@@ -156,6 +159,7 @@ impl<E: Engine> Store<E> {
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
+            deferred_bytes: AtomicUsize::new(0),
             command_timeout: config.command_timeout,
             in_flight: AtomicUsize::new(0),
             max_in_flight: config.max_in_flight,
@@ -196,7 +200,7 @@ impl<E: Engine> Store<E> {
     }
 
     /// Each operation in a box of its own: else every call would move as many bytes as the largest of them has, some 15,000.
-    async fn run_one(&self, command: Command) -> Result<Reply> {
+    async fn run_one(self: &Arc<Self>, command: Command) -> Result<Reply> {
         self.settled().await?;
         match command {
             Command::Get { key } => {
@@ -267,7 +271,7 @@ impl<E: Engine> Store<E> {
         self.cache.as_deref()
     }
 
-    async fn set(&self, key: &str, value: &str, ttl: Option<f64>, read: Option<Read>) -> Result<Reply> {
+    async fn set(self: &Arc<Self>, key: &str, value: &str, ttl: Option<f64>, read: Option<Read>) -> Result<Reply> {
         check_key("key", key)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
         if key.starts_with(LEGACY_INDEX) {
@@ -365,7 +369,7 @@ impl<E: Engine> Store<E> {
 
     // ---- Sessions ----
 
-    async fn create(&self, token: &str, session: &str) -> Result<()> {
+    async fn create(self: &Arc<Self>, token: &str, session: &str) -> Result<()> {
         check_key("session.token", token)?;
         let record = Record::parse(token, session)
             .ok_or_else(|| Error::invalid("session: must be an object with the texts token and userId"))?;
@@ -383,7 +387,7 @@ impl<E: Engine> Store<E> {
 
     /// Writes a session record, merged with what lies there.
     async fn put(
-        &self,
+        self: &Arc<Self>,
         token: &str,
         write: &Record<'_>,
         ttl_ms: Option<u64>,
@@ -487,7 +491,7 @@ impl<E: Engine> Store<E> {
                 expires_at,
                 expected: known.as_ref(),
                 create,
-                list_others: self.max_sessions.is_some(),
+                list_others: self.max_sessions.is_some() && !record.is_impersonated(),
             };
             let outcome = self.engine.put(&put).await?;
             match outcome {
@@ -520,7 +524,7 @@ impl<E: Engine> Store<E> {
                     ));
                 }
                 PutOutcome::Created { others } => {
-                    Box::pin(self.enforce_limit(&write.user_id, others)).await?;
+                    Box::pin(self.limit(token, write, others)).await?;
                     self.remember(token, write, &json);
                     return Ok(Written::Done { user_changed: record.user_json().is_some() });
                 }
@@ -573,12 +577,9 @@ impl<E: Engine> Store<E> {
     }
 
     /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who creates them at the same time sees
-    /// the same order, so that together they end no more than are too many.
-    async fn enforce_limit(&self, user: &str, others: Vec<String>) -> Result<()> {
+    /// the same order, so that together they end no more than are too many. Impersonated ones neither count nor end.
+    async fn enforce_limit(&self, user: &str, others: &[String]) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
-        if others.len() < max {
-            return Ok(());
-        }
         let ids: Vec<_> = others.iter().map(String::as_str).collect();
         let patience = Instant::now() + E::PUT_TAKES.min(self.command_timeout / 2);
         loop {
@@ -589,7 +590,7 @@ impl<E: Engine> Store<E> {
                     Slot::Absent => absent.push((*id).to_owned()),
                     Slot::Value(stored) => live.extend(
                         Record::parse(id, stored.text())
-                            .filter(|record| record.user_id == user)
+                            .filter(|record| record.user_id == user && !record.is_impersonated())
                             .map(|record| (record.created_at().unwrap_or(i64::MIN), *id)),
                     ),
                 }

@@ -128,7 +128,7 @@ impl<E: Engine> Store<E> {
     }
 
     /// Does what is pending, ends first.
-    async fn catch_up(&self, journal: &Journal) -> Result<()> {
+    async fn catch_up(self: &Arc<Self>, journal: &Journal) -> Result<()> {
         loop {
             let ends = journal.ends(TOGETHER);
             if ends.is_empty() {
@@ -171,7 +171,7 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    async fn put_late(&self, put: &PendingPut) -> Result<()> {
+    async fn put_late(self: &Arc<Self>, put: &PendingPut) -> Result<()> {
         let late = u64::try_from(put.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ttl_ms = put.ttl_ms.map(|ttl_ms| ttl_ms.saturating_sub(late));
         let Some(record) = Record::parse(&put.key, &put.value) else { return Ok(()) };

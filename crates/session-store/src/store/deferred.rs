@@ -1,0 +1,73 @@
+//! The limit of sessions for users with two factors: enforced some time after a sign-in.
+//!
+//! Better Auth's `twoFactor` plugin creates a session by the password alone and deletes it in the same request. A limit enforced at
+//! once would end another session for it. So the creator waits longer than a request takes, and enforces the limit only if the session
+//! still lives (`tests/protocol.rs`, rules `LimitDefers` and `LimitDefersForLive`).
+//!
+//! What waits keeps neither the store nor the process alive. If either ends first, the next sign-in of the user enforces the limit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Connected, Store};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::events::EventKind;
+use crate::session::Record;
+
+/// From a creation until its creator enforces the limit.
+const LATER: Duration = Duration::from_secs(5);
+
+/// How many bytes of ids may wait. Beyond, the limit is enforced at once.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// What an id takes beside its text, in bytes.
+const ID_BYTES: usize = size_of::<String>();
+
+impl<E: Engine> Store<E> {
+    /// Ends the user's oldest sessions beyond the limit, after `token` was created beside `others`: at once or later.
+    pub(super) async fn limit(self: &Arc<Self>, token: &str, created: &Record<'_>, others: Vec<String>) -> Result<()> {
+        let Some(max) = self.max_sessions else { return Ok(()) };
+        if others.len() < max || created.is_impersonated() {
+            return Ok(());
+        }
+        if created.has_two_factors() && self.can_defer(token, &created.user_id, &others) {
+            return Ok(());
+        }
+        self.enforce_limit(&created.user_id, &others).await
+    }
+
+    /// Enforces the limit later; whether there is room for what it takes to know.
+    fn can_defer(self: &Arc<Self>, token: &str, user: &str, others: &[String]) -> bool {
+        let bytes = others.iter().map(|id| ID_BYTES + id.len()).sum();
+        if self.deferred_bytes.fetch_add(bytes, Relaxed) + bytes > MAX_BYTES {
+            self.deferred_bytes.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        let (token, user, others) = (token.to_owned(), user.to_owned(), others.to_vec());
+        let store = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(LATER).await;
+            let Some(store) = store.upgrade() else { return };
+            let outcome = store.in_time(store.enforce_later(&token, &user, &others)).await;
+            store.deferred_bytes.fetch_sub(bytes, Relaxed);
+            if let (Err(error), Some(Connected { events, .. })) = (outcome, &store.connected) {
+                let what =
+                    "maxSessionsPerUser was not enforced after a sign-in with two factors; the next one enforces it";
+                events.tell(EventKind::Degraded, format!("{what}: {error}"));
+            }
+        });
+        true
+    }
+
+    async fn enforce_later(&self, token: &str, user: &str, others: &[String]) -> Result<()> {
+        self.settled().await?;
+        match self.engine.get(token).await?.value() {
+            Some(stored) if Record::parse(token, stored.text()).is_some() => self.enforce_limit(user, others).await,
+            _ => Ok(()),
+        }
+    }
+}
