@@ -4,7 +4,7 @@ import type * as native from "#native";
 import { invalid } from "./error.js";
 import { SessionRecord } from "./gate/record.js";
 import { type Asked, asked, type GateRequest } from "./gate/request.js";
-import { type AuthContext, Setup } from "./gate/setup.js";
+import { type AuthContext, checkLimit, Setup } from "./gate/setup.js";
 import { Generations } from "./generations.js";
 import { internalsOf, type StorageInternals } from "./internals.js";
 
@@ -21,6 +21,9 @@ export interface GateAuth {
 	readonly $context: Promise<any>;
 	// biome-ignore lint/suspicious/noExplicitAny: as above
 	readonly api: { getSession(...args: any[]): Promise<any> };
+	/** What `betterAuth` was given. */
+	// biome-ignore lint/suspicious/noExplicitAny: as above
+	readonly options?: any;
 }
 
 /** Options of a gate. */
@@ -113,6 +116,8 @@ interface Read {
  *
  * @param auth What `betterAuth(…)` returned; 1.4 and later profit.
  * @param storage The very storage that `auth` has as `secondaryStorage`.
+ * @throws {SessionStoreError} `INVALID_ARGUMENT` for a wrong argument, and when the storage has `maxSessionsPerUser` and `auth`
+ *   `session.storeSessionInDatabase`.
  *
  * @example
  * ```ts
@@ -128,6 +133,8 @@ export function sessionGate<A extends GateAuth>(
 	options: GateOptions = {},
 ): SessionGate<A> {
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
+	// Plugins may change the options later: these are looked at again with the first check.
+	checkLimit(auth.options ?? {}, storage);
 	const internals = internalsOf(storage);
 	const read = internals?.readTrusted ?? ((key: string) => storage.get(key));
 	const gate = new Gate(auth, storage, read, checkOptions(options), internals?.warn);

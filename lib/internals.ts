@@ -11,6 +11,8 @@ export interface StorageInternals {
 	readTrusted(key: string): string | null | Promise<string | null>;
 	/** Writes a warning to the storage's logger, the same one once in `everyMs` at most. */
 	warn(line: string, everyMs: number): void;
+	/** Whether the option `maxSessionsPerUser` is set. */
+	readonly limitsSessions: boolean;
 	/** The store may read users' rows by way of this one. */
 	bind(auth: AuthWithUsers): void;
 }

@@ -131,7 +131,11 @@ export interface StoreOptions {
 	 * that it was to change. Default 8 MiB.
 	 */
 	maxValueBytes?: number | undefined;
-	/** How many live sessions a user may have; a further sign-in ends the oldest. Default: any number. */
+	/**
+	 * How many live sessions a user may have; a further sign-in ends the oldest. With two factors (`user.twoFactorEnabled`) it does so 5 s later,
+	 * so that a password alone ends none. Sessions with `impersonatedBy` neither count nor end. Refused beside Better Auth's
+	 * `session.storeSessionInDatabase`, whose rows would outlive these ends. Default: any number.
+	 */
 	maxSessionsPerUser?: number | undefined;
 	/**
 	 * Answers what was read a moment ago from this process's memory, as long as Redis says that it has not changed. `false`: every
@@ -149,7 +153,7 @@ export interface StoreOptions {
 	 * Better Auth's `session.storeSessionInDatabase: true`, said again as `storeSessionInDatabase`. Default `reject`.
 	 */
 	onUnavailable?: "reject" | "database" | undefined;
-	/** What Better Auth's option `session.storeSessionInDatabase` is set to; only `onUnavailable` asks. Default `false`. */
+	/** What Better Auth's option `session.storeSessionInDatabase` is set to; `onUnavailable` and `maxSessionsPerUser` ask. Default `false`. */
 	storeSessionInDatabase?: boolean | undefined;
 	/**
 	 * Reads the row of a user as Better Auth's adapter returns it, `null` when there is none. After each write of a session's user the store

@@ -122,6 +122,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 	setInternals(storage, {
 		readTrusted: (key) => read(key, true),
 		warn: (line, everyMs) => connection.events.warn(line, everyMs),
+		limitsSessions: checked.maxSessionsPerUser !== undefined,
 		bind: (auth) => connection.looks.bind(auth, storage),
 	});
 	return storage;

@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
+import { sessionGate } from "better-auth-redis-store/gate";
 import { fresh } from "../contract/records.js";
 import { until } from "../contract/wait.js";
 import { redisPerFile } from "../support/redis.js";
@@ -82,4 +84,33 @@ describe("an administrator who acts as a user", { concurrency: everywhere.length
 			assert.deepEqual(await signedIn(all), all.slice(1));
 		});
 	}
+});
+
+describe("beside storeSessionInDatabase", () => {
+	const message = /^maxSessionsPerUser cannot stand beside Better Auth's session\.storeSessionInDatabase: /;
+	const refused = { code: "INVALID_ARGUMENT", message };
+
+	for (const version of versions.filter(({ minor }) => minor >= 4)) {
+		test(`a gate refuses the limit where it is made: Better Auth ${version.release}`, async (t) => {
+			const app = openApp(t, version, "memory", { session: { storeSessionInDatabase: true } });
+			assert.throws(() => sessionGate(app.auth, app.storage), refused);
+		});
+
+		test(`a gate refuses it at its first check where a plugin asks for it: Better Auth ${version.release}`, async (t) => {
+			const init = () => ({ options: { session: { storeSessionInDatabase: true } } });
+			const app = openApp(t, version, "memory", { plugins: [{ id: "both", init }] });
+			await assert.rejects(sessionGate(app.auth, app.storage)(new Headers()), refused);
+		});
+	}
+
+	test("the option of that name refuses it", () => {
+		const options = { url: "memory://", maxSessionsPerUser: 2, storeSessionInDatabase: true };
+		for (const make of [redisStorage, (given) => new RedisSessionStore(given)]) {
+			assert.throws(() => make(options), {
+				code: "INVALID_ARGUMENT",
+				message: /^maxSessionsPerUser: cannot stand beside storeSessionInDatabase: true/,
+			});
+		}
+		redisStorage({ ...options, storeSessionInDatabase: false });
+	});
 });

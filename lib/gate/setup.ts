@@ -1,6 +1,7 @@
 /** What a gate reads from Better Auth: its cookies, its secret, its settings, its plugins. */
 import * as native from "#native";
 import { invalid } from "../error.js";
+import { internalsOf } from "../internals.js";
 import type { RedisStorage } from "../storage.js";
 import { type Fields, Hooks, type Plugin } from "./hooks.js";
 import type { Hidden } from "./record.js";
@@ -70,6 +71,7 @@ export class Setup {
 				'onUnavailable: "database" needs Better Auth to find its sessions in the database: set session.storeSessionInDatabase, and not session.preserveSessionInDatabase',
 			);
 		}
+		checkLimit(options, storage);
 		const plugins = options.plugins ?? [];
 		this.hidden = { session: hiddenFields(context, "session"), user: hiddenFields(context, "user") };
 		this.always = this.#always(context);
@@ -109,6 +111,14 @@ export class Setup {
 			? "hiddenField"
 			: undefined;
 	}
+}
+
+/** @throws {SessionStoreError} `INVALID_ARGUMENT` when sessions are limited and in the database too. */
+export function checkLimit({ session }: Pick<AuthContext["options"], "session">, storage: object): void {
+	if (session?.storeSessionInDatabase !== true || !internalsOf(storage)?.limitsSessions) return;
+	throw invalid(
+		"maxSessionsPerUser cannot stand beside Better Auth's session.storeSessionInDatabase: a session that the limit ends would still have its row in the database, and Better Auth would find it there; leave one of the two away",
+	);
 }
 
 /** The number behind "1." in Better Auth's version, of a prerelease too (7 of 1.7.0-beta.1); NaN when it is another. */

@@ -225,6 +225,11 @@ impl Options {
             let what = format!("must be true or false, not {}", kind(&stored));
             self.problem("storeSessionInDatabase", what);
         }
+        if stored == Value::Bool(true) && self.given.contains_key("maxSessionsPerUser") {
+            let what = "cannot stand beside storeSessionInDatabase: true: a session that the limit ends would still have \
+                        its row in the database, and Better Auth would find it there; leave one of the two away";
+            self.problem("maxSessionsPerUser", what);
+        }
         match on.as_ref().map_or(Some("reject"), Value::as_str) {
             Some("reject") => OnUnavailable::Reject,
             Some("database") if stored == Value::Bool(false) => {

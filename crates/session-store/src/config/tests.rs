@@ -146,6 +146,21 @@ fn the_database_is_resorted_to_only_where_sessions_are_in_it() {
 }
 
 #[test]
+fn a_limit_is_refused_where_sessions_are_in_the_database_too() {
+    let with = |stored: bool| {
+        let options = json!({ "url": "redis://a", "maxSessionsPerUser": 3, "storeSessionInDatabase": stored });
+        Config::from_json(&options.to_string())
+    };
+    assert_eq!(with(false).unwrap().max_sessions_per_user.map(NonZeroU32::get), Some(3));
+    let refused = with(true).unwrap_err();
+    assert_eq!(refused.len(), 1);
+    assert!(
+        refused[0].starts_with("maxSessionsPerUser: cannot stand beside storeSessionInDatabase: true"),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn the_longest_wait_is_not_the_shorter_one() {
     let reconnect = |options| config(options).reconnect;
     assert_eq!(reconnect(json!({ "url": "redis://a", "reconnectMinMs": 5000 })).max, Duration::from_secs(5));
@@ -219,7 +234,7 @@ fn every_option_is_read() {
         "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
         "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
         "failFastMs": 1, "reconnectMinMs": 2, "reconnectMaxMs": 3, "maxInFlight": 4,
-        "revoke": { "waitReplicas": 3, "timeoutMs": 7 }, "onUnavailable": "database", "storeSessionInDatabase": true,
+        "revoke": { "waitReplicas": 3, "timeoutMs": 7 }, "onUnavailable": "reject", "storeSessionInDatabase": false,
         "nearCache": { "maxBytes": 65536, "ttlMs": 1, "maxStalenessMs": 100, "heartbeatMs": 10 },
     });
     let pem = || Some(PEM.to_owned());
@@ -260,7 +275,7 @@ fn every_option_is_read() {
             max: Duration::from_millis(3),
         },
         revoke: Some(Revoke { wait_replicas: 3, timeout: Duration::from_millis(7) }),
-        on_unavailable: OnUnavailable::Database,
+        on_unavailable: OnUnavailable::Reject,
         max_in_flight: 4,
         connect_timeout: Duration::from_millis(1),
         command_timeout: Duration::from_secs(600),
