@@ -57,17 +57,8 @@ describe("arguments", () => {
 	/** Every argument that is a text, by the name that messages give it. */
 	const texts = {
 		key: [
-			({ storage }, text) => storage.get(text),
 			({ storage }, text) => storage.set(text, SECRETS.value, 60),
-			({ storage }, text) => storage.delete(text),
-			({ storage }, text) => storage.getAndDelete(text),
 			({ storage }, text) => storage.increment(text, 60),
-		],
-		token: [({ store }, text) => store.updateSession(text, { note: SECRETS.value })],
-		"(key|token)": [
-			({ store }, text) => store.getSession(text),
-			({ store }, text) => store.getSessionWithUser(text),
-			({ store }, text) => store.deleteSession(text),
 		],
 		// A bigint is already refused by JSON.
 		"session(\\.token|: cannot be written)": [({ store }, token) => store.createSession(session({ token }))],
@@ -76,7 +67,20 @@ describe("arguments", () => {
 		],
 		userId: [({ store }, text) => store.getUserSessions(text), ({ store }, text) => store.deleteUserSessions(text)],
 	};
-	const wrong = {
+	/** What reads or ends what lies under a key that strangers choose (cookies, bearer tokens, tokens in links), by the argument's name. */
+	const chosen = {
+		key: [
+			({ storage }, text) => storage.get(text),
+			({ storage }, text) => storage.delete(text),
+			({ storage }, text) => storage.getAndDelete(text),
+		],
+		token: [
+			({ store }, text) => store.getSession(text),
+			({ store }, text) => store.getSessionWithUser(text),
+			({ store }, text) => store.deleteSession(text),
+		],
+	};
+	const unstorable = {
 		"an empty text": "",
 		"10 kB": SECRETS.token.repeat(1000),
 		"one byte more than allowed": "x".repeat(4097),
@@ -84,6 +88,8 @@ describe("arguments", () => {
 		"a NUL": `${SECRETS.token}\0`,
 		"half a surrogate pair": `${SECRETS.token}\ud800`,
 		"the other half": `\udc00${SECRETS.token}`,
+	};
+	const noTexts = {
 		undefined: undefined,
 		null: null,
 		"a number": 7,
@@ -96,6 +102,7 @@ describe("arguments", () => {
 		"a String object": new String(SECRETS.token),
 		"a Buffer": Buffer.from(SECRETS.token),
 	};
+	const wrong = { ...unstorable, ...noTexts };
 	for (const [name, calls] of Object.entries(texts)) {
 		test(`${name.replaceAll("\\", "")}: may not be anything but a text of 1 to 4096 bytes without NUL`, async () => {
 			for (const call of calls) {
@@ -106,10 +113,37 @@ describe("arguments", () => {
 		});
 	}
 
-	test("a session's user id may not be empty, nor a key in the prefix of another argument's name", async () => {
+	for (const [name, calls] of Object.entries(chosen)) {
+		test(`${name}: where it is read or ended, must be a text; under one that cannot be stored there is nothing`, async () => {
+			for (const call of calls) {
+				for (const text of Object.values(noTexts)) await refused((doors) => call(doors, text), new RegExp(`^${name}`));
+				for (const text of Object.values(unstorable)) assert.equal((await call(doors, text)) ?? null, null);
+			}
+		});
+	}
+
+	test("token: under one that cannot be stored there is no session to update", async () => {
+		const update = (token) => () => doors.store.updateSession(token, { note: SECRETS.value });
+		for (const token of Object.values(unstorable)) await assertRejects(update(token), "NOT_FOUND");
+		for (const token of Object.values(noTexts)) await assertRejects(update(token), "INVALID_ARGUMENT", /^token: /);
+	});
+
+	test("two keys never become one: UTF-8 has no half of a surrogate pair, and U+FFFD would take its place", async () => {
+		const { storage } = doors;
+		await storage.set("\ufffd", SECRETS.value, 60);
+		for (const half of ["\ud800", "\udfff"]) {
+			assert.equal(await storage.get(half), null);
+			assert.equal(await storage.getAndDelete(half), null);
+			await storage.delete(half);
+		}
+		assert.equal(await storage.getAndDelete("\ufffd"), SECRETS.value);
+		await server.cli("DEL", "session:\ufffd");
+	});
+
+	test("a list or a time of a user's last end that is named by strangers may be of any length", async () => {
 		for (const key of ["active-sessions-", "revoked-sessions-before-"]) {
-			await doors.storage.get(key);
-			await refused(({ storage }) => storage.get(`${key}${"x".repeat(5000)}`), /^key: has \d+ bytes; at most 4096/);
+			assert.equal(await doors.storage.get(key), null);
+			assert.equal(await doors.storage.get(`${key}${"x".repeat(5000)}`), null);
 		}
 	});
 
@@ -223,14 +257,6 @@ describe("arguments", () => {
 			const other = session();
 			await doors.store.createSession(other);
 			await assertRejects(call, "INVALID_ARGUMENT", new RegExp(`^updates\\.${name}: `)).finally(() => clean(other));
-		}
-	});
-
-	test("a token of RedisSessionStore is called token, not key", async () => {
-		for (const text of ["", "a\0", "x".repeat(5000)]) {
-			await refused(({ store }) => store.getSession(text), /^token: /);
-			await refused(({ store }) => store.getSessionWithUser(text), /^token: /);
-			await refused(({ store }) => store.deleteSession(text), /^token: /);
 		}
 	});
 

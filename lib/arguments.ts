@@ -10,11 +10,16 @@ export function checkOptions(options: string | StoreOptions | undefined): StoreO
 	throw invalid("options: must be a Redis URL or an object of options");
 }
 
+export function checkString(name: string, text: unknown): string {
+	if (typeof text !== "string") throw invalid(`${name}: must be a string, not ${kind(text)}`);
+	return text;
+}
+
 /** A text that survives the way to UTF-8 and back. */
 export function checkText(name: string, text: unknown): string {
-	if (typeof text !== "string") throw invalid(`${name}: must be a string, not ${kind(text)}`);
-	if (!text.isWellFormed()) throw invalid(`${name}: holds half of a surrogate pair, which cannot be stored`);
-	return text;
+	const string = checkString(name, text);
+	if (!string.isWellFormed()) throw invalid(`${name}: holds half of a surrogate pair, which cannot be stored`);
+	return string;
 }
 
 /** The longest key, in bytes of UTF-8. */
@@ -25,10 +30,22 @@ export function checkKey(name: string, key: unknown): string {
 	const text = checkText(name, key);
 	if (text === "") throw invalid(`${name}: must not be empty`);
 	if (text.includes("\0")) throw invalid(`${name}: must not hold a NUL character`);
-	if (text.length > MAX_KEY_BYTES / 3 && Buffer.byteLength(text) > MAX_KEY_BYTES) {
+	if (isTooLong(text)) {
 		throw invalid(`${name}: has ${Buffer.byteLength(text)} bytes; at most ${MAX_KEY_BYTES} are allowed`);
 	}
 	return text;
+}
+
+/**
+ * Whether something can lie under a key: what `checkKey` refuses is never stored. A stranger chooses keys (cookies, bearer tokens, tokens
+ * in links), so reading or ending one that cannot be stored is no error.
+ */
+export function isStorable(key: string): boolean {
+	return key !== "" && !key.includes("\0") && key.isWellFormed() && !isTooLong(key);
+}
+
+function isTooLong(key: string): boolean {
+	return key.length > MAX_KEY_BYTES / 3 && Buffer.byteLength(key) > MAX_KEY_BYTES;
 }
 
 /** What the keys of Better Auth's own lists of a user's sessions begin with. */

@@ -1,8 +1,8 @@
 /** Sessions by their own names, beside Better Auth or without it, on the same data as `redisStorage`. */
 
-import { checkDate, checkJson, checkKey, checkOptions } from "./arguments.js";
+import { checkDate, checkJson, checkKey, checkOptions, checkString, isStorable } from "./arguments.js";
 import { Connection, Op } from "./border.js";
-import { invalid } from "./error.js";
+import { invalid, SessionStoreError } from "./error.js";
 import type { StoreEvent, StoreListener } from "./events.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
@@ -36,7 +36,8 @@ const DATES = ["expiresAt", "createdAt", "updatedAt"];
  * Sessions in Redis: created, read, changed, listed and ended by token and by user.
  *
  * Shares its data with `redisStorage` of the same options: what Better Auth signed in is listed and ended here. All
- * methods reject with a `SessionStoreError` when Redis cannot answer, and with `INVALID_ARGUMENT` on bad input, which writes nothing.
+ * methods reject with a `SessionStoreError` when Redis cannot answer, and with `INVALID_ARGUMENT` on bad input, which writes nothing. A token
+ * that no session can have (an empty one, for example) is no bad input to those that read or end a session: there is none.
  *
  * @typeParam S The application's own session type.
  */
@@ -76,7 +77,9 @@ export class RedisSessionStore<S extends Session = Session> {
 
 	/** The live session of a token with the user that Better Auth stored beside it, else `null`. */
 	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
-		const json = this.#connection.copied(token) ?? (await this.#connection.read(checkKey("token", token)));
+		const json =
+			this.#connection.copied(token) ??
+			(isStorable(checkString("token", token)) ? await this.#connection.read(token) : null);
 		return json === null ? null : readRecord<S, U>(token, json);
 	}
 
@@ -88,16 +91,17 @@ export class RedisSessionStore<S extends Session = Session> {
 	 * @throws {SessionStoreError} `NOT_FOUND` when there is no live session of this token.
 	 */
 	async updateSession(token: string, updates: Partial<S>): Promise<S> {
-		checkKey("token", token);
+		checkString("token", token);
 		const json = checkJson("updates", updates);
 		checkDates("updates", updates, "must be a date in the future; deleteSession ends a session");
+		if (!isStorable(token)) throw new SessionStoreError("NOT_FOUND", "there is no live session with this token");
 		const updated = (await this.#connection.call(Op.Update, token, json)) as string;
 		return (readRecord<S>(token, updated) as SessionWithUser<S>).session;
 	}
 
 	/** Ends a session. It stays ended, whoever is writing it at the time. */
 	async deleteSession(token: string): Promise<void> {
-		await this.#connection.call(Op.Delete, checkKey("token", token));
+		if (isStorable(checkString("token", token))) await this.#connection.call(Op.Delete, token);
 	}
 
 	/**

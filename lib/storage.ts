@@ -1,6 +1,15 @@
 /** The store as Better Auth takes it: `betterAuth({ secondaryStorage: redisStorage() })`. */
 
-import { checkKey, checkList, checkOptions, checkText, checkTtl, LIST_PREFIX } from "./arguments.js";
+import {
+	checkKey,
+	checkList,
+	checkOptions,
+	checkString,
+	checkText,
+	checkTtl,
+	isStorable,
+	LIST_PREFIX,
+} from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import { OUTAGE, type SessionStoreError } from "./error.js";
 import type { StoreEvent, StoreListener } from "./events.js";
@@ -13,6 +22,9 @@ import type { StoreOptions } from "./options.js";
  *
  * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that there is no such key. (With
  * `onUnavailable: "database"` it also means that Better Auth is to look into its database.)
+ *
+ * A key is a text of 1 to 4096 bytes of UTF-8 without NUL and without half of a surrogate pair. There is nothing under any other text:
+ * `get` and `getAndDelete` resolve to `null`, `delete` does nothing, `set` and `increment` reject with `INVALID_ARGUMENT`.
  */
 export interface RedisStorage {
 	/** The value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index. */
@@ -102,9 +114,10 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 			else await connection.set(key, value, life);
 		},
 		delete: async (key) => {
-			await connection.call(Op.Delete, checkText("key", key));
+			if (isStorable(checkString("key", key))) await connection.call(Op.Delete, key);
 		},
-		getAndDelete: async (key) => (await connection.call(Op.Take, checkText("key", key))) as string | null,
+		getAndDelete: async (key) =>
+			isStorable(checkString("key", key)) ? ((await connection.call(Op.Take, key)) as string | null) : null,
 		increment: async (key, ttl) =>
 			(await connection.call(Op.Increment, checkText("key", key), "", checkTtl(ttl))) as number,
 		listKeys: async () => JSON.parse((await connection.call(Op.ListKeys)) as string) as string[],
@@ -131,7 +144,8 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 /** What the near cache knows is answered at once. */
 function readNow(connection: Connection, key: string, isTrusted: boolean): string | null | Promise<string | null> {
 	const copied = connection.copied(key);
-	return copied === undefined ? connection.read(checkKey("key", key), isTrusted) : copied;
+	if (copied !== undefined) return copied;
+	return isStorable(checkString("key", key)) ? connection.read(key, isTrusted) : null;
 }
 
 function nullInOutage(error: SessionStoreError): null {

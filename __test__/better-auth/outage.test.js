@@ -193,7 +193,7 @@ describe("the latest Better Auth", () => {
 			await assert.rejects(call(), { code: "UNAVAILABLE" }, name);
 		}
 		await assert.rejects(storage.set("k", "v", Number.NaN), { code: "INVALID_ARGUMENT" });
-		await assert.rejects(storage.delete(""), { code: "INVALID_ARGUMENT" });
+		await storage.delete("");
 		await store.deleteSession(fresh("token"));
 		assert.equal(storage.metrics().journal.ends, 1);
 	});
