@@ -57,7 +57,8 @@ export class RedisSessionStore<S extends Session = Session> {
 	/**
 	 * Writes a new session, which lives until its `expiresAt`. A live one of the same token and user is replaced.
 	 *
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when it is already expired, `REVOKED` when a session of this token was ended
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when it is already expired, when its token has more than 512 bytes or begins with a
+	 *   name that Better Auth reserves (`active-sessions-`, `revoked-sessions-before-`, `verification:`, `api-key:`, `dpop-proof:`), `REVOKED` when a session of this token was ended
 	 *   a short while ago, `CONFLICT` when the token is another user's, `LIMIT` when it is too large.
 	 */
 	async createSession(session: S): Promise<void> {

@@ -34,8 +34,8 @@ export interface RedisStorage {
 	 * and stays ended once it was ended. Any other value lives for `ttl` s; 0 and less delete it, none keeps it for ever.
 	 *
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when `active-sessions-<user>` is written with anything but Better Auth's list, or a new
-	 *   session has no `createdAt`; `LIMIT` when the value is too large, which ends the session; `CONFLICT` when the token belongs to
-	 *   another user or the key to another application, or a clock is wrong.
+	 *   session has no `createdAt` or a token of more than 512 bytes; `LIMIT` when the value is too large, which ends the
+	 *   session; `CONFLICT` when the token belongs to another user or the key to another application, or a clock is wrong.
 	 */
 	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
 	/** What the option of this name says. */

@@ -38,6 +38,30 @@ export function sessions(engine) {
 			}
 		});
 
+		test("of a token that no session can have are refused, also where Better Auth stores it", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const families = ["active-sessions-", "revoked-sessions-before-", "verification:", "api-key:", "dpop-proof:"];
+			for (const [token, problem] of [
+				["x".repeat(513), "has 513 bytes; a session's token has at most 512"],
+				["ž".repeat(257), "has 514 bytes; a session's token has at most 512"],
+				...families.map((family) => [
+					fresh(family),
+					`a session's token must not begin with "${family}", under which Better Auth stores other values`,
+				]),
+			]) {
+				const mine = session({ token });
+				const refusal = (argument) => ({ code: "INVALID_ARGUMENT", message: `${argument}: ${problem}` });
+				await assert.rejects(store.createSession(mine), refusal("session.token"));
+				// The list is never stored: it is composed.
+				if (token.startsWith("active-sessions-")) continue;
+				await assert.rejects(signIn(storage, mine), refusal("key"));
+				assert.equal(await storage.get(token), null);
+			}
+			const longest = session({ token: fresh("t").padEnd(512, "t") });
+			await store.createSession(longest);
+			assert.deepEqual(await store.getSession(longest.token), longest);
+		});
+
 		test("need no more than token, userId and expiresAt", async (t) => {
 			const { store } = open(t, engine.empty());
 			const mine = { token: fresh("token"), userId: fresh("user"), expiresAt: fromNow(60_000) };

@@ -80,7 +80,7 @@ describe("what was read before", () => {
 	test("is kept for a token of any letters", async (t) => {
 		const { storage } = await openCached(t, server);
 		const redis = connect(t, server);
-		for (const token of ["žofie 🐎", "a:b:c", "*", "é", "x".repeat(3000)]) {
+		for (const token of ["žofie 🐎", "a:b:c", "*", "é", "x".repeat(400)]) {
 			const mine = session({ token: fresh(token) });
 			await signIn(storage, mine);
 			await miss(storage, mine.token);

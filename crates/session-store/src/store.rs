@@ -43,6 +43,14 @@ use reads::{Listing, marker_of};
 /// The longest key, token or user id, in bytes.
 const MAX_KEY_BYTES: usize = 4096;
 
+/// The longest token of a session, in bytes. Better Auth's have 32.
+const MAX_TOKEN_BYTES: usize = 512;
+
+/// What the keys begin with under which Better Auth 1.3 to 1.7 stores something else than a session: every `secondaryStorage` call in
+/// `better-auth/dist` (db/internal-adapter, plugins/api-key), `@better-auth/core/dist` (oauth2/dpop) and `@better-auth/api-key/dist`.
+/// (The keys of its rate limits begin with an IP address.)
+const RESERVED: [&str; 5] = [LEGACY_INDEX, REVOKED_BEFORE, "verification:", "api-key:", "dpop-proof:"];
+
 /// An index entry may be dropped when its record was absent for this long: no sign-in takes that long.
 const ABSENCE: Duration = Duration::from_secs(60);
 
@@ -288,6 +296,7 @@ impl<E: Engine> Store<E> {
         let Some(record) = Record::parse(key, value) else {
             return Box::pin(self.set_plain(key, value, ttl_ms)).await.map(|()| Reply::Nothing);
         };
+        check_token("key", key)?;
         let create = record.created_at().map_or(Create::Never, Create::Young);
         // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
         Ok(match self.put(key, &record, ttl_ms, create, read).await? {
@@ -370,7 +379,7 @@ impl<E: Engine> Store<E> {
     // ---- Sessions ----
 
     async fn create(self: &Arc<Self>, token: &str, session: &str) -> Result<()> {
-        check_key("session.token", token)?;
+        check_token("session.token", token)?;
         let record = Record::parse(token, session)
             .ok_or_else(|| Error::invalid("session: must be an object with the texts token and userId"))?;
         check_key("session.userId", &record.user_id)?;
@@ -804,6 +813,24 @@ fn check_key(argument: &str, key: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::invalid(format!("{argument}: {problem}")))
+}
+
+/// Refuses what cannot be a session's token.
+fn check_token(argument: &str, token: &str) -> Result<()> {
+    check_key(argument, token)?;
+    let problem = if token.len() > MAX_TOKEN_BYTES {
+        format!("has {} bytes; a session's token has at most {MAX_TOKEN_BYTES}", token.len())
+    } else if let Some(family) = family(token) {
+        format!("a session's token must not begin with \"{family}\", under which Better Auth stores other values")
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!("{argument}: {problem}")))
+}
+
+/// The one of [`RESERVED`] that a key belongs to.
+fn family(key: &str) -> Option<&'static str> {
+    RESERVED.into_iter().find(|family| key.starts_with(family))
 }
 
 /// A life in s as whole s in ms; 0 when there is none left.
