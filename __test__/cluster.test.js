@@ -7,6 +7,7 @@ import { open } from "./contract/engines.js";
 import { assertRejects } from "./contract/errors.js";
 import { failsOver } from "./contract/failover.js";
 import { load } from "./contract/load.js";
+import { endMadeUpKeys } from "./contract/made-up.js";
 import { fresh, session, signIn } from "./contract/records.js";
 import { until } from "./contract/wait.js";
 import { counters, hit, ready } from "./near-cache/stores.js";
@@ -27,6 +28,19 @@ describe("Redis Cluster", () => {
 
 	/** Another server's store, without a near cache. */
 	const openStranger = (t) => open(t, { cluster: cluster.nodes, nearCache: false, connectionName: fresh("stranger") });
+
+	test("what strangers make up leaves nothing there", async (t) => {
+		const size = async () => {
+			const sizes = (await cluster.primaries()).map((server) => server.cli("DBSIZE"));
+			return (await Promise.all(sizes)).reduce((sum, keys) => sum + keys, 0);
+		};
+		const { storage, store } = open(t, { cluster: cluster.nodes });
+		const before = await size();
+		await endMadeUpKeys({ storage, store });
+		assert.equal(await size(), before);
+		await storage.delete(fresh("token"));
+		assert.equal(await size(), before + 1);
+	});
 
 	test("is named in a URL and in options, by any of its servers, replicas too", async (t) => {
 		const hosts = cluster.nodes.map(({ host, port }) => `${host}:${port}`);

@@ -40,7 +40,7 @@ export interface RedisStorage {
 	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
 	/** What the option of this name says. */
 	readonly onUnavailable: "reject" | "database";
-	/** Deletes a key; ends it if it is a session. */
+	/** Deletes a key; ends it if it is a session. `revoked-sessions-before-<user>` stays: it expires. */
 	delete(key: string): Promise<void>;
 	/** Deletes a key and resolves to the value it had. Carried out at most once. */
 	getAndDelete(key: string): Promise<string | null>;

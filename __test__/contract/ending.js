@@ -63,6 +63,15 @@ export function ending(engine) {
 			await assert.rejects(store.createSession(mine), { code: "REVOKED" });
 		});
 
+		test("is none when getAndDelete found nothing: the token is free", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const mine = [session(), session()];
+			for (const { token } of mine) assert.equal(await storage.getAndDelete(token), null);
+			await signIn(storage, mine[0]);
+			await store.createSession(mine[1]);
+			for (const { token } of mine) assert.equal((await store.getSession(token)).token, token);
+		});
+
 		test("gives its token to a value that is no session", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
@@ -263,7 +272,7 @@ export function ending(engine) {
 			assert.equal(await store.getSession(mine.token), null);
 		});
 
-		test("ends by itself, and can be deleted and set again", async (t) => {
+		test("ends by itself, and by no delete: a stranger may name it as a session's token", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const key = `revoked-sessions-before-${fresh("user")}`;
 			await storage.set(key, "5", 2);
@@ -272,8 +281,9 @@ export function ending(engine) {
 			await storage.set(key, "4", 60);
 			assert.equal(await storage.get(key), "4");
 			await storage.delete(key);
-			await storage.set(key, "3", 60);
-			assert.equal(await storage.get(key), "3");
+			assert.equal(await storage.get(key), "4");
+			await storage.clear();
+			assert.equal(await storage.get(key), null);
 		});
 
 		test("hides every session made before it, also one that was written after it or is in no index", async (t) => {

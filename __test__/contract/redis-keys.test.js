@@ -6,6 +6,7 @@ import { beforeEach, describe, test } from "node:test";
 import { runText } from "../support/child.js";
 import { redisPerFile } from "../support/redis.js";
 import { open } from "./engines.js";
+import { endMadeUpKeys } from "./made-up.js";
 import { sentDuring } from "./monitor.js";
 import { fresh, fromNow, record, session, signIn } from "./records.js";
 import { until } from "./wait.js";
@@ -187,6 +188,37 @@ describe("lives", () => {
 		for (const [key, ms] of await lives()) assert.ok(key === "session:for ever" ? ms === -1 : ms > 0, `${key}: ${ms}`);
 		await storage.clear();
 		for (const [key, ms] of await lives()) assert.ok(ms > 0, `${key}: ${ms}`);
+	});
+});
+
+describe("what strangers make up", () => {
+	test("leaves nothing, but for the tombstone of a token that a sign-in may be about to write", async (t) => {
+		const { storage, store } = open(t, server.url);
+		await endMadeUpKeys({ storage, store });
+		assert.deepEqual(await lives(), []);
+		await storage.delete("a token");
+		const [[key, ms]] = await lives();
+		assert.equal(key, "session:a token");
+		assertLife(ms, 300_000);
+	});
+
+	test("nothing either where ends wait for replicas", async (t) => {
+		const { storage, store } = open(t, { url: server.url, revoke: { waitReplicas: 1, timeoutMs: 10 } });
+		await endMadeUpKeys({ storage, store });
+		assert.deepEqual(await lives(), []);
+	});
+
+	test("a session that another version left under a long token is ended for good", async (t) => {
+		const { storage, store } = open(t, server.url);
+		const mine = session({ token: "x".repeat(600) });
+		await server.cli("SET", `session:${mine.token}`, `${record(mine)} `, "PX", 60_000);
+		assert.equal((await store.getSession(mine.token)).token, mine.token);
+		await storage.delete(mine.token);
+		assert.deepEqual(
+			(await lives()).map(([key]) => key),
+			[`session:${mine.token}`],
+		);
+		assert.equal(await storage.get(mine.token), null);
 	});
 });
 

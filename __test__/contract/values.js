@@ -77,6 +77,21 @@ export function values(engine) {
 			assert.deepEqual((await storage.listKeys()).sort(), [...keys].sort());
 		});
 
+		test("a key that is too long for a session holds any other value", async (t) => {
+			const { storage } = open(t, engine.empty());
+			const [key, counter] = ["k".repeat(4096), "c".repeat(513)];
+			await storage.set(key, "value", 60);
+			assert.equal(await storage.get(key), "value");
+			await storage.delete(key);
+			assert.equal(await storage.get(key), null);
+			await storage.set(key, "another", 60);
+			assert.equal(await storage.getAndDelete(key), "another");
+			assert.equal(await storage.getAndDelete(key), null);
+			assert.equal(await storage.increment(counter, 60), 1);
+			assert.equal(await storage.increment(counter, 60), 2);
+			assert.deepEqual(await storage.listKeys(), [counter]);
+		});
+
 		test("what was never written is null", async (t) => {
 			const { storage } = open(t, engine.empty());
 			assert.equal(await storage.get("absent"), null);

@@ -90,6 +90,17 @@ describe("what was read before", () => {
 		}
 	});
 
+	test("is the absence of a time of revocation too, where a tombstone lies in its place", async (t) => {
+		const { storage } = await openCached(t, server);
+		const redis = connect(t, server);
+		const key = revokedBefore(fresh("user"));
+		await redis.set(`session:${key}`, Buffer.from("ff656e646564", "hex"), "EX", 60);
+		assert.equal(await miss(storage, key), null);
+		assert.equal(hit(storage, key), null);
+		await redis.set(`session:${key}`, "5", "EX", 60);
+		await until("the change", async () => (await storage.get(key)) === "5");
+	});
+
 	test("is read anew after ttlMs", async (t) => {
 		const ttlMs = 300;
 		const { storage } = await openCached(t, server, { ttlMs });

@@ -131,7 +131,7 @@ test("the time of a user's last revocation is as it was last written, with 32 re
 				assert.equal(await storage.get(seat.key), String(version));
 				if (version % 5 === 0) {
 					seat.isEnding = true;
-					await storage.delete(seat.key);
+					await storage.getAndDelete(seat.key);
 					seat.hasEnded = true;
 					assert.equal(await storage.get(seat.key), null);
 					begin();

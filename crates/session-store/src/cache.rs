@@ -466,7 +466,7 @@ impl NearCache {
             Some(Slot::Value(stored)) if is_mark || marker.is_some() && stored.is_record_of(key) => {
                 (Some(stored.clone()), self.settings.ttl, life)
             }
-            Some(Slot::Absent) if is_mark => (None, self.absence, None),
+            Some(Slot::Absent | Slot::Ended) if is_mark => (None, self.absence, None),
             _ => return,
         };
         let ttl = ttl.as_secs_f64() * 1e3;

@@ -202,11 +202,11 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Indexes a record that another store wrote, if it still lies there as it was read.
     fn adopt(&self, id: &str, user: &str, found: &Stored) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends a key: a session record or nothing becomes a tombstone and leaves its owner's index; another application's session record is
-    /// left alone; any other value is deleted.
-    fn end(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Ends a key: a session record becomes a tombstone and leaves its owner's index; another application's session record is left alone;
+    /// any other value is deleted. Where nothing lies, a tombstone is left if `may_be_session`: a sign-in may be about to write there.
+    fn end(&self, key: &str, may_be_session: bool) -> impl Future<Output = Result<()>> + Send;
 
-    /// As [`Engine::end`], answering what lay there. Carried out at most once.
+    /// As [`Engine::end`], answering what lay there; where nothing lies, nothing is left. Carried out at most once.
     fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
     /// Ends every session in a user's index but `except`.

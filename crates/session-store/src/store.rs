@@ -323,6 +323,10 @@ impl<E: Engine> Store<E> {
         if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
             return self.prune(user).await.map(drop);
         }
+        // Its life ends it. Better Auth deletes none, and a stranger who names one as a session's token must not.
+        if key.starts_with(REVOKED_BEFORE) {
+            return Ok(());
+        }
         self.end(key).await
     }
 
@@ -696,11 +700,14 @@ impl<E: Engine> Store<E> {
 
     async fn end(&self, key: &str) -> Result<()> {
         self.read_log.forget(key);
+        let may_be_session = may_be_session(key);
         {
             let _writing = self.writing(key);
-            self.engine.end(key).await?;
+            self.engine.end(key, may_be_session).await?;
         }
-        self.engine.acknowledge(&[key]).await;
+        if may_be_session {
+            self.engine.acknowledge(&[key]).await;
+        }
         Ok(())
     }
 
@@ -826,6 +833,12 @@ fn check_token(argument: &str, token: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::invalid(format!("{argument}: {problem}")))
+}
+
+/// Whether a session record may lie under a key. Only such a key gets a tombstone where nothing lies: strangers choose keys, and may
+/// leave nothing that is long or of no use.
+pub(crate) fn may_be_session(key: &str) -> bool {
+    check_token("", key).is_ok()
 }
 
 /// The one of [`RESERVED`] that a key belongs to.

@@ -217,6 +217,8 @@ enum Step {
     End(Id),
     Unindex(User, Id),
     Acknowledge(Vec<Id>),
+    // take: Take (Unindex Acknowledge)?
+    Take(Id), // getAndDelete: ends what it finds, and leaves nothing where it finds nothing
     // end-all: EndAll Gather EndOwn* Acknowledge
     EndAll(User),
     Gather(User, Vec<Id>),
@@ -302,6 +304,12 @@ impl State {
                 let owner = redis.end(id, rules);
                 then.extend(owner.map(|owner| Unindex(owner, id)));
                 then.push(Acknowledge(vec![id]));
+            }
+            Take(id) => {
+                if let Some(owner) = redis.owner(id) {
+                    redis.end(id, rules);
+                    then.extend([Unindex(owner, id), Acknowledge(vec![id])]);
+                }
             }
             Unindex(user, id) => redis.unindex(user, &[id]),
             Acknowledge(ids) => self.ended.extend(ids),
@@ -598,6 +606,8 @@ fn scenarios() -> Vec<Scenario> {
         "S43": one() => [sign_in('b', 9)], limit: Some(1), kept: &['a', 'b'], impersonated: &['b'];
         "S44": two() => [sign_in('c', 9)], limit: Some(2), kept: &['a', 'b', 'c'], impersonated: &['a'];
         "S45": two() => [sign_in('c', 9), sign_in('d', 9)], limit: Some(2), kept: &['d'], impersonated: &['d'], exceptions: ONE_OVER;
+        "S46": one() => [sign_in('c', 9), refresh('c', 9, Young), Take('c'), List('u')];
+        "S47": one() => [refresh('a', 9, Old), Take('a'), End('a'), EndAll('u')];
     }
 }
 

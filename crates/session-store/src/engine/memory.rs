@@ -122,7 +122,7 @@ impl Tables {
         self.entries(user).into_iter().map(|(id, _)| id).collect()
     }
 
-    fn end(&mut self, key: &str, now: i64) -> Slot {
+    fn end(&mut self, key: &str, buries_absent: bool, now: i64) -> Slot {
         let found = self.slot(key);
         let owner = match &found {
             Slot::Value(stored) => Record::parse(key, stored.text()).map(|record| record.user_id),
@@ -130,6 +130,7 @@ impl Tables {
         };
         match (&found, owner) {
             (Slot::Ended, _) => {}
+            (Slot::Absent, _) if !buries_absent => {}
             (Slot::Absent, _) => self.bury(key, now),
             (Slot::Value(_), None) => self.remove(key),
             (Slot::Value(_), Some(owner)) => {
@@ -228,15 +229,15 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    async fn end(&self, key: &str) -> Result<()> {
+    async fn end(&self, key: &str, may_be_session: bool) -> Result<()> {
         let (mut tables, now) = self.current();
-        tables.end(key, now);
+        tables.end(key, may_be_session, now);
         Ok(())
     }
 
     async fn take(&self, key: &str) -> Result<Slot> {
         let (mut tables, now) = self.current();
-        Ok(tables.end(key, now))
+        Ok(tables.end(key, false, now))
     }
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {

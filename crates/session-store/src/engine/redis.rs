@@ -37,7 +37,8 @@ use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
 use scripts::{Script, ScriptInvocation};
 use steps::{
-    Repeat, Steps, count, expected, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed,
+    Repeat, Steps, count, expected, how_to_end, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected,
+    unprefixed,
 };
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -92,10 +93,10 @@ impl RedisEngine {
         call
     }
 
-    async fn end_script<T: FromRedisValue + Send>(&self, repeat: Repeat, key: &str, answer: bool) -> Result<T> {
+    async fn end_script<T: FromRedisValue + Send>(&self, repeat: Repeat, key: &str, how: &str) -> Result<T> {
         let Keyspace { user_prefix, tombstone_ms, .. } = self.keyspace();
         let mut call = scripts::END.key(self.keyspace().key(key));
-        call.arg(key).arg(tombstone_ms).arg(u8::from(answer)).arg(user_prefix);
+        call.arg(key).arg(tombstone_ms).arg(how).arg(user_prefix);
         self.script(repeat, &call).await
     }
 }
@@ -208,12 +209,12 @@ impl Engine for RedisEngine {
         self.script::<Value>(Repeat::Safe, &call).await.map(drop)
     }
 
-    async fn end(&self, key: &str) -> Result<()> {
-        self.end_script::<Value>(Repeat::Safe, key, false).await.map(drop)
+    async fn end(&self, key: &str, may_be_session: bool) -> Result<()> {
+        self.end_script::<Value>(Repeat::Safe, key, how_to_end(may_be_session)).await.map(drop)
     }
 
     async fn take(&self, key: &str) -> Result<Slot> {
-        self.end_script(Repeat::Never, key, true).await.and_then(Slot::from_bytes)
+        self.end_script(Repeat::Never, key, "take").await.and_then(Slot::from_bytes)
     }
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {

@@ -12,8 +12,8 @@ use futures_util::future::{join_all, try_join_all};
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{
-    Repeat, Steps, expected, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected, unprefixed,
-    without,
+    Repeat, Steps, expected, how_to_end, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected,
+    unprefixed, without,
 };
 use super::topology::Cluster;
 use crate::cache::NearCache;
@@ -180,9 +180,9 @@ impl ClusterEngine {
     }
 
     /// Ends a key, answering what lay there.
-    async fn end_key(&self, key: &str, repeat: Repeat, answer: bool) -> Result<Slot> {
+    async fn end_key(&self, key: &str, repeat: Repeat, how: &str) -> Result<Slot> {
         let Keyspace { tombstone_ms, .. } = self.keyspace();
-        let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(key).arg(tombstone_ms).arg(u8::from(answer));
+        let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(key).arg(tombstone_ms).arg(how);
         let ended: Option<(Option<Vec<u8>>, Option<String>)> =
             self.on_record(&scripts::END_RECORD, key, repeat, add).await?;
         let Some((found, owner)) = ended else { return Ok(Slot::Ended) };
@@ -341,12 +341,12 @@ impl Engine for ClusterEngine {
         self.on_record::<Value>(&scripts::ADOPT_RECORD, id, Repeat::Safe, add).await.map(drop)
     }
 
-    async fn end(&self, key: &str) -> Result<()> {
-        self.end_key(key, Repeat::Safe, false).await.map(drop)
+    async fn end(&self, key: &str, may_be_session: bool) -> Result<()> {
+        self.end_key(key, Repeat::Safe, how_to_end(may_be_session)).await.map(drop)
     }
 
     async fn take(&self, key: &str) -> Result<Slot> {
-        self.end_key(key, Repeat::Never, true).await
+        self.end_key(key, Repeat::Never, "take").await
     }
 
     async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {

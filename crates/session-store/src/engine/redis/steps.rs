@@ -253,6 +253,11 @@ pub(super) fn may_create(create: Create) -> String {
     }
 }
 
+/// The argument `how` of `scripts/end.lua`.
+pub(super) fn how_to_end(may_be_session: bool) -> &'static str {
+    if may_be_session { "end" } else { "delete" }
+}
+
 /// The argument `expected` of `scripts/check.lua`.
 pub(super) fn expected<'p>(put: &Put<'p>) -> &'p [u8] {
     put.expected.map_or(scripts::NOTHING, |stored| stored.raw().as_bytes())

@@ -1,3 +1,3 @@
 
 -- Answers what lay there, and whose session it was.
-return { answer == '1' and current, owner or false }
+return { how == 'take' and current, owner or false }
