@@ -51,6 +51,9 @@ function isTooLong(key: string): boolean {
 /** What the keys of Better Auth's own lists of a user's sessions begin with. */
 export const LIST_PREFIX = "active-sessions-";
 
+/** What the keys of the times before which a user's sessions are revoked begin with, in ms since the epoch. */
+export const REVOKED_BEFORE = "revoked-sessions-before-";
+
 /** Better Auth's list of a user's sessions, by how it begins and ends: it may be long, and nothing of it is used. */
 const LIST = /^\s*\[\s*(\]|\{\s*"(token|expiresAt)"\s*:)/;
 

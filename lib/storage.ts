@@ -9,6 +9,7 @@ import {
 	checkTtl,
 	isStorable,
 	LIST_PREFIX,
+	REVOKED_BEFORE,
 } from "./arguments.js";
 import { Connection, Op } from "./border.js";
 import { OUTAGE, type SessionStoreError } from "./error.js";
@@ -16,12 +17,14 @@ import type { StoreEvent, StoreListener } from "./events.js";
 import { setInternals } from "./internals.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
+import { everySession, outageList } from "./outage-list.js";
 
 /**
  * Better Auth's secondary storage, kept in Redis. Every method is a closure: it works unbound, as Better Auth calls it.
  *
  * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that there is no such key. (With
- * `onUnavailable: "database"` it also means that Better Auth is to look into its database.)
+ * `onUnavailable: "database"` it also means that Better Auth is to look into its database. A user's list is not `null` then: it has one entry,
+ * whose deletion ends every session that the user had.)
  *
  * A key is a text of 1 to 4096 bytes of UTF-8 without NUL and without half of a surrogate pair. There is nothing under any other text:
  * `get` and `getAndDelete` resolve to `null`, `delete` does nothing, `set` and `increment` reject with `INVALID_ARGUMENT`.
@@ -91,8 +94,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		const value = readNow(connection, key, isTrusted);
 		if (!(value instanceof Promise)) return value;
 		if (key.startsWith(LIST_PREFIX)) value.catch((error) => connection.looks.noteFailedList(key, error));
-		// During an outage there is nothing here for Better Auth, which then looks into its database.
-		return hasDatabase ? value.catch(nullInOutage) : value;
+		return hasDatabase ? value.catch((error) => inOutage(key, error)) : value;
 	};
 	const storage: RedisStorage = {
 		get: (key) => {
@@ -114,7 +116,9 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 			else await connection.set(key, value, life);
 		},
 		delete: async (key) => {
-			if (isStorable(checkString("key", key))) await connection.call(Op.Delete, key);
+			const every = everySession(checkString("key", key));
+			if (every) await connection.set(REVOKED_BEFORE + every.user, String(every.before), every.life);
+			else if (isStorable(key)) await connection.call(Op.Delete, key);
 		},
 		getAndDelete: async (key) =>
 			isStorable(checkString("key", key)) ? ((await connection.call(Op.Take, key)) as string | null) : null,
@@ -148,7 +152,8 @@ function readNow(connection: Connection, key: string, isTrusted: boolean): strin
 	return isStorable(checkString("key", key)) ? connection.read(key, isTrusted) : null;
 }
 
-function nullInOutage(error: SessionStoreError): null {
-	if (OUTAGE.includes(error.code)) return null;
-	throw error;
+/** During an outage there is nothing here for Better Auth, which then looks into its database. */
+function inOutage(key: string, error: SessionStoreError): string | null {
+	if (!OUTAGE.includes(error.code)) throw error;
+	return key.startsWith(LIST_PREFIX) ? outageList(key.slice(LIST_PREFIX.length)) : null;
 }

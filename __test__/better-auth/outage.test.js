@@ -9,15 +9,12 @@ import { fresh, session } from "../contract/records.js";
 import { until } from "../contract/wait.js";
 import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
-import { App, PASSWORD } from "./support/app.js";
+import { App, ORIGIN, PASSWORD } from "./support/app.js";
 import { versions } from "./support/versions.js";
 
 /** What was acknowledged is on the disk, and comes back. */
 const DURABLE = ["appendonly yes", "appendfsync always"];
 const TOMBSTONE = 0xff;
-
-/** Those whose "revoke all" says so to the store even when it could not read the list. */
-const supported = versions.filter(({ minor }) => minor >= 4);
 
 /** @param {import("node:test").TestContext} t */
 async function startApp(t, version, { store = {}, auth = {} } = {}) {
@@ -32,7 +29,7 @@ async function startApp(t, version, { store = {}, auth = {} } = {}) {
 
 const isMarked = async (server, token) => (await server.cliBuffer("GET", `session:${token}`))?.[0] === TOMBSTONE;
 
-for (const version of supported) {
+for (const version of versions) {
 	describe(`Better Auth ${version.release}`, () => {
 		test("an outage from sign-in to sign-out: every answer is right, during it and after it", async (t) => {
 			const { app, server, journal } = await startApp(t, version);
@@ -79,11 +76,47 @@ for (const version of supported) {
 			assert.ok(await isMarked(server, tokens[0]));
 			assert.deepEqual(app.errors, [], "Better Auth logged an error");
 		});
+
+		test("whoever names another user's list, or the time of an end, as a bearer token ends nothing", async (t) => {
+			const { app, server, journal } = await startApp(t, version, { auth: { plugins: [version.plugins.bearer()] } });
+			const [ada, adas] = [await app.signUp(), await app.signIn()];
+			await app.signUp("bob");
+			const bob = { device: await app.signIn("bob"), other: await app.signIn("bob") };
+			const victims = [ada.token, adas.token];
+			const tokens = [bob.device.token, bob.other.token];
+			const marker = `revoked-sessions-before-${app.userId()}`;
+			await app.storage.set(marker, "5", 60);
+			const named = [`active-sessions-${app.userId()}`, marker, "x".repeat(4000)];
+			const attack = () => Promise.all(named.map((token) => signOut(app, token)));
+
+			await attack();
+			await server.kill("SIGKILL");
+			await attack();
+			assert.equal(journal().ends, 0);
+			await bob.device.ok("/revoke-sessions", {});
+			assert.equal(journal().ends, 1);
+			await attack();
+			await server.restart();
+			await attack();
+
+			await until("the journal", async () => journal().ends === 0);
+			for (const token of victims) assert.equal((await app.sessions.getSession(token)).token, token);
+			assert.equal((await adas.whoAmI()).user.name, "ada");
+			assert.equal(await app.storage.get(marker), "5");
+			for (const token of tokens) assert.ok(await isMarked(server, token), "a genuine end is done");
+			assert.equal(await bob.other.whoAmI(), null);
+		});
 	});
 }
 
+/** A sign-out by bearer token, as anybody may send it. */
+function signOut(app, token) {
+	const headers = { origin: ORIGIN, "content-type": "application/json", authorization: `Bearer ${token}` };
+	return app.auth.handler(new Request(`${ORIGIN}/api/auth/sign-out`, { method: "POST", headers, body: "{}" }));
+}
+
 describe("the latest Better Auth", () => {
-	const latest = supported.at(-1);
+	const latest = versions.at(-1);
 
 	test("an ended session is refused from the first moment, whoever asks while Redis comes back", async (t) => {
 		const { app, server } = await startApp(t, latest);
@@ -175,7 +208,11 @@ describe("the latest Better Auth", () => {
 		await server.kill("SIGKILL");
 		const { storage, sessions: store } = app;
 		assert.equal(await storage.get("any"), null);
-		assert.equal(await storage.get("active-sessions-any"), null);
+		assert.equal(JSON.parse(await storage.get("active-sessions-any")).length, 1);
+		await storage.delete("active-sessions-any");
+		await storage.delete("revoked-sessions-before-any");
+		await assert.rejects(storage.delete("x".repeat(513)), { code: "UNAVAILABLE" });
+		assert.equal(storage.metrics().journal.ends, 0);
 		const mine = session();
 		for (const [name, call] of Object.entries({
 			increment: () => storage.increment("counter", 60),

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 
-const ORIGIN = "http://localhost:3000";
+export const ORIGIN = "http://localhost:3000";
 const SESSION_COOKIE = "better-auth.session_token";
 
 /** Better Auth's default password hash takes 0.1 s of CPU. It is not what these tests are about. */

@@ -6,9 +6,11 @@
 //!    So nothing that was ended meanwhile is read from the engine, whatever old data it comes back with.
 //! 2. An end that was taken over is never dropped. When there is no room, puts give way, and then further ends are refused.
 //! 3. A put of a session that is ended is dropped, whichever came first. What was ended stays ended.
-//! 4. Bounded in bytes. Lost with the process: then what it had taken over is not done.
+//! 4. Bounded in bytes. Ends of keys that were never seen to be sessions have room of their own: strangers make them up, and they must not
+//!    push out anything else.
+//! 5. Lost with the process: then what it had taken over is not done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,8 +19,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::error::{Code, Error, Result};
 
-/// How much the journal may hold, in bytes: some 100,000 ends.
-const CAPACITY_BYTES: usize = 16 * 1024 * 1024;
+/// How much the journal may hold, in bytes: some 75,000 ends of sessions, and 25,000 of keys that were never seen to be one.
+const CAPACITY: Capacity = Capacity { known: 12 * 1024 * 1024, unknown: 4 * 1024 * 1024 };
 
 /// What an entry takes beside its texts.
 const ENTRY_BYTES: usize = 100;
@@ -37,18 +39,15 @@ pub(crate) enum PendingEnd {
 pub(crate) struct Before {
     /// Those created before, in ms since the epoch.
     pub(crate) created_at: i64,
-    /// Whether that is to be written down, and for how long in ms (`None`: for ever).
-    pub(crate) mark: Option<Option<u64>>,
+    /// How long that is to be kept, in ms (`None`: for ever).
+    pub(crate) ttl_ms: Option<u64>,
 }
 
 impl Before {
     /// Both of them.
     fn and(self, other: Before) -> Self {
-        let mark = match (self.mark, other.mark) {
-            (Some(a), Some(b)) => Some(a.zip(b).map(|(a, b)| a.max(b))),
-            (a, b) => a.or(b),
-        };
-        Before { created_at: self.created_at.max(other.created_at), mark }
+        let ttl_ms = self.ttl_ms.zip(other.ttl_ms).map(|(a, b)| a.max(b));
+        Before { created_at: self.created_at.max(other.created_at), ttl_ms }
     }
 
     /// Whether a session is among them. One that does not say when it was created is.
@@ -75,16 +74,29 @@ impl PendingPut {
     }
 }
 
+/// In bytes.
+#[derive(Clone, Copy)]
+struct Capacity {
+    /// For whatever follows.
+    known: usize,
+    /// For ends of keys that were never seen to be sessions.
+    unknown: usize,
+}
+
 #[derive(Default)]
 struct State {
     /// Of each the number of its last taking over.
     keys: HashMap<String, u64>,
+    /// Those of `keys` that were never seen to be sessions.
+    unknown: HashSet<String>,
     users: HashMap<String, (u64, Before)>,
     puts: HashMap<String, (u64, PendingPut)>,
     /// The keys of `puts`, the oldest first.
     order: BTreeMap<u64, String>,
     last: u64,
+    /// Without `unknown_bytes`.
     bytes: usize,
+    unknown_bytes: usize,
     dropped_puts: u64,
     /// Whether somebody is seeing to it that the journal is done.
     is_replayed: bool,
@@ -115,15 +127,15 @@ pub(crate) struct Journal {
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
     asked: Notify,
-    capacity: usize,
+    capacity: Capacity,
 }
 
 impl Journal {
     pub(crate) fn new() -> Self {
-        Journal::of(CAPACITY_BYTES)
+        Journal::of(CAPACITY)
     }
 
-    fn of(capacity: usize) -> Self {
+    fn of(capacity: Capacity) -> Self {
         Journal { state: Mutex::default(), progress: watch::Sender::default(), asked: Notify::new(), capacity }
     }
 
@@ -134,11 +146,15 @@ impl Journal {
 
     // ---- Taking over ----
 
-    /// Takes over the end of a key. Whether somebody has to begin the replay.
-    pub(crate) fn end(&self, key: &str) -> Result<bool> {
+    /// Takes over the end of a key; `is_session`: it was seen to be a session. Whether somebody has to begin the replay.
+    pub(crate) fn end(&self, key: &str, is_session: bool) -> Result<bool> {
         let mut state = self.lock();
         if !state.keys.contains_key(key) {
-            state.make_room(self.capacity, key)?;
+            if is_session || state.puts.contains_key(key) {
+                state.make_room(self.capacity.known, key)?;
+            } else {
+                state.make_room_for_unknown(self.capacity.unknown, key)?;
+            }
         }
         state.drop_put(key);
         let number = state.next_number();
@@ -152,7 +168,7 @@ impl Journal {
         let before = match state.users.get(user) {
             Some((_, known)) => before.and(*known),
             None => {
-                state.make_room(self.capacity, user)?;
+                state.make_room(self.capacity.known, user)?;
                 before
             }
         };
@@ -175,7 +191,7 @@ impl Journal {
             return false;
         }
         state.drop_put(&put.key);
-        if state.bytes + put.weight() > self.capacity {
+        if state.bytes + put.weight() > self.capacity.known {
             state.dropped_puts += 1;
             return false;
         }
@@ -236,7 +252,11 @@ impl Journal {
                 PendingEnd::Key { .. } => _ = state.keys.remove(name),
                 PendingEnd::User { .. } => _ = state.users.remove(name),
             }
-            state.bytes -= weight(name);
+            if state.unknown.remove(name) {
+                state.unknown_bytes -= weight(name);
+            } else {
+                state.bytes -= weight(name);
+            }
         }
         self.progress.send_modify(|progress| progress.ends = state.ends());
     }
@@ -278,7 +298,7 @@ impl Journal {
     pub(crate) fn metrics(&self) -> JournalMetrics {
         let state = self.lock();
         let (ends, puts) = (state.ends(), state.puts.len());
-        JournalMetrics { ends, puts, bytes: state.bytes, dropped_puts: state.dropped_puts }
+        JournalMetrics { ends, puts, bytes: state.bytes + state.unknown_bytes, dropped_puts: state.dropped_puts }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -299,14 +319,21 @@ impl State {
     /// Takes the room for an end of this name.
     fn make_room(&mut self, capacity: usize, name: &str) -> Result<()> {
         while self.bytes + weight(name) > capacity {
-            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else {
-                let what = "Redis cannot be reached, and the journal of ends that it does not know yet is full";
-                return Err(Error::new(Code::Unavailable, what));
-            };
+            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else { return Err(full()) };
             self.drop_put(&oldest);
             self.dropped_puts += 1;
         }
         self.bytes += weight(name);
+        Ok(())
+    }
+
+    /// Takes the room for the end of a key that was never seen to be a session. Nothing gives way to it.
+    fn make_room_for_unknown(&mut self, capacity: usize, key: &str) -> Result<()> {
+        if self.unknown_bytes + weight(key) > capacity {
+            return Err(full());
+        }
+        self.unknown_bytes += weight(key);
+        self.unknown.insert(key.to_owned());
         Ok(())
     }
 
@@ -323,6 +350,10 @@ impl State {
             self.puts.values().map(|(_, put)| put).filter(is_ended).map(|put| put.key.clone()).collect();
         ended.iter().for_each(|key| self.drop_put(key));
     }
+}
+
+fn full() -> Error {
+    Error::new(Code::Unavailable, "Redis cannot be reached, and the journal of ends that it does not know yet is full")
 }
 
 fn weight(name: &str) -> usize {
@@ -345,7 +376,7 @@ mod tests {
     }
 
     fn before(created_at: i64) -> Before {
-        Before { created_at, mark: None }
+        Before { created_at, ttl_ms: Some(1) }
     }
 
     /// The keys of the writes that are pending, in their order.
@@ -360,8 +391,8 @@ mod tests {
     #[test]
     fn the_first_entry_asks_for_a_replay_and_the_last_one_done_ends_it() {
         let journal = Journal::new();
-        assert!(journal.end("a").unwrap());
-        assert!(!journal.end("b").unwrap());
+        assert!(journal.end("a", true).unwrap());
+        assert!(!journal.end("b", true).unwrap());
         assert!(!journal.attempted(Err(unavailable())));
         assert!(!journal.put(put("c", "u", 1)));
         journal.ends(10).iter().for_each(|end| journal.ended(end));
@@ -377,7 +408,7 @@ mod tests {
         let journal = Journal::new();
         journal.put(put("a", "u", 1));
         journal.put(put("b", "u", 1));
-        journal.end("a").unwrap();
+        journal.end("a", true).unwrap();
         assert_eq!(puts(&journal), ["b"]);
         journal.put(put("a", "u", 2));
         assert_eq!(puts(&journal), ["b"]);
@@ -398,7 +429,7 @@ mod tests {
     fn ends_come_first() {
         let journal = Journal::new();
         journal.put(put("a", "u", 1));
-        journal.end("b").unwrap();
+        journal.end("b", true).unwrap();
         assert_eq!(journal.next_put(), None);
         let end = journal.ends(1).pop().unwrap();
         journal.ended(&end);
@@ -408,9 +439,9 @@ mod tests {
     #[test]
     fn an_end_that_is_asked_for_again_while_it_is_done_stays() {
         let journal = Journal::new();
-        journal.end("a").unwrap();
+        journal.end("a", true).unwrap();
         let end = journal.ends(1).pop().unwrap();
-        journal.end("a").unwrap();
+        journal.end("a", true).unwrap();
         journal.ended(&end);
         assert_eq!(journal.metrics().ends, 1);
         let end = journal.ends(1).pop().unwrap();
@@ -421,34 +452,53 @@ mod tests {
     #[test]
     fn of_a_users_ends_the_latest_counts_and_the_longest_mark() {
         let journal = Journal::new();
-        journal.end_user("u", Before { created_at: 9, mark: Some(Some(1)) }).unwrap();
+        journal.end_user("u", Before { created_at: 9, ttl_ms: Some(1) }).unwrap();
         journal.end_user("u", before(5)).unwrap();
-        journal.end_user("u", Before { created_at: 7, mark: Some(Some(3)) }).unwrap();
+        journal.end_user("u", Before { created_at: 7, ttl_ms: Some(3) }).unwrap();
         let pending = || match journal.ends(10).as_slice() {
             [PendingEnd::User { before, .. }] => *before,
             other => panic!("{other:?}"),
         };
-        assert_eq!(pending(), Before { created_at: 9, mark: Some(Some(3)) });
-        journal.end_user("u", Before { created_at: 7, mark: Some(None) }).unwrap();
-        assert_eq!(pending(), Before { created_at: 9, mark: Some(None) }, "for ever is longest");
+        assert_eq!(pending(), Before { created_at: 9, ttl_ms: Some(3) });
+        journal.end_user("u", Before { created_at: 7, ttl_ms: None }).unwrap();
+        assert_eq!(pending(), Before { created_at: 9, ttl_ms: None }, "for ever is longest");
     }
 
     #[test]
     fn when_there_is_no_room_puts_give_way_and_then_ends_are_refused() {
         let room_for = |entries: usize| entries * (ENTRY_BYTES + 1);
-        let journal = Journal::of(room_for(2) + 5);
+        let journal = Journal::of(Capacity { known: room_for(2) + 5, unknown: 0 });
         journal.put(put("p", "u", 1));
         journal.put(put("q", "u", 1));
         assert_eq!(puts(&journal), ["p"], "there was no room for the second");
-        journal.end("a").unwrap();
+        journal.end("a", true).unwrap();
         assert_eq!(puts(&journal), ["p"]);
-        journal.end("b").unwrap();
+        journal.end("b", true).unwrap();
         assert_eq!(puts(&journal), [""; 0]);
-        assert_eq!(journal.end("c").unwrap_err().code, Code::Unavailable);
-        journal.end("a").expect("it is there already");
+        assert_eq!(journal.end("c", true).unwrap_err().code, Code::Unavailable);
+        journal.end("a", true).expect("it is there already");
         let metrics = journal.metrics();
         assert_eq!((metrics.ends, metrics.dropped_puts), (2, 2));
         assert!(metrics.bytes <= room_for(2) + 5);
+    }
+
+    #[test]
+    fn ends_of_keys_that_were_never_sessions_push_nothing_out() {
+        let room_for = |entries: usize| entries * (ENTRY_BYTES + 1);
+        let journal = Journal::of(Capacity { known: room_for(3), unknown: room_for(2) });
+        journal.put(put("p", "u", 1));
+        journal.end("x", false).unwrap();
+        journal.end("y", false).unwrap();
+        assert_eq!(journal.end("z", false).unwrap_err().code, Code::Unavailable);
+        journal.end("x", false).expect("it is there already");
+        assert_eq!(puts(&journal), ["p"]);
+        journal.end("p", false).expect("its write makes it a session");
+        journal.end("a", true).unwrap();
+        journal.end_user("u", before(5)).unwrap();
+        assert_eq!(journal.metrics().ends, 5);
+        journal.ends(10).iter().for_each(|end| journal.ended(end));
+        assert_eq!(journal.metrics().bytes, 0);
+        journal.end("z", false).expect("there is room again");
     }
 
     #[test]
@@ -458,7 +508,7 @@ mod tests {
         journal.put(PendingPut { value: "x".repeat(1000), ..put("a", "u", 1) });
         journal.put(put("b", "u", 1));
         journal.end_user("u", before(2)).unwrap();
-        journal.end("a").unwrap();
+        journal.end("a", true).unwrap();
         journal.ends(10).iter().for_each(|end| journal.ended(end));
         assert_eq!(journal.metrics().bytes, 0);
     }
@@ -469,7 +519,7 @@ mod tests {
         journal.settled().await.unwrap();
         journal.put(put("a", "u", 1));
         journal.settled().await.expect("nobody waits for puts");
-        journal.end("a").unwrap();
+        journal.end("a", true).unwrap();
         let attempt = async {
             tokio::task::yield_now().await;
             journal.attempted(Err(unavailable()));

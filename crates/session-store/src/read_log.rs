@@ -388,6 +388,11 @@ impl ReadLog {
         reading
     }
 
+    /// Whether this is the token of a session that was met.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        self.known.contains(self.hash(token))
+    }
+
     pub(crate) fn forget(&self, token: &str) {
         self.lock().forget(self.hash(token));
     }

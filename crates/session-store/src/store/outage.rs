@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Connected, Store, check_key, ttl_ms};
+use super::{Connected, MAX_TOKEN_BYTES, Store, check_key, may_be_session, ttl_ms};
 use crate::cache::{Flush, REVOKED_BEFORE};
 use crate::command::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
@@ -28,7 +28,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What an operation leaves to be done later, should it fail.
 pub(super) enum Kept {
     Nothing,
-    End(String),
+    /// It has nothing to do where Redis cannot be reached.
+    Housekeeping,
+    End {
+        key: String,
+        /// Whether it was seen to be a session.
+        is_session: bool,
+    },
     EndUser(String, Before),
     Put(PendingPut),
 }
@@ -57,9 +63,9 @@ impl<E: Engine> Store<E> {
         if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
             && let Ok(created_at) = value.parse()
         {
-            return Kept::EndUser(user.to_owned(), Before { created_at, mark: Some(ttl_ms) });
+            return Kept::EndUser(user.to_owned(), Before { created_at, ttl_ms });
         }
-        let Some(record) = Record::parse(key, value) else { return Kept::Nothing };
+        let Some(record) = Record::parse(key, value).filter(|_| may_be_session(key)) else { return Kept::Nothing };
         Kept::Put(PendingPut {
             key: key.to_owned(),
             value: value.to_owned(),
@@ -78,8 +84,9 @@ impl<E: Engine> Store<E> {
         }
         let begins = match kept {
             Kept::Nothing => return outcome,
-            Kept::End(key) => {
-                let begins = journal.end(&key)?;
+            Kept::Housekeeping => return Ok(Reply::Nothing),
+            Kept::End { key, is_session } => {
+                let begins = journal.end(&key, is_session)?;
                 // From now on it is ended for whoever asks; what a read that began before brings is not kept.
                 self.read_log.forget(&key);
                 drop(self.writing(&key));
@@ -110,12 +117,15 @@ impl<E: Engine> Store<E> {
         tokio::spawn(replay(Arc::downgrade(self)));
     }
 
-    /// A deletion of Better Auth's list is its way to end all of a user's sessions, when it could not read the list.
+    /// A list of a user's sessions and the time of their last end are named by strangers too, as tokens: to delete one says nothing of the
+    /// user's sessions. (When Better Auth ends them, it deletes what lib/outage-list.ts has listed.)
     fn kept_end(&self, key: &str) -> Kept {
-        match key.strip_prefix(LEGACY_INDEX) {
-            _ if check_key("key", key).is_err() => Kept::Nothing,
-            Some(user) => Kept::EndUser(user.to_owned(), Before { created_at: self.engine.local_clock(), mark: None }),
-            None => Kept::End(key.to_owned()),
+        if key.starts_with(LEGACY_INDEX) || key.starts_with(REVOKED_BEFORE) {
+            Kept::Housekeeping
+        } else if key.len() > MAX_TOKEN_BYTES || check_key("key", key).is_err() {
+            Kept::Nothing
+        } else {
+            Kept::End { key: key.to_owned(), is_session: self.read_log.knows(key) }
         }
     }
 
@@ -162,11 +172,8 @@ impl<E: Engine> Store<E> {
     async fn end_late(&self, end: &PendingEnd) -> Result<()> {
         match end {
             PendingEnd::Key { key, .. } => self.end(key).await,
-            PendingEnd::User { user, before: Before { created_at, mark: Some(ttl_ms) }, .. } => {
+            PendingEnd::User { user, before: Before { created_at, ttl_ms }, .. } => {
                 self.revoke_before(&[REVOKED_BEFORE, user].concat(), user, *created_at, *ttl_ms).await
-            }
-            PendingEnd::User { user, before: Before { created_at, mark: None }, .. } => {
-                self.end_older(user, *created_at).await
             }
         }
     }
