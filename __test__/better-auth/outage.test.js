@@ -77,6 +77,21 @@ for (const version of versions) {
 			assert.deepEqual(app.errors, [], "Better Auth logged an error");
 		});
 
+		test("a password that is changed ends the other sessions, and not the one that it makes", async (t) => {
+			const { app, server, journal } = await startApp(t, version);
+			const [device, other] = [await app.signUp(), await app.signIn()];
+			const token = other.token;
+			await server.kill("SIGKILL");
+			const passwords = { currentPassword: PASSWORD, newPassword: `${PASSWORD}!` };
+			await device.ok("/change-password", { ...passwords, revokeOtherSessions: true });
+			await server.restart();
+			await until("the journal", async () => journal().ends + journal().puts === 0);
+			assert.ok(await isMarked(server, token));
+			assert.equal(await other.whoAmI(), null);
+			assert.equal((await app.sessions.getSession(device.token)).token, device.token);
+			assert.equal((await device.whoAmI()).user.name, "ada");
+		});
+
 		test("whoever names another user's list, or the time of an end, as a bearer token ends nothing", async (t) => {
 			const { app, server, journal } = await startApp(t, version, { auth: { plugins: [version.plugins.bearer()] } });
 			const [ada, adas] = [await app.signUp(), await app.signIn()];
