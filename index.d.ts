@@ -45,6 +45,9 @@ export declare function close(handle: number): void
  */
 export declare function drain(border: number): unknown[]
 
+/** Tells a store how long sessions live, in s: a user's not-before marker then lives as long. */
+export declare function expectLife(handle: number, seconds: number): void
+
 /** Hands this tick's batch to the store thread. */
 export declare function flush(border: number): void
 

@@ -769,7 +769,7 @@ if (
   }
 }
 
-const { CookieVerifier, answer, attach, cached, check, clock, close, drain, flush, life, metrics, nearCache, Op, open, provide, read, refuse, submit, watch } = nativeBinding
+const { CookieVerifier, answer, attach, cached, check, clock, close, drain, expectLife, flush, life, metrics, nearCache, Op, open, provide, read, refuse, submit, watch } = nativeBinding
 export { CookieVerifier }
 export { answer }
 export { attach }
@@ -778,6 +778,7 @@ export { check }
 export { clock }
 export { close }
 export { drain }
+export { expectLife }
 export { flush }
 export { life }
 export { metrics }

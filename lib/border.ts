@@ -239,6 +239,7 @@ export class Connection {
 	readonly events: StoreEvents;
 	readonly looks: UserLooks;
 	#handle: number | undefined;
+	#expectedLife: number | undefined;
 	#reads: Reads | undefined;
 	#trustedReads: Reads | undefined;
 	#near: NearCache | undefined;
@@ -327,6 +328,12 @@ export class Connection {
 		}
 	}
 
+	/** Sessions live for so many s: see `expectLife` of src/border.rs. */
+	expectLife(seconds: number): void {
+		this.#expectedLife = seconds;
+		if (this.#handle !== undefined) native.expectLife(this.#handle, seconds);
+	}
+
 	close(): void {
 		this.#closed = true;
 		this.looks.close();
@@ -354,6 +361,7 @@ export class Connection {
 			this.#handle = checked(() => native.open(number, toJson(options)));
 			watching.set(this.#handle, this.events);
 			native.watch(this.#handle);
+			if (this.#expectedLife !== undefined) native.expectLife(this.#handle, this.#expectedLife);
 			if (options.credentials) {
 				asked.set(this.#handle, options.credentials);
 				native.provide(this.#handle);

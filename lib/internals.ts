@@ -15,6 +15,8 @@ export interface StorageInternals {
 	readonly limitsSessions: boolean;
 	/** The store may read users' rows by way of this one. */
 	bind(auth: AuthWithUsers): void;
+	/** Sessions live for so many s. */
+	expectLife(seconds: number): void;
 }
 
 export function setInternals(storage: object, internals: Omit<StorageInternals, "owner">): void {

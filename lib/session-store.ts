@@ -190,13 +190,24 @@ function readRecord<S extends Session, U = unknown>(token: string, json: string)
 	}
 	if (typeof record !== "object" || record === null) return null;
 	const [session, user] = isBetterAuths(record) ? [record.session, record.user] : [record, undefined];
-	if (session?.token !== token || !isId(session.userId)) return null;
+	if (session?.token !== token || !isId(session.userId) || isOver(session.expiresAt)) return null;
 	return { session: revive(session), user: user ?? null };
 }
 
 /** A text, or the number that a database with serial ids gives. */
 function isId(id: unknown): boolean {
 	return typeof id === "string" ? id !== "" : Number.isInteger(id);
+}
+
+/** Where JavaScript's clock may be ahead of Redis' by so many ms, a session that Redis holds lives. */
+const CLOCKS_DIFFER_MS = 1000;
+
+/** A key that has no life (by PERSIST, or an import) outlives its session. What is no time says nothing. */
+function isOver(expiresAt: unknown): boolean {
+	if (typeof expiresAt !== "string" && typeof expiresAt !== "number") return false;
+	const ms = new Date(expiresAt).getTime();
+	// What no Date can hold is before or after all of them.
+	return ms <= Date.now() - CLOCKS_DIFFER_MS || (Number.isNaN(ms) && Number(expiresAt) < 0);
 }
 
 function checkDates(argument: string, fields: Partial<Session>, future: string): void {

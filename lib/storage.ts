@@ -141,6 +141,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		warn: (line, everyMs) => connection.events.warn(line, everyMs),
 		limitsSessions: checked.maxSessionsPerUser !== undefined,
 		bind: (auth) => connection.looks.bind(auth, storage),
+		expectLife: (seconds) => connection.expectLife(seconds),
 	});
 	return storage;
 }

@@ -228,7 +228,7 @@ pub fn submit(
             handed: handed.unwrap_or_default(),
             ahead_ms: now as i64 - session_store::system_clock(),
         };
-        let command = command(op, a, b, n, read);
+        let command = command(op, a, b, n, now as i64, read);
         border.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::caught(store.run(command)).await;
             drop(asked);
@@ -268,6 +268,15 @@ pub fn read(env: Env, handle: u32, id: u32, keys: String, is_trusted: bool, now:
                 told(&completions, (id, Outcome::Reads(Err(error))));
             }
         }));
+        Ok(())
+    })
+}
+
+/// Tells a store how long sessions live, in s: a user's not-before marker then lives as long.
+#[napi(catch_unwind)]
+pub fn expect_life(handle: u32, seconds: f64) -> Result<()> {
+    with_handle(handle, |Handle { store, .. }| {
+        store.expect_life((seconds * 1000.0) as u64);
         Ok(())
     })
 }
@@ -506,7 +515,7 @@ fn unknown() -> Error {
     Error::new(Status::InvalidArg, "no such handle on this thread")
 }
 
-fn command(op: Op, a: String, b: String, n: f64, read: Read) -> Command {
+fn command(op: Op, a: String, b: String, n: f64, now: i64, read: Read) -> Command {
     match op {
         Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(read) },
         Op::Delete => Command::Delete { key: a },
@@ -517,7 +526,7 @@ fn command(op: Op, a: String, b: String, n: f64, read: Read) -> Command {
         Op::Create => Command::Create { token: a, session: b },
         Op::Update => Command::Update { token: a, changes: b },
         Op::List => Command::List { user: a },
-        Op::EndAll => Command::EndAll { user: a, except: (!b.is_empty()).then_some(b) },
+        Op::EndAll => Command::EndAll { user: a, except: (!b.is_empty()).then_some(b), now },
         Op::Cleanup => Command::Cleanup,
         Op::UserHalves => Command::UserHalves { user: a },
         Op::InstallUser => Command::InstallUser {

@@ -148,6 +148,61 @@ export function ending(engine) {
 			});
 		}
 
+		const deep = JSON.parse("[".repeat(1100) + "]".repeat(1100));
+		for (const [what, fields] of [
+			["a nested userId, beside half a surrogate pair", { meta: { userId: "other", note: "\ud800" } }],
+			["a nested userId and token, nested deep", { meta: { userId: "other", token: "other", deep } }],
+			["a quote in its user's id", { userId: `${fresh("a")}"b`, note: "\ud800" }],
+			["a backslash in its user's id", { userId: `${fresh("a")}\\b`, deep }],
+			["the names of its fields as texts", { note: "userId", other: "token", meta: { token: "userId" } }],
+			["a text that looks like a record", { note: '{"session":{"token":"other","userId":"other"}}' }],
+			["a long number as its user's id", { userId: 1234567890123456 }],
+			["a number as its user's id", { userId: 41 + process.pid * 1000 }],
+			["a field called session with its own token", (token) => ({ session: { token, userId: "other" } })],
+			["a control character", { note: "\u0000userId\u001f" }],
+		]) {
+			test(`may have had ${what}: every way to end it ends it, and counts it`, async (t) => {
+				const { storage, store } = open(t, engine.empty());
+				for (const [name, end] of Object.entries(ENDINGS)) {
+					const token = fresh("token");
+					const mine = session({ token, ...(typeof fields === "function" ? fields(token) : fields) });
+					const userId = String(mine.userId);
+					await store.createSession({ ...mine, userId: mine.userId });
+					assert.deepEqual(await store.getSession(token), mine, name);
+					assert.equal((await store.getUserSessions(userId)).length, 1, name);
+					assert.equal((await store.getUserSessions("other")).length, 0, name);
+					const ended = await end({ storage, store }, { ...mine, userId });
+					if (name === "deleteUserSessions") assert.equal(ended, 1);
+					assert.equal(await storage.get(token), null, name);
+					assert.deepEqual(await store.getUserSessions(userId), [], name);
+					assert.equal(await storage.get(`active-sessions-${userId}`), null, name);
+					await signIn(storage, mine);
+					assert.equal(await storage.get(token), null, `${name}: a late write brought it back`);
+				}
+			});
+		}
+
+		test("may have been written as text, with names spelled by escapes or twice", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const [userId, other] = [fresh("user"), fresh("user")];
+			const expiresAt = fromNow(3_600_000).toISOString();
+			const createdAt = new Date(Date.now() - 1000).toISOString();
+			const texts = [
+				(token) => `{"token":"${token}","userId":"${other}","us\\u0065rId":"${userId}"`,
+				(token) => `{"token":"${token}","userId":"${other}","userId":"${userId}"`,
+				(token) => `{"t\\u006fken":"${token}","x":"token","userId":"${userId}"`,
+				(token) => `{"token":"${other}","token":"${token}","userId":"${userId}"`,
+			];
+			for (const text of texts) {
+				const token = fresh("token");
+				await storage.set(token, `${text(token)},"expiresAt":"${expiresAt}","createdAt":"${createdAt}"}`, 60);
+				assert.equal((await store.getUserSessions(userId)).length, 1, text(token));
+				assert.equal(await store.deleteUserSessions(other), 0, text(token));
+				assert.equal(await store.deleteUserSessions(userId), 1, text(token));
+				assert.equal(await storage.get(token), null, text(token));
+			}
+		});
+
 		test("may have had spaces before its record", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
@@ -224,6 +279,32 @@ export function ending(engine) {
 				for (const { token } of mine) assert.equal(await one.storage.get(token), null);
 				assert.equal((await one.store.getSession(newcomer.token)) !== null, left.length === 1);
 			}
+		});
+	});
+
+	describe("deleteUserSessions raises the user's not-before marker", () => {
+		test("to the caller's clock, unless it spares a session", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const mine = session();
+			const key = `revoked-sessions-before-${mine.userId}`;
+			await store.createSession(mine);
+			await store.deleteUserSessions(mine.userId, { except: mine.token });
+			assert.equal(await storage.get(key), null);
+			const before = Date.now();
+			await store.deleteUserSessions(mine.userId);
+			const marker = await storage.get(key);
+			assert.match(marker, /^\d{13}$/);
+			assert.ok(Number(marker) >= before && Number(marker) <= Date.now(), marker);
+		});
+
+		test("and never lowers it", async (t) => {
+			const { storage, store } = open(t, engine.empty());
+			const userId = fresh("user");
+			const key = `revoked-sessions-before-${userId}`;
+			const later = String(Date.now() + 60_000);
+			await storage.set(key, later, 60);
+			await store.deleteUserSessions(userId);
+			assert.equal(await storage.get(key), later);
 		});
 	});
 

@@ -48,13 +48,15 @@ export class SessionRecord {
 	static parse(text: string, hidden: Hidden): SessionRecord | undefined {
 		// An object that is told by its prototype is nothing to be copied.
 		if (text.includes("__proto__")) return undefined;
-		let record: { session?: unknown; user?: unknown } | null;
+		let record: { session?: unknown; user?: unknown; token?: unknown } | null;
 		try {
 			record = JSON.parse(text);
 		} catch {
 			return undefined;
 		}
 		const [session, user] = [record?.session, record?.user];
+		// With a token of its own it is a session that has a field called `session`.
+		if (record?.token !== undefined) return undefined;
 		if (!isObject(session) || !isObject(user)) return undefined;
 		reviveDates(session);
 		reviveDates(user);

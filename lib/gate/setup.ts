@@ -72,6 +72,7 @@ export class Setup {
 			);
 		}
 		checkLimit(options, storage);
+		internalsOf(storage)?.expectLife(sessionConfig.expiresIn);
 		const plugins = options.plugins ?? [];
 		this.hidden = { session: hiddenFields(context, "session"), user: hiddenFields(context, "user") };
 		this.always = this.#always(context);

@@ -79,8 +79,11 @@ pub enum Command {
     EndAll {
         /// Whose sessions.
         user: String,
-        /// The token of one that stays.
+        /// The token of one that stays. Without it the user's sessions from before `now` are refused from then on, whether or not they are in
+        /// the user's index.
         except: Option<String>,
+        /// The caller's clock, in ms since the epoch.
+        now: i64,
     },
     /// What a user's live sessions hold of the user's row. Answers [`Reply::Text`], to be handed to [`Command::InstallUser`] after the row
     /// was read: a JSON array with an item for each session; or [`Reply::Nothing`], when there is no session.

@@ -17,7 +17,7 @@ pub(crate) use memory::MemoryEngine;
 pub(crate) use redis::{ClusterEngine, RedisEngine, RevokeMetrics};
 pub(crate) use stored::{Slot, Stored};
 
-use stored::TOMBSTONE;
+use stored::{TOMBSTONE, TOMBSTONE_BYTES};
 
 use std::future::{Future, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -115,22 +115,60 @@ pub(crate) enum PutOutcome {
     Differs(Stored),
 }
 
-/// What became of a user's sessions.
-#[derive(Debug, PartialEq)]
-pub(crate) struct EndedAll {
+/// How many ids one step that ends or prunes looks at, at most, so that nobody else waits long.
+pub(crate) const TOGETHER: usize = 128;
+
+/// Below every score.
+pub(crate) const LOWEST: &str = "-inf";
+
+/// Which of a user's sessions are to be ended.
+#[derive(Debug)]
+pub(crate) struct EndSome<'a> {
+    pub(crate) user: &'a str,
+    /// One that stays.
+    pub(crate) except: Option<&'a str>,
+    /// [`TOGETHER`] ids at most; none: the first ones of the index, which the engine may leave to the next step.
+    pub(crate) ids: &'a [String],
+    /// The not-before marker to raise first, where `ids` is empty.
+    pub(crate) mark: Option<&'a Mark>,
+}
+
+/// A not-before marker: a user's sessions from before it count as ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) key: String,
+    /// In ms since the epoch.
+    pub(crate) before: i64,
+    /// It lives for so many ms at least, and as long as the user's index.
+    pub(crate) life_ms: u64,
+}
+
+/// What became of some of a user's sessions.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct EndedSome {
+    /// How many ids were looked at: the first ones, as many as fit into one part.
+    pub(crate) looked: usize,
     /// How many were live.
     pub(crate) live: u64,
     /// Their ids, among others that are dead.
-    pub(crate) ids: Vec<String>,
+    pub(crate) gone: Vec<String>,
+    /// Those whose record the engine could not read for certain. Nothing has become of them.
+    pub(crate) undecided: Vec<String>,
+    /// Whether these were all of the index.
+    pub(crate) is_all: bool,
 }
 
-/// What a prune did to one index.
+/// What a prune did to some entries of an index.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pruned {
+    /// As in [`EndedSome`].
+    pub(crate) looked: usize,
     /// Entries removed.
     pub(crate) removed: u64,
     /// Ids left alone whose record is absent: a sign-in under way, or evicted.
     pub(crate) absent: Vec<String>,
+    /// As in [`EndedSome`].
+    pub(crate) is_all: bool,
 }
 
 /// One page of a scan over keys. The keys come without their prefix.
@@ -209,18 +247,28 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// As [`Engine::end`], answering what lay there; where nothing lies, nothing is left. Carried out at most once.
     fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// Ends every session in a user's index but `except`.
-    fn end_all(&self, user: &str, except: Option<&str>) -> impl Future<Output = Result<EndedAll>> + Send;
+    /// Ends sessions in a user's index, those whose record is the user's or absent: one part of them.
+    fn end_some(&self, which: &EndSome<'_>) -> impl Future<Output = Result<EndedSome>> + Send;
 
     /// The ids in the users' indexes with their expiries in ms since the epoch, the soonest first.
     fn entries(&self, users: &[&str]) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;
 
-    /// The ids in a user's index whose record is there, with their records.
-    fn list(&self, user: &str) -> impl Future<Output = Result<Vec<(String, Stored)>>> + Send;
+    /// Some ids in a user's index with their scores, from a score on, the lowest first. From [`LOWEST`] on, what another store left is among
+    /// them.
+    fn ids_from(
+        &self,
+        user: &str,
+        from: &str,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<(String, String)>>> + Send;
 
-    /// Removes the index entries whose session is surely dead. `claim`: ids seen absent long ago, whose absence is made
-    /// sure by a tombstone.
-    fn prune(&self, user: &str, claim: &[String]) -> impl Future<Output = Result<Pruned>> + Send;
+    /// The ids in a user's index whose record is there, with their records; `None`: there are more than `most` ids, or no way to read them
+    /// together.
+    fn list(&self, user: &str, most: usize) -> impl Future<Output = Result<Option<Vec<(String, Stored)>>>> + Send;
+
+    /// Removes index entries whose session is surely dead: of `ids`, [`TOGETHER`] at most; of none: of the first ones of the index, which the
+    /// engine may leave to the next step. `claim`: ids seen absent long ago, whose absence is made sure by a tombstone.
+    fn prune(&self, user: &str, claim: &[String], ids: &[String]) -> impl Future<Output = Result<Pruned>> + Send;
 
     /// Lists keys. A key may come twice; one that exists during the whole scan comes at least once.
     fn scan(&self, namespace: Namespace, cursor: u64) -> impl Future<Output = Result<Page>> + Send;

@@ -36,6 +36,9 @@ pub trait Sessions: Send + Sync {
     /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
     fn follow_clock(&self, now_ms: i64);
 
+    /// Tells how long sessions live, in ms: a user's not-before marker then lives as long.
+    fn expect_life(&self, ms: u64);
+
     /// What a key holds, if the near cache knows.
     fn cached(&self, key: &str) -> Option<Hit>;
 
@@ -74,6 +77,10 @@ impl<E: Engine> Sessions for Store<E> {
 
     fn follow_clock(&self, now_ms: i64) {
         Store::follow_clock(self, now_ms);
+    }
+
+    fn expect_life(&self, ms: u64) {
+        Store::expect_life(self, ms);
     }
 
     fn cached(&self, key: &str) -> Option<Hit> {

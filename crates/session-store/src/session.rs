@@ -55,10 +55,12 @@ impl<'a> Record<'a> {
         }
         let outer = Object::parse(json)?;
         let is_own = |session: &Object<'_>| session.text(field::TOKEN).is_some_and(|own| own == token);
-        let shape = match outer.get(field::SESSION).and_then(Object::parse).filter(is_own) {
-            Some(session) => Shape::Nested { outer, session },
-            None if is_own(&outer) => Shape::Flat(outer),
-            None => return None,
+        // A session may have a field called `session`, whatever that holds: a token beside it is the session's own.
+        let shape = if outer.get(field::TOKEN).is_some() {
+            Shape::Flat(Some(outer).filter(is_own)?)
+        } else {
+            let session = outer.get(field::SESSION).and_then(Object::parse).filter(is_own)?;
+            Shape::Nested { outer, session }
         };
         let mut record = Record { json, user_id: String::new(), shape };
         record.user_id = record.session().id(field::USER_ID)?;
@@ -156,11 +158,27 @@ impl<'a> User<'a> {
 /// A JSON value as an instant in ms since the epoch: an ISO 8601 text (`JSON.stringify` of a `Date`) or a number of ms.
 fn instant(raw: &str) -> Option<i64> {
     if let Ok(ms) = raw.parse::<f64>() {
-        return ms.is_finite().then_some(ms as i64);
+        return Some(ms as i64); // the nearest, where it is too large
     }
     let text: String = serde_json::from_str(raw).ok()?;
-    let at = OffsetDateTime::parse(&text, &Rfc3339).ok()?;
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+    match OffsetDateTime::parse(&text, &Rfc3339) {
+        Ok(at) => i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok(),
+        Err(_) => far_instant(&text),
+    }
+}
+
+/// An instant that only its sign matters of: `toISOString()` of a year before 0 or after 9999, or a number that no `Date` holds.
+fn far_instant(text: &str) -> Option<i64> {
+    const FURTHEST_MS: f64 = 8.64e15;
+    let is_far = match text.parse::<f64>() {
+        Ok(number) => number.abs() > FURTHEST_MS,
+        Err(_) => text.len() > 7 && text.bytes().skip(1).take(6).all(|byte| byte.is_ascii_digit()),
+    };
+    match text.chars().next() {
+        Some('-') if is_far => Some(i64::MIN),
+        Some('+' | '0'..='9') if is_far => Some(i64::MAX),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +212,8 @@ mod tests {
             r#"{"token":"t2","userId":"u1","note":"t1"}"#,
             r#"{"session":{"token":"t2","userId":"u1"},"user":{"name":"t1"}}"#,
             r#"{"session":null,"user":{"token":"t1"}}"#,
+            r#"{"token":"t2","session":{"token":"t1","userId":"u1"}}"#,
+            r#"{"token":"t1","session":{"token":"t1","userId":"u1"}}"#,
         ] {
             assert!(Record::parse("t1", json).is_none(), "{json}");
         }
@@ -250,5 +270,14 @@ mod tests {
         assert_eq!(instant("1500"), Some(1500));
         assert_eq!(instant(r#""soon""#), None);
         assert_eq!(instant("null"), None);
+        for past in ["-1e300", "-1e999", r#""-1e300""#, r#""-271821-04-20T00:00:00.000Z""#] {
+            assert_eq!(instant(past), Some(i64::MIN), "{past}");
+        }
+        for future in ["1e300", "1e999", r#""1e300""#, r#""+275760-09-13T00:00:00.000Z""#] {
+            assert_eq!(instant(future), Some(i64::MAX), "{future}");
+        }
+        for other in [r#""2026""#, r#""-""#, r#""é1234567""#, r#""""#] {
+            assert_eq!(instant(other), None, "{other}");
+        }
     }
 }

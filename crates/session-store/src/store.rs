@@ -9,6 +9,7 @@
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
 mod deferred;
+mod ending;
 mod outage;
 mod reads;
 mod user_half;
@@ -30,14 +31,14 @@ use crate::command::{Command, Read, Reply};
 use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot, Stored, YOUNG_MS,
-    another_application, system_clock,
+    Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot, Stored, TOGETHER,
+    YOUNG_MS, another_application, system_clock,
 };
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
 use crate::read_log::ReadLog;
-use crate::session::{Object, Record, is_stale, merge, patch, replace};
+use crate::session::{Object, Record, hash_of, is_stale, merge, patch, replace};
 use reads::{Listing, marker_of};
 
 /// The longest key, token or user id, in bytes.
@@ -62,6 +63,12 @@ const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
 pub use reads::PART_BYTES;
 
+/// So many of a user's records are listed together at most, as long as nothing is known of how long they are.
+const FIRST_LISTED: usize = 32;
+
+/// Of how many users it is remembered how long their records were.
+const RECORD_SIZES: usize = 4096;
+
 /// A store over one engine.
 pub(crate) struct Store<E> {
     engine: E,
@@ -74,6 +81,10 @@ pub(crate) struct Store<E> {
     listings: Cache<String, Arc<Listing>>,
     /// How long values that are no session records were, in bytes, by the hash of their key.
     plain_lengths: Cache<u64, usize>,
+    /// How long the longest record of a user is that was written or listed here, in bytes, by the hash of the user's id.
+    record_sizes: Cache<u64, usize>,
+    /// The longest life that a session was given by this store, or is by Better Auth's settings, in ms.
+    longest_life: AtomicU64,
     /// By user, the ids whose record a prune found absent, and since when.
     absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
     max_value_bytes: usize,
@@ -164,6 +175,8 @@ impl<E: Engine> Store<E> {
             journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
             listings: Cache::new(reads::LISTINGS),
             plain_lengths: Cache::new(reads::LENGTHS),
+            record_sizes: Cache::new(RECORD_SIZES),
+            longest_life: AtomicU64::new(0),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
@@ -201,7 +214,10 @@ impl<E: Engine> Store<E> {
             }
             command => {
                 let kept = self.kept(&command);
-                let outcome = self.in_time(self.run_one(command)).await;
+                let outcome = match self.ending(&command)? {
+                    Some(ending) => Box::pin(self.end_in_time(ending)).await,
+                    None => self.in_time(self.run_one(command)).await,
+                };
                 self.keep(kept, outcome)
             }
         }
@@ -225,13 +241,14 @@ impl<E: Engine> Store<E> {
             }
             Command::Update { token, changes } => Box::pin(self.update(&token, &changes)).await.map(Reply::from),
             Command::List { user } => Box::pin(self.list(&user)).await.map(Reply::from),
-            Command::EndAll { user, except } => Box::pin(self.end_all(&user, except.as_deref())).await,
             Command::UserHalves { user } => Box::pin(self.user_halves(&user)).await,
             Command::InstallUser { user, halves, row, as_it_is } => {
                 Box::pin(self.install_user(&user, &halves, &row, as_it_is)).await.map(Reply::Count)
             }
             Command::Ping => Box::pin(self.engine.ping()).await.map(|()| Reply::Nothing),
-            Command::ListKeys | Command::Clear | Command::Cleanup => unreachable!("run() keeps these"),
+            Command::EndAll { .. } | Command::ListKeys | Command::Clear | Command::Cleanup => {
+                unreachable!("run() keeps these")
+            }
         }
     }
 
@@ -258,6 +275,11 @@ impl<E: Engine> Store<E> {
     /// Makes the clock of an engine in this process follow its caller's.
     pub(crate) fn follow_clock(&self, now_ms: i64) {
         self.engine.follow_clock(now_ms);
+    }
+
+    /// Sessions live for so many ms, or less: then a not-before marker has to live as long.
+    pub(crate) fn expect_life(&self, ms: u64) {
+        self.longest_life.fetch_max(ms, Relaxed);
     }
 
     pub(crate) fn refused_writes(&self) -> RefusedWritesMetrics {
@@ -287,11 +309,6 @@ impl<E: Engine> Store<E> {
         }
         if ttl_ms == Some(0) {
             return Box::pin(self.delete(key)).await.map(|()| Reply::Nothing);
-        }
-        if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
-            && let Ok(before) = value.parse::<i64>()
-        {
-            return Box::pin(self.revoke_before(key, user, before, ttl_ms)).await.map(|()| Reply::Nothing);
         }
         let Some(record) = Record::parse(key, value) else {
             return Box::pin(self.set_plain(key, value, ttl_ms)).await.map(|()| Reply::Nothing);
@@ -360,24 +377,6 @@ impl<E: Engine> Store<E> {
                 self.engine.increment(key, ttl_ms).await
             }
         }
-    }
-
-    async fn revoke_before(&self, key: &str, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
-        let _writing = self.writing(key);
-        let before = self.engine.raise(key, before, ttl_ms).await?;
-        self.end_older(user, before).await
-    }
-
-    /// Ends a user's sessions that were created before, in ms since the epoch.
-    async fn end_older(&self, user: &str, before: i64) -> Result<()> {
-        let mut ended = Vec::new();
-        self.each_session(user, |id, record| {
-            if record.created_at().is_none_or(|created_at| created_at < before) {
-                ended.push(id.to_owned());
-            }
-        })
-        .await?;
-        try_join_all(ended.iter().map(|id| self.end(id))).await.map(drop)
     }
 
     // ---- Sessions ----
@@ -496,6 +495,7 @@ impl<E: Engine> Store<E> {
                 }
                 return Err(Box::pin(self.refuse_too_large(token, record, stored.is_some())).await?);
             }
+            self.expect_life(life);
             let put = Put {
                 id: token,
                 user: &write.user_id,
@@ -554,6 +554,10 @@ impl<E: Engine> Store<E> {
 
     /// Remembers what lies there, and what its writer wrote.
     fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
+        let user = hash_of(&*write.user_id);
+        if self.record_sizes.get(&user).is_none_or(|longest| longest < json.len()) {
+            self.record_sizes.insert(user, json.len());
+        }
         let (marker, stored) = (marker_of(&write.user_id), Stored::record(json));
         if json == write.json {
             self.read_log.wrote(token, &marker, &stored);
@@ -621,7 +625,7 @@ impl<E: Engine> Store<E> {
                 sleep(LOOK_AGAIN).await;
             } else {
                 absent.truncate(excess);
-                self.engine.prune(user, &absent).await?;
+                self.engine.prune(user, &absent, &absent).await?;
             }
         }
     }
@@ -647,6 +651,7 @@ impl<E: Engine> Store<E> {
             let life = life_ms(patched.expires_at(), None, self.engine.local_clock())?.ok_or_else(|| {
                 Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
             })?;
+            self.expect_life(life);
             if self.is_too_large(&json, Some(&stored)) {
                 return Err(Box::pin(self.refuse_too_large(token, &patched, true)).await?);
             }
@@ -686,41 +691,57 @@ impl<E: Engine> Store<E> {
         Ok(["[", &sessions.join(","), "]"].concat())
     }
 
-    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<Reply> {
-        check_key("userId", user)?;
-        let mut unknown = Unknown(self.cache.as_deref());
-        let ended = self.engine.end_all(user, except).await?;
-        if let Some(cache) = unknown.0.take() {
-            ended.ids.iter().for_each(|id| cache.evict(id));
-        }
-        let ids: Vec<_> = ended.ids.iter().map(String::as_str).collect();
-        self.engine.acknowledge(&ids).await;
-        Ok(Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX)))
-    }
-
     async fn end(&self, key: &str) -> Result<()> {
-        self.read_log.forget(key);
-        let may_be_session = may_be_session(key);
-        {
-            let _writing = self.writing(key);
-            self.engine.end(key, may_be_session).await?;
-        }
-        if may_be_session {
+        self.end_alone(key).await?;
+        if may_be_session(key) {
             self.engine.acknowledge(&[key]).await;
         }
         Ok(())
     }
 
+    /// Ends a key; the caller has replicas acknowledge it.
+    async fn end_alone(&self, key: &str) -> Result<()> {
+        self.read_log.forget(key);
+        let _writing = self.writing(key);
+        self.engine.end(key, may_be_session(key)).await
+    }
+
     /// Calls `visit` with the id and the record of each live session of a user.
     async fn each_session(&self, user: &str, mut visit: impl FnMut(&str, &Record<'_>)) -> Result<()> {
-        for (id, stored) in self.engine.list(user).await? {
-            if let Some(record) = Record::parse(&id, stored.text())
-                && record.user_id == user
-            {
-                visit(&id, &record);
+        let mut longest = 0;
+        let mut see = |id: &str, stored: &Stored| {
+            longest = stored.raw().len().max(longest);
+            if let Some(record) = Record::parse(id, stored.text()).filter(|record| record.user_id == user) {
+                visit(id, &record);
+            }
+        };
+        if let Some(found) = self.engine.list(user, self.listed_at_once(user)).await? {
+            found.iter().for_each(|(id, stored)| see(id, stored));
+        } else {
+            let ids = self.ids(user).await?;
+            let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+            for some in ids.chunks(reads::READ_AHEAD) {
+                let mut rest = some;
+                for count in self.parts_within(some, PART_BYTES).await? {
+                    let (part, after) = rest.split_at(count);
+                    rest = after;
+                    let slots = self.engine.get_many(part).await?;
+                    let found = part.iter().zip(slots).filter_map(|(id, slot)| Some((*id, slot.value()?)));
+                    found.for_each(|(id, stored)| see(id, &stored));
+                }
             }
         }
+        self.record_sizes.insert(hash_of(user), longest);
         Ok(())
+    }
+
+    /// How many of a user's records are listed together, without a look at how long they are: no more than a part, were each as long as the
+    /// longest that is known.
+    fn listed_at_once(&self, user: &str) -> usize {
+        match self.record_sizes.get(&hash_of(user)) {
+            Some(longest) => (PART_BYTES / longest.max(1)).clamp(1, reads::READ_AHEAD),
+            None => (PART_BYTES / self.max_value_bytes).clamp(1, FIRST_LISTED),
+        }
     }
 
     // ---- The whole store ----
@@ -729,7 +750,17 @@ impl<E: Engine> Store<E> {
         let mut seen = self.lock_absent().remove(user).unwrap_or_default();
         let claim: Vec<_> =
             seen.iter().filter(|(_, since)| since.elapsed() >= ABSENCE).map(|(id, _)| id.clone()).collect();
-        let pruned = self.engine.prune(user, &claim).await?;
+        let mut pruned = self.engine.prune(user, &claim, &[]).await?;
+        if !pruned.is_all {
+            let ids = self.ids(user).await?;
+            let mut rest = &ids[..];
+            while !rest.is_empty() {
+                let part = self.engine.prune(user, &claim, &rest[..rest.len().min(TOGETHER)]).await?;
+                pruned.removed += part.removed;
+                pruned.absent.extend(part.absent);
+                rest = &rest[part.looked.clamp(1, rest.len())..];
+            }
+        }
         let absent: HashMap<_, _> = pruned
             .absent
             .into_iter()

@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use session_store::{Code, Command, Config, Reply, Result, Sessions, open};
 use tokio::runtime::{self, Runtime};
 
-use Step::{Adopts, Changes, Drops, Ends, Reads, SignsIn, Stores};
+use Step::{Adopts, Changes, Drops, Ends, Reads, Revokes, SignsIn, Stores};
 
 // ---- The operations ----
 
@@ -105,12 +105,12 @@ crash_tests! {
     }
 
     end_all {
-        commands: |_| vec![Command::EndAll { user: "ann".into(), except: None }],
-        steps: &[Ends(&["ann-1", "ann-2", "ann-3", "ann-4"])],
+        commands: |scene| vec![Command::EndAll { user: "ann".into(), except: None, now: scene.created_at("ann-5") }],
+        steps: &[Revokes("revoked-sessions-before-ann", &["ann-1", "ann-2", "ann-3", "ann-4"])],
     }
 
     end_all_but_one {
-        commands: |_| vec![Command::EndAll { user: "ann".into(), except: Some("ann-2".into()) }],
+        commands: |_| vec![Command::EndAll { user: "ann".into(), except: Some("ann-2".into()), now: 0 }],
         steps: &[Ends(&["ann-1", "ann-3", "ann-4"])],
     }
 
@@ -120,7 +120,7 @@ crash_tests! {
             let before = scene.created_at("ann-4").to_string();
             vec![Command::Set { key: "revoked-sessions-before-ann".into(), value: before, ttl: Some(3600.0), read: None }]
         },
-        steps: &[Stores("revoked-sessions-before-ann"), Reads, Ends(&["ann-1"]), Ends(&["ann-2"]), Ends(&["ann-3"])],
+        steps: &[Stores("revoked-sessions-before-ann"), Reads, Reads, Reads, Ends(&["ann-1"]), Ends(&["ann-2"]), Ends(&["ann-3"])],
     }
 
     clear {
@@ -149,7 +149,7 @@ crash_tests! {
             let () = cmd("SET").arg("session:ann-6").arg(session).arg("EX").arg(3600).query(redis).unwrap();
         },
         commands: |_| vec![Command::Get { key: "ann-6".into() }],
-        steps: &[Reads, Adopts("ann-6"), Reads],
+        steps: &[Reads, Reads, Adopts("ann-6"), Reads],
     }
 }
 
@@ -179,6 +179,8 @@ enum Step {
     /// Writes the session's mark.
     Changes(&'static str),
     Ends(&'static [&'static str]),
+    /// Writes the not-before marker, and ends sessions.
+    Revokes(&'static str, &'static [&'static str]),
     /// Takes ids out of an index, whose sessions were dead.
     Drops(&'static [&'static str]),
     /// Indexes a session that another store wrote.
@@ -309,6 +311,10 @@ impl State {
             Changes(id) => drop(self.keys.insert(id.into(), Lies::Live { mark: 1 })),
             Stores(key) => drop(self.keys.insert(key.into(), Lies::Other)),
             Drops(ids) => ids.iter().for_each(|id| self.unindex(id)),
+            Revokes(marker, ids) => {
+                self.keys.insert(marker.into(), Lies::Other);
+                self.apply_one(Ends(ids));
+            }
             Ends(ids) => {
                 for id in ids {
                     self.keys.insert((*id).into(), Lies::Ended);

@@ -43,10 +43,11 @@ enum Rule {
     LimitDefersForLive, // limit: and only if it still lives then
     LimitSparesImpersonated, // limit: a session with `impersonatedBy` enforces nothing, does not count and is not ended
     AbsentIsEnded,     // end: an absent record gets a tombstone too
-    LegacyReadFirst,   // end-all: the legacy list, then the index, as ids move that way
+    MarkerFirst, // end-all but for one that spares a session: it first raises the marker, and readers refuse what is older
+    LegacyReadFirst, // end-all: the legacy list, then the index, as ids move that way
     EndAllSparesOthers, // end-all: another owner's record is not ended
-    EndAllUnindexesEnded, // end-all: exactly the ended ids leave the index (never `DEL`)
-    ListSparesAbsent,  // list: absent ids stay in the index, being sign-ins in flight
+    EndAllUnindexesEnded, // end-all: with each part exactly the ended ids leave the index (never `DEL`)
+    ListSparesAbsent, // list: absent ids stay in the index, being sign-ins in flight
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +111,8 @@ struct Redis {
     records: BTreeMap<Id, Record>,
     index: BTreeMap<(User, Id), u8>, // the scores
     legacy: BTreeSet<(User, Id)>,
+    /// The not-before markers: a user's sessions before this one are refused.
+    marks: BTreeMap<User, Id>,
 }
 
 /// The atomic steps, and what the checks look at.
@@ -125,8 +128,13 @@ impl Redis {
         if let Live(owner, _) = self.get(id)? { Some(owner) } else { None }
     }
 
+    /// Whose session a reader is given.
+    fn read(&self, id: Id) -> Option<User> {
+        self.owner(id).filter(|owner| self.marks.get(owner).is_none_or(|mark| *mark <= id))
+    }
+
     fn live(&self) -> impl Iterator<Item = (User, Id)> {
-        self.records.keys().filter_map(|id| Some((self.owner(*id)?, *id)))
+        self.records.keys().filter_map(|id| Some((self.read(*id)?, *id)))
     }
 
     fn indexed(&self, user: User) -> Vec<Id> {
@@ -219,10 +227,14 @@ enum Step {
     Acknowledge(Vec<Id>),
     // take: Take (Unindex Acknowledge)?
     Take(Id), // getAndDelete: ends what it finds, and leaves nothing where it finds nothing
-    // end-all: EndAll Gather EndOwn* Acknowledge
+    // end-all: EndAll ReadFirst Gather (EndOwn Leave?)* Acknowledge; without an exception, Revoke Raise ReadFirst and so on
     EndAll(User),
+    Revoke(User),
+    Raise(User, Id),
+    ReadFirst(User),
     Gather(User, Vec<Id>),
-    EndOwn(User, BTreeSet<Id>, Vec<Id>), // the found, and the ended
+    EndOwn(User, BTreeSet<Id>),
+    Leave(User, Id), // what a part has ended
     // list: List (Look Unindex?)*
     List(User),
     Look(User, Id),
@@ -256,7 +268,7 @@ impl State {
         let redis = &mut self.redis;
         let mut then = vec![];
         match step {
-            Refresh(it) => then.extend(redis.owner(it.0).map(|_| Put(it))),
+            Refresh(it) => then.extend(redis.read(it.0).map(|_| Put(it))),
             Unheard(it) => {
                 redis.index(it, rules);
                 then.push(Put(it));
@@ -315,25 +327,42 @@ impl State {
             Acknowledge(ids) => self.ended.extend(ids),
 
             EndAll(user) => {
-                then.push(Gather(user, reads(rules)[0](redis, user)));
-                then.push(Acknowledge(ids_of(user, redis.live())));
+                then.extend([ReadFirst(user), Acknowledge(ids_of(user, redis.live()))]);
             }
+            Revoke(user) => {
+                let live = ids_of(user, redis.live());
+                let now = live.last().map_or('a', |last| char::from_u32(*last as u32 + 1).unwrap());
+                let raise = Raise(user, now);
+                let steps = [ReadFirst(user), Acknowledge(live)];
+                if rules.has(MarkerFirst) {
+                    then.push(raise);
+                    then.extend(steps);
+                } else {
+                    then.extend(steps);
+                    then.push(raise);
+                }
+            }
+            Raise(user, now) => {
+                let mark = redis.marks.entry(user).or_insert(now);
+                *mark = now.max(*mark);
+            }
+            ReadFirst(user) => then.push(Gather(user, reads(rules)[0](redis, user))),
             Gather(user, mut found) => {
                 found.extend(reads(rules)[1](redis, user));
-                then.push(EndOwn(user, BTreeSet::from_iter(found), vec![]));
+                then.push(EndOwn(user, BTreeSet::from_iter(found)));
             }
-            EndOwn(user, mut found, mut ended) => match found.pop_first() {
-                Some(id) => {
+            EndOwn(user, mut found) => {
+                if let Some(id) = found.pop_first() {
                     let foreign = redis.owner(id).is_some_and(|owner| owner != user);
                     if !foreign || !rules.has(EndAllSparesOthers) {
                         redis.end(id, rules);
-                        ended.push(id);
+                        then.push(Leave(user, id));
                     }
-                    then.push(EndOwn(user, found, ended));
+                    then.push(EndOwn(user, found));
                 }
-                None if rules.has(EndAllUnindexesEnded) => redis.unindex(user, &ended),
-                None => redis.index.retain(|entry, _| entry.0 != user),
-            },
+            }
+            Leave(user, id) if rules.has(EndAllUnindexesEnded) => redis.unindex(user, &[id]),
+            Leave(user, _) => redis.index.retain(|entry, _| entry.0 != user),
 
             List(user) => then.extend(redis.indexed(user).iter().map(|id| Look(user, *id))),
             Look(user, id) => match redis.get(id) {
@@ -461,7 +490,7 @@ impl Scenario {
 
     fn broken(&self, state: &State, rules: Rules) -> impl Iterator<Item = Broken> {
         let redis = &state.redis;
-        let gone = |id: &Id| redis.owner(*id).is_none();
+        let gone = |id: &Id| redis.read(*id).is_none();
         let known = |key| redis.index.contains_key(&key) || redis.legacy.contains(&key);
         let counts = |it: &(User, Id)| it.0 == 'u' && !self.impersonated.contains(&it.1);
         let over = |redis: &Redis| redis.live().filter(counts).count() > rules.limit;
@@ -556,6 +585,8 @@ const ONE_OVER: &[Broken] = &[OverLimitAfterCrash];
 const ONE_OVER_UNHEARD: &[Broken] = &[OverLimit, OverLimitAfterCrash];
 /// Redis must not evict the index.
 const NO_INDEX: &[Broken] = &[Unindexed, Revived];
+/// The marker ends what is in no index.
+const NO_INDEX_BUT_MARKER: &[Broken] = &[Unindexed];
 /// A tombstone (300 s) that is gone while its session is young (120 s): time excludes it.
 const TOO_EARLY: &[Broken] = &[Unindexed, Revived];
 
@@ -580,6 +611,8 @@ fn scenarios() -> Vec<Scenario> {
         "S17": one() => [Put(Session('a', 'w', 9, Old)), EndAll('u')];
         "S17b": redis([('a', Live('w', 9))]) => [EndAll('u')], kept: &['a'];
         "S18": one() => [refresh('a', 9, Old), EndAll('u')], mishap: Some(INDEX_EVICTED), exceptions: NO_INDEX;
+        "S18b": one() => [refresh('a', 9, Old), Revoke('u')], mishap: Some(INDEX_EVICTED), exceptions: NO_INDEX_BUT_MARKER;
+        "S18c": one() => [sign_in('c', 9), Revoke('u')];
         "S19": legacy() => [Import('u'), EndAll('u'), refresh('a', 9, Old)];
         "S20": legacy() => [Import('u'), Import('u'), End('a')];
         "S21": one() => [EndAll('u'), EndAll('u'), sign_in('c', 9)];
@@ -646,6 +679,7 @@ const NEEDED: &[(Rule, &str, Broken)] = &[
     (LimitSparesImpersonated, "S43", Lost),
     (LimitSparesImpersonated, "S44", Lost),
     (AbsentIsEnded, "S24", Revived),
+    (MarkerFirst, "S18b", Revived),
     (LegacyReadFirst, "S19", Revived),
     (EndAllSparesOthers, "S17b", Lost),
     (EndAllUnindexesEnded, "S5", Unindexed),

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    Create, EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, SAME_CLOCK_MS, Slot,
-    Stored, YOUNG_MS, not_a_counter, system_clock,
+    Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
+    SAME_CLOCK_MS, Slot, Stored, YOUNG_MS, not_a_counter, system_clock,
 };
 use crate::error::Result;
 use crate::session::Record;
@@ -116,6 +116,12 @@ impl Tables {
             self.indexes.get(user).into_iter().flatten().map(|(id, at)| (id.clone(), *at)).collect();
         entries.sort_by(|(a, a_at), (b, b_at)| (a_at, a).cmp(&(b_at, b)));
         entries
+    }
+
+    /// How long a user's index is of use from now on, in ms.
+    fn index_life(&self, user: &str, now: i64) -> u64 {
+        let last = self.indexes.get(user).into_iter().flat_map(HashMap::values).max();
+        last.map_or(0, |last| u64::try_from(last.saturating_sub(now)).unwrap_or(0))
     }
 
     fn ids(&self, user: &str) -> Vec<String> {
@@ -240,25 +246,34 @@ impl Engine for MemoryEngine {
         Ok(tables.end(key, false, now))
     }
 
-    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
+    async fn end_some(&self, &EndSome { user, except, ids, mark }: &EndSome<'_>) -> Result<EndedSome> {
+        if let Some(Mark { key, before, life_ms }) = mark {
+            let left = {
+                let (tables, now) = self.current();
+                tables.index_life(user, now)
+            };
+            self.raise(key, *before, Some(left.max(*life_ms))).await?;
+        }
         let (mut tables, now) = self.current();
-        let (mut gone, mut live) = (Vec::new(), 0);
-        for id in tables.ids(user).into_iter().filter(|id| Some(id.as_str()) != except) {
+        let is_all = ids.is_empty();
+        let ids = if is_all { tables.ids(user) } else { ids.to_vec() };
+        let mut ended = EndedSome { looked: ids.len(), is_all, ..EndedSome::default() };
+        for id in ids.into_iter().filter(|id| Some(id.as_str()) != except) {
             match tables.slot(&id) {
                 Slot::Ended => {}
                 Slot::Absent => tables.bury(&id, now),
                 Slot::Value(stored) => match Record::parse(&id, stored.text()) {
                     Some(record) if record.user_id == user => {
                         tables.bury(&id, now);
-                        live += 1;
+                        ended.live += 1;
                     }
                     _ => continue,
                 },
             }
-            gone.push(id);
+            ended.gone.push(id);
         }
-        tables.unindex(user, &gone);
-        Ok(EndedAll { live, ids: gone })
+        tables.unindex(user, &ended.gone);
+        Ok(ended)
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
@@ -266,19 +281,26 @@ impl Engine for MemoryEngine {
         Ok(users.iter().map(|user| tables.entries(user)).collect())
     }
 
-    async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
-        let (tables, _) = self.current();
-        Ok(tables.ids(user).into_iter().filter_map(|id| tables.slot(&id).value().map(|stored| (id, stored))).collect())
+    async fn ids_from(&self, user: &str, _from: &str, _count: usize) -> Result<Vec<(String, String)>> {
+        Ok(self.current().0.entries(user).into_iter().map(|(id, score)| (id, score.to_string())).collect())
     }
 
-    async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
+    async fn list(&self, user: &str, _most: usize) -> Result<Option<Vec<(String, Stored)>>> {
+        let (tables, _) = self.current();
+        let stored = |id: String| tables.slot(&id).value().map(|stored| (id, stored));
+        Ok(Some(tables.ids(user).into_iter().filter_map(stored).collect()))
+    }
+
+    async fn prune(&self, user: &str, claim: &[String], ids: &[String]) -> Result<Pruned> {
         let (mut tables, now) = self.current();
-        let mut pruned = Pruned::default();
+        let is_all = ids.is_empty();
+        let ids = if is_all { tables.ids(user) } else { ids.to_vec() };
+        let mut pruned = Pruned { looked: ids.len(), is_all, ..Pruned::default() };
         let mut gone = Vec::new();
         let scores = tables.indexes.get(user).cloned().unwrap_or_default();
-        for id in tables.ids(user) {
+        for id in ids {
             match tables.slot(&id) {
-                _ if scores[&id] < now - INDEX_MARGIN_MS => gone.push(id),
+                _ if scores.get(&id).is_some_and(|score| *score < now - INDEX_MARGIN_MS) => gone.push(id),
                 Slot::Value(_) => {}
                 Slot::Ended => gone.push(id),
                 Slot::Absent if claim.contains(&id) => {

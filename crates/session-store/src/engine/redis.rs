@@ -6,6 +6,7 @@ mod cluster;
 mod connection;
 mod eviction;
 mod failure;
+mod index;
 mod node;
 mod replicas;
 mod role;
@@ -25,7 +26,10 @@ use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
-use super::{EndedAll, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored};
+use super::{
+    EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
+    TOGETHER,
+};
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
@@ -35,10 +39,10 @@ use batch::Batch;
 pub(crate) use cluster::ClusterEngine;
 use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
-use scripts::{Script, ScriptInvocation};
+use scripts::ScriptInvocation;
 use steps::{
-    Repeat, Steps, count, expected, how_to_end, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected,
-    unprefixed,
+    Repeat, Steps, Verdict, count, expected, how_to_end, length, life_ms, may_create, only, own_expiry, put_outcome,
+    scan, unexpected, unprefixed,
 };
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -86,18 +90,23 @@ impl RedisEngine {
         self.steps.script("", repeat, call).await
     }
 
-    /// A call of a script over a user's index, which is its first keys.
-    fn on_index<'s>(&self, script: &'s Script, user: &str) -> ScriptInvocation<'s> {
-        let mut call = script.prepare_invoke();
-        call.key(self.keyspace().index(user)).key(self.keyspace().legacy_index(user));
-        call
-    }
-
-    async fn end_script<T: FromRedisValue + Send>(&self, repeat: Repeat, key: &str, how: &str) -> Result<T> {
+    /// Ends a key; what lay there, if that is asked for.
+    async fn end_key(&self, key: &str, repeat: Repeat, how: &str) -> Result<Option<Vec<u8>>> {
         let Keyspace { user_prefix, tombstone_ms, .. } = self.keyspace();
-        let mut call = scripts::END.key(self.keyspace().key(key));
-        call.arg(key).arg(tombstone_ms).arg(how).arg(user_prefix);
-        self.script(repeat, &call).await
+        let mut verdict = Verdict::none();
+        loop {
+            let mut call = scripts::END.key(self.keyspace().key(key));
+            call.arg(key).arg(tombstone_ms).arg(how);
+            verdict.add_to(&mut call);
+            call.arg(user_prefix);
+            match self.script(repeat, &call).await? {
+                Value::Array(left) => match Verdict::of(key, only(left)?) {
+                    Some(decided) => verdict = decided,
+                    None => return Ok(None),
+                },
+                ended => return FromRedisValue::from_redis_value(ended).map_err(|_| unexpected()),
+            }
+        }
     }
 }
 
@@ -198,11 +207,18 @@ impl Engine for RedisEngine {
             call.arg(expected(put)).arg(may_create(put.create)).arg(own_expiry(put.expires_at));
         };
         let puts = if put.list_others { &self.listing_puts } else { &self.puts };
-        put_outcome(put.id, puts.join(put.json.len() + expected(put).len(), add).await?)
+        loop {
+            let answer = puts.join(put.json.len() + expected(put).len(), add).await?;
+            if !is_fold(&answer) {
+                return put_outcome(put.id, answer);
+            }
+            self.steps.fold(put.user).await?;
+        }
     }
 
     async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
-        let mut call = self.on_index(&scripts::ADOPT, user);
+        self.steps.fold(user).await?;
+        let mut call = scripts::ADOPT.key(self.keyspace().index(user));
         call.key(self.keyspace().key(id));
         call.arg(id).arg(found.raw()).arg(Stored::record(found.text()).raw());
         call.arg(&self.keyspace().key_prefix);
@@ -210,19 +226,23 @@ impl Engine for RedisEngine {
     }
 
     async fn end(&self, key: &str, may_be_session: bool) -> Result<()> {
-        self.end_script::<Value>(Repeat::Safe, key, how_to_end(may_be_session)).await.map(drop)
+        self.end_key(key, Repeat::Safe, how_to_end(may_be_session)).await.map(drop)
     }
 
     async fn take(&self, key: &str) -> Result<Slot> {
-        self.end_script(Repeat::Never, key, "take").await.and_then(Slot::from_bytes)
+        self.end_key(key, Repeat::Never, "take").await.and_then(Slot::from_bytes)
     }
 
-    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
-        let mut call = self.on_index(&scripts::END_ALL, user);
-        call.arg(user).arg(except.unwrap_or_default()).arg(self.keyspace().tombstone_ms);
-        call.arg(&self.keyspace().key_prefix);
-        let (live, ids) = self.script(Repeat::Safe, &call).await?;
-        Ok(EndedAll { live, ids })
+    async fn end_some(&self, &EndSome { user, except, ids, mark }: &EndSome<'_>) -> Result<EndedSome> {
+        let Keyspace { key_prefix, tombstone_ms, .. } = self.keyspace();
+        let mut call = scripts::END_SOME.key(self.keyspace().index(user));
+        call.key(self.keyspace().legacy_index(user));
+        call.key(self.keyspace().key(mark.map(|mark| &*mark.key).unwrap_or_default()));
+        call.arg(user).arg(except.unwrap_or_default()).arg(tombstone_ms).arg(key_prefix);
+        call.arg(mark.map(|mark| mark.before.to_string()).unwrap_or_default());
+        call.arg(mark.map(|mark| mark.life_ms).unwrap_or_default()).arg(ids);
+        let (looked, live, gone, undecided, is_all) = self.script(Repeat::Safe, &call).await?;
+        Ok(EndedSome { looked, live, gone, undecided, is_all })
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
@@ -247,9 +267,10 @@ impl Engine for RedisEngine {
             let entries = match Entries::from_redis_value_ref(answer) {
                 Ok(entries) if none_is_left => entries,
                 _ => {
-                    // What another store left is folded by the script.
-                    self.list(user).await?;
-                    self.steps.command("", Repeat::Safe, &zrange(user)).await?
+                    self.steps.fold(user).await?;
+                    self.steps
+                        .index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES"))
+                        .await?
                 }
             };
             indexes.push(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect());
@@ -257,33 +278,37 @@ impl Engine for RedisEngine {
         Ok(indexes)
     }
 
-    async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
-        let Keyspace { key_prefix, .. } = self.keyspace();
-        // SORT looks up a record for each id by itself, five times as fast as a script does. It takes the first asterisk for the id.
-        if !key_prefix.contains('*') {
-            let mut pipeline = pipe();
-            pipeline.cmd("EXISTS").arg(self.keyspace().legacy_index(user));
-            pipeline.cmd("TYPE").arg(self.keyspace().index(user));
-            pipeline.cmd("SORT").arg(self.keyspace().index(user)).arg("BY").arg("nosort");
-            pipeline.arg("GET").arg("#").arg("GET").arg(self.keyspace().key("*"));
-            let (legacy, kind, found): (Value, Value, Value) =
-                self.steps.pipeline("", pipeline.ignore_errors()).await?;
-            let is_plain_set = kind == Value::SimpleString("set".to_owned());
-            if let (Value::Int(0), false, Value::Array(found)) = (legacy, is_plain_set, found) {
-                return listed(found);
-            }
-        }
-        // What another store left is folded first, or the server refuses SORT (its memory is full, or what it permits the user).
-        let mut call = self.on_index(&scripts::LIST, user);
-        call.arg(key_prefix);
-        listed(self.script(Repeat::Safe, &call).await?)
+    async fn ids_from(&self, user: &str, from: &str, count: usize) -> Result<Vec<(String, String)>> {
+        self.steps.ids_from(user, from, count).await
     }
 
-    async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
-        let mut call = self.on_index(&scripts::PRUNE, user);
-        call.arg(&self.keyspace().key_prefix).arg(self.keyspace().tombstone_ms).arg(claim);
-        let (removed, absent) = self.script(Repeat::Safe, &call).await?;
-        Ok(Pruned { removed, absent })
+    async fn list(&self, user: &str, most: usize) -> Result<Option<Vec<(String, Stored)>>> {
+        // SORT looks up a record for each id by itself, five times as fast as a script does. It takes the first asterisk for the id.
+        if self.keyspace().key_prefix.contains('*') {
+            return Ok(None);
+        }
+        let mut pipeline = pipe();
+        pipeline.cmd("EXISTS").arg(self.keyspace().legacy_index(user));
+        pipeline.cmd("TYPE").arg(self.keyspace().index(user));
+        pipeline.cmd("SORT").arg(self.keyspace().index(user)).arg("BY").arg("nosort");
+        pipeline.arg("LIMIT").arg(0).arg(most + 1);
+        pipeline.arg("GET").arg("#").arg("GET").arg(self.keyspace().key("*"));
+        let (legacy, kind, found): (Value, Value, Value) = self.steps.pipeline("", pipeline.ignore_errors()).await?;
+        let is_plain_set = kind == Value::SimpleString("set".to_owned());
+        match (legacy, found) {
+            (Value::Int(0), Value::Array(found)) if !is_plain_set && found.len() <= 2 * most => listed(found).map(Some),
+            // Another store left something; there are too many; or the server refuses SORT (its memory is full, or what it permits the user).
+            _ => Ok(None),
+        }
+    }
+
+    async fn prune(&self, user: &str, claim: &[String], ids: &[String]) -> Result<Pruned> {
+        let claim: Vec<_> = claim.iter().filter(|id| ids.is_empty() || ids.contains(id)).take(TOGETHER).collect();
+        let mut call = scripts::PRUNE.key(self.keyspace().index(user));
+        call.key(self.keyspace().legacy_index(user));
+        call.arg(&self.keyspace().key_prefix).arg(self.keyspace().tombstone_ms).arg(claim.len()).arg(&claim).arg(ids);
+        let (looked, removed, absent, is_all) = self.script(Repeat::Safe, &call).await?;
+        Ok(Pruned { looked, removed, absent, is_all })
     }
 
     async fn scan(&self, namespace: Namespace, cursor: u64) -> Result<Page> {
@@ -311,6 +336,11 @@ impl Engine for RedisEngine {
     fn waits_for(&self) -> Option<String> {
         self.steps.route.waits_for()
     }
+}
+
+/// Whether a script asks for the legacy list to be folded first.
+fn is_fold(answer: &Value) -> bool {
+    *answer == Value::BulkString(b"FOLD".to_vec())
 }
 
 /// The values among ids that are each followed by what lies there.

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use crate::error::{Code, Error, Result};
 use crate::session::Record;
 
-/// The tombstone. Its first byte is no UTF-8, so no text that a caller can write equals it.
+/// What a tombstone begins with; a later version may append why and when the session was ended. Its first byte is
+/// no UTF-8, so no text that a caller can write begins so.
 pub(crate) const TOMBSTONE: &[u8] = b"\xffended";
+
+/// How long a tombstone may be, in bytes.
+pub(crate) const TOMBSTONE_BYTES: usize = 128;
 
 /// What lies under a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +26,7 @@ impl Slot {
     pub(crate) fn from_bytes(bytes: Option<Vec<u8>>) -> Result<Self> {
         match bytes {
             None => Ok(Slot::Absent),
-            Some(bytes) if bytes == TOMBSTONE => Ok(Slot::Ended),
+            Some(bytes) if bytes.starts_with(TOMBSTONE) => Ok(Slot::Ended),
             Some(bytes) => Stored::from_bytes(bytes).map(Slot::Value),
         }
     }
@@ -142,7 +146,10 @@ mod tests {
     #[test]
     fn a_tombstone_is_no_text() {
         assert!(String::from_utf8(TOMBSTONE.to_vec()).is_err());
-        assert_eq!(Slot::from_bytes(Some(TOMBSTONE.to_vec())).unwrap(), Slot::Ended);
+        for more in ["", " ", ":1893456000000:admin"] {
+            let tombstone = [TOMBSTONE, more.as_bytes()].concat();
+            assert_eq!(Slot::from_bytes(Some(tombstone)).unwrap(), Slot::Ended, "{more}");
+        }
     }
 
     #[test]

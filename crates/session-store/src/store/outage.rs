@@ -173,7 +173,7 @@ impl<E: Engine> Store<E> {
         match end {
             PendingEnd::Key { key, .. } => self.end(key).await,
             PendingEnd::User { user, before: Before { created_at, ttl_ms }, .. } => {
-                self.revoke_before(&[REVOKED_BEFORE, user].concat(), user, *created_at, *ttl_ms).await
+                self.revoke_before(user, *created_at, *ttl_ms).await
             }
         }
     }

@@ -28,8 +28,8 @@ pub(super) const LENGTHS: usize = 65_536;
 /// How many listings are remembered until their records are asked for.
 pub(super) const LISTINGS: usize = 256;
 
-/// The most records that are read ahead.
-const READ_AHEAD: usize = 1000;
+/// The most records that are read ahead, or listed together.
+pub(super) const READ_AHEAD: usize = 1000;
 
 /// Sessions that were listed together.
 pub(super) struct Listing {
@@ -139,16 +139,12 @@ impl<E: Engine> Store<E> {
 
     /// How many of the keys to read together, after one another.
     async fn parts(&self, asked: &[Asked<'_>]) -> Result<Vec<usize>> {
-        let (mut parts, mut bytes) = (vec![0], 0);
-        for length in self.lengths(asked).await? {
-            if bytes + length > PART_BYTES && parts.last() != Some(&0) {
-                parts.push(0);
-                bytes = 0;
-            }
-            bytes += length;
-            *parts.last_mut().expect("there is one") += 1;
-        }
-        Ok(parts)
+        Ok(parts_of(&self.lengths(asked).await?, PART_BYTES))
+    }
+
+    /// As [`Store::parts`], of so many bytes at most.
+    pub(super) async fn parts_within(&self, keys: &[&str], most: usize) -> Result<Vec<usize>> {
+        Ok(parts_of(&self.lengths(&self.read_log.look_up(keys)).await?, most))
     }
 
     /// How long the values are, in bytes: as far as is known, else as the engine tells.
@@ -411,4 +407,18 @@ impl<E: Engine> Store<E> {
 fn owner_marker(key: &str, slot: &Slot) -> Option<Arc<str>> {
     let stored = slot.stored().filter(|stored| stored.is_indexed())?;
     Record::parse(key, stored.text()).map(|record| marker_of(&record.user_id))
+}
+
+/// How many values of these lengths come to `most` at a time; one that is longer comes alone.
+fn parts_of(lengths: &[usize], most: usize) -> Vec<usize> {
+    let (mut parts, mut bytes) = (vec![0], 0);
+    for length in lengths {
+        if bytes + length > most && parts.last() != Some(&0) {
+            parts.push(0);
+            bytes = 0;
+        }
+        bytes += length;
+        *parts.last_mut().expect("there is one") += 1;
+    }
+    parts
 }

@@ -2,31 +2,29 @@
 //! script on one server is several here, in the order that `tests/protocol.rs` has checked, index first. Whoever dies in between
 //! leaves an id in an index whose record is dead or absent, which a prune removes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
+use ::redis::{FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
 
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{
-    Repeat, Steps, expected, how_to_end, length, life_ms, may_create, own_expiry, put_outcome, scan, unexpected,
-    unprefixed, without,
+    Repeat, Steps, Verdict, expected, how_to_end, length, life_ms, may_create, only, own_expiry, put_outcome, scan,
+    unexpected, unprefixed, without,
 };
 use super::topology::Cluster;
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, EndedAll, Engine, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored, YOUNG_MS, system_clock,
+    Create, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
+    TOMBSTONE_BYTES, YOUNG_MS, system_clock,
 };
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::events::Events;
-
-/// Life of an index entry whose record nobody looked at, in ms: Better Auth's own default. Pruned earlier if it is dead.
-const UNKNOWN_LIFE_MS: u64 = 7 * 24 * 3_600_000;
 
 /// A scan's cursor has its server's place in these bits, above those that a server uses.
 const SERVER_SHIFT: u32 = 48;
@@ -68,66 +66,6 @@ impl ClusterEngine {
         self.0.script(&key, repeat, &call).await
     }
 
-    /// A call of a script on a user's index. One that the guide's own code left is a plain set: it is converted first.
-    async fn on_index<T: FromRedisValue + Send>(
-        &self,
-        script: &Script,
-        user: &str,
-        add: impl FnOnce(&mut ScriptInvocation<'_>),
-    ) -> Result<T> {
-        let key = self.keyspace().index(user);
-        let mut call = script.key(&key);
-        add(&mut call);
-        match self.0.script(&key, Repeat::Safe, &call).await {
-            Err(error) if error.code == Code::Protocol && self.convert(user).await? => {
-                self.0.script(&key, Repeat::Safe, &call).await
-            }
-            answer => answer,
-        }
-    }
-
-    /// As [`ClusterEngine::on_index`], of a command whose first argument is the index.
-    async fn index_command<T: FromRedisValue + Send>(
-        &self,
-        name: &str,
-        user: &str,
-        add: impl FnOnce(&mut Cmd),
-    ) -> Result<T> {
-        let key = self.keyspace().index(user);
-        let mut command = cmd(name);
-        command.arg(&key);
-        add(&mut command);
-        match self.0.command(&key, Repeat::Safe, &command).await {
-            Err(error) if error.code == Code::Protocol && self.convert(user).await? => {
-                self.0.command(&key, Repeat::Safe, &command).await
-            }
-            answer => answer,
-        }
-    }
-
-    /// Makes a sorted set of a plain one; whether it was one.
-    async fn convert(&self, user: &str) -> Result<bool> {
-        let key = self.keyspace().index(user);
-        if self.0.command::<String>(&key, Repeat::Safe, cmd("TYPE").arg(&key)).await? != "set" {
-            return Ok(false);
-        }
-        let ids: Vec<String> = self.0.command(&key, Repeat::Safe, cmd("SMEMBERS").arg(&key)).await?;
-        let lives = try_join_all(ids.iter().map(|id| self.life(id))).await?;
-        let mut call = scripts::CONVERT.key(&key);
-        call.arg(UNKNOWN_LIFE_MS);
-        for (id, life) in ids.iter().zip(lives) {
-            call.arg(id).arg(life);
-        }
-        self.0.script::<Value>(&key, Repeat::Safe, &call).await?;
-        Ok(true)
-    }
-
-    /// What a record has left, in ms; less than 0: there is none, or it has no end.
-    async fn life(&self, id: &str) -> Result<i64> {
-        let key = self.keyspace().key(id);
-        self.0.command(&key, Repeat::Safe, cmd("PTTL").arg(&key)).await
-    }
-
     /// Enters a session in its owner's index; the ids in it, if they are asked for.
     async fn enter(
         &self,
@@ -140,51 +78,37 @@ impl ClusterEngine {
         let add = |call: &mut ScriptInvocation<'_>| {
             call.arg(id).arg(ttl_ms).arg(u8::from(list)).arg(own_expiry(expires_at));
         };
-        let ids: Option<Vec<String>> = self.on_index(&scripts::ENTER, user, add).await?;
+        let ids: Option<Vec<String>> = self.0.on_index(&scripts::ENTER, user, add).await?;
         Ok(ids.unwrap_or_default())
     }
 
     /// Takes ids out of a user's index, whose sessions are dead.
     async fn leave(&self, user: &str, ids: &[String]) -> Result<()> {
         for part in ids.chunks(1000) {
-            let _: Value = self.index_command("ZREM", user, |zrem| _ = zrem.arg(part)).await?;
+            let _: Value = self.0.index_command("ZREM", user, |zrem| _ = zrem.arg(part)).await?;
         }
         Ok(())
-    }
-
-    /// Folds the list that another store left into the index.
-    async fn fold(&self, user: &str) -> Result<()> {
-        let key = self.keyspace().legacy_index(user);
-        let list: Option<Vec<u8>> = self.0.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?;
-        let Some(list) = list else { return Ok(()) };
-        let Ok(serde_json::Value::Array(entries)) = serde_json::from_slice(&list) else { return Ok(()) };
-        let entry = |entry: &serde_json::Value| {
-            Some((entry.get("expiresAt")?.as_f64()?, entry.get("token")?.as_str()?.to_owned()))
-        };
-        let entries: Vec<_> = entries.iter().filter_map(entry).collect();
-        for part in entries.chunks(1000) {
-            let add = |call: &mut ScriptInvocation<'_>| {
-                for (expires_at, token) in part {
-                    call.arg(*expires_at as i64).arg(token);
-                }
-            };
-            let _: Value = self.on_index(&scripts::FOLD, user, add).await?;
-        }
-        let mut forget = scripts::FORGET_LIST.key(&key);
-        forget.arg(list);
-        self.0.script::<Value>(&key, Repeat::Safe, &forget).await.map(drop)
-    }
-
-    async fn ids(&self, user: &str) -> Result<Vec<String>> {
-        self.index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1)).await
     }
 
     /// Ends a key, answering what lay there.
     async fn end_key(&self, key: &str, repeat: Repeat, how: &str) -> Result<Slot> {
         let Keyspace { tombstone_ms, .. } = self.keyspace();
-        let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(key).arg(tombstone_ms).arg(how);
+        let mut verdict = Verdict::none();
+        let ended = loop {
+            let add = |call: &mut ScriptInvocation<'_>| {
+                call.arg(key).arg(tombstone_ms).arg(how);
+                verdict.add_to(call);
+            };
+            match self.on_record(&scripts::END_RECORD, key, repeat, add).await? {
+                Value::Array(left) if left.len() == 1 => match Verdict::of(key, only(left)?) {
+                    Some(decided) => verdict = decided,
+                    None => return Ok(Slot::Absent),
+                },
+                ended => break ended,
+            }
+        };
         let ended: Option<(Option<Vec<u8>>, Option<String>)> =
-            self.on_record(&scripts::END_RECORD, key, repeat, add).await?;
+            FromRedisValue::from_redis_value(ended).map_err(|_| unexpected())?;
         let Some((found, owner)) = ended else { return Ok(Slot::Ended) };
         if let Some(owner) = owner {
             // The session is dead, whether or not the server of its owner's index can be reached: a prune finds what is left there.
@@ -314,7 +238,7 @@ impl Engine for ClusterEngine {
             }
         }
         if put.list_others {
-            self.fold(put.user).await?;
+            self.0.fold(put.user).await?;
         }
         let others = self.enter(put.user, put.id, put.ttl_ms, put.expires_at, put.list_others).await?;
         let add = |call: &mut ScriptInvocation<'_>| {
@@ -333,8 +257,8 @@ impl Engine for ClusterEngine {
     }
 
     async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
-        self.fold(user).await?;
-        let Ok(ttl_ms @ 1..) = u64::try_from(self.life(id).await?) else { return Ok(()) };
+        self.0.fold(user).await?;
+        let Ok(ttl_ms @ 1..) = u64::try_from(self.0.life(id).await?) else { return Ok(()) };
         self.enter(user, id, ttl_ms, None, false).await?;
         let indexed = Stored::record(found.text());
         let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(found.raw()).arg(indexed.raw());
@@ -349,56 +273,72 @@ impl Engine for ClusterEngine {
         self.end_key(key, Repeat::Never, "take").await
     }
 
-    async fn end_all(&self, user: &str, except: Option<&str>) -> Result<EndedAll> {
-        self.fold(user).await?;
-        let ids: Vec<_> = self.ids(user).await?.into_iter().filter(|id| Some(id.as_str()) != except).collect();
-        let end = async |id: &String| {
+    async fn end_some(&self, &EndSome { user, except, ids, mark }: &EndSome<'_>) -> Result<EndedSome> {
+        if ids.is_empty() {
+            if let Some(Mark { key, before, life_ms }) = mark {
+                let index = self.keyspace().index(user);
+                let left: i64 = self.0.command(&index, Repeat::Safe, cmd("PTTL").arg(&index)).await?;
+                self.raise(key, *before, Some((*life_ms).max(u64::try_from(left).unwrap_or(0)))).await?;
+            }
+            return Ok(EndedSome::default());
+        }
+        let to_end: Vec<_> = ids.iter().filter(|id| Some(id.as_str()) != except).collect();
+        let outcomes = join_all(to_end.iter().map(async |id| {
             let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(id).arg(user).arg(self.keyspace().tombstone_ms);
             self.on_record::<String>(&scripts::END_OF_USER, id, Repeat::Safe, add).await
-        };
-        let outcomes = join_all(ids.iter().map(end)).await;
-        let live = outcomes.iter().flatten().filter(|outcome| *outcome == "LIVE").count() as u64;
-        let is_dead = |outcome: &Result<String>| outcome.as_ref().is_ok_and(|outcome| outcome != "OTHER");
-        let (dead, failed): (Vec<_>, Vec<_>) = ids.into_iter().zip(outcomes).partition(|(_, outcome)| is_dead(outcome));
-        let ids: Vec<_> = dead.into_iter().map(|(id, _)| id).collect();
-        self.leave(user, &ids).await?;
-        match failed.into_iter().find_map(|(_, outcome)| outcome.err()) {
-            Some(error) => Err(error),
-            None => Ok(EndedAll { live, ids }),
+        }))
+        .await;
+        let mut ended = EndedSome { looked: ids.len(), ..EndedSome::default() };
+        let mut failure = None;
+        for (id, outcome) in to_end.into_iter().zip(outcomes) {
+            match outcome.as_deref() {
+                Ok("OTHER") => {}
+                Ok("UNDECIDED") => ended.undecided.push(id.clone()),
+                Ok(outcome) => {
+                    ended.live += u64::from(outcome == "LIVE");
+                    ended.gone.push(id.clone());
+                }
+                Err(error) => failure = Some(error.clone()),
+            }
         }
+        self.leave(user, &ended.gone).await?;
+        failure.map_or(Ok(ended), Err)
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
         try_join_all(users.iter().map(async |user| {
-            self.fold(user).await?;
+            self.0.fold(user).await?;
             let entries: Vec<(String, f64)> =
-                self.index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES")).await?;
+                self.0.index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES")).await?;
             Ok(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect())
         }))
         .await
     }
 
-    async fn list(&self, user: &str) -> Result<Vec<(String, Stored)>> {
-        self.fold(user).await?;
-        let ids = self.ids(user).await?;
-        let texts: Vec<_> = ids.iter().map(String::as_str).collect();
-        let slots = self.get_many(&texts).await?;
-        Ok(ids.into_iter().zip(slots).filter_map(|(id, slot)| Some((id, slot.value()?))).collect())
+    async fn ids_from(&self, user: &str, from: &str, count: usize) -> Result<Vec<(String, String)>> {
+        self.0.ids_from(user, from, count).await
     }
 
-    async fn prune(&self, user: &str, claim: &[String]) -> Result<Pruned> {
-        self.fold(user).await?;
-        let past: u64 = self.on_index(&scripts::DROP_PAST, user, |_| ()).await?;
-        let ids = self.ids(user).await?;
+    async fn list(&self, _user: &str, _most: usize) -> Result<Option<Vec<(String, Stored)>>> {
+        Ok(None)
+    }
+
+    async fn prune(&self, user: &str, claim: &[String], ids: &[String]) -> Result<Pruned> {
+        if ids.is_empty() {
+            return Ok(Pruned::default());
+        }
+        let past: u64 = self.0.on_index(&scripts::DROP_PAST, user, |_| ()).await?;
         let texts: Vec<_> = ids.iter().map(String::as_str).collect();
-        let slots = self.get_many(&texts).await?;
-        let claimed: HashSet<_> = claim.iter().collect();
+        let lengths = self.lengths(&texts).await?;
+        let short: Vec<_> = texts.iter().zip(lengths).filter(|(_, length)| *length <= TOMBSTONE_BYTES).collect();
+        let short: Vec<_> = short.into_iter().map(|(id, _)| *id).collect();
+        let slots = self.get_many(&short).await?;
         let (mut gone, mut absent) = (Vec::new(), Vec::new());
-        for (id, slot) in ids.into_iter().zip(slots) {
+        for (id, slot) in short.into_iter().map(str::to_owned).zip(slots) {
             match slot {
                 Slot::Value(_) => {}
                 Slot::Ended => gone.push(id),
-                Slot::Absent if claimed.contains(&id) => {
+                Slot::Absent if claim.contains(&id) => {
                     let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(self.keyspace().tombstone_ms);
                     if self.on_record(&scripts::CLAIM, &id, Repeat::Safe, add).await? {
                         gone.push(id);
@@ -408,7 +348,7 @@ impl Engine for ClusterEngine {
             }
         }
         self.leave(user, &gone).await?;
-        Ok(Pruned { removed: past + gone.len() as u64, absent })
+        Ok(Pruned { looked: ids.len(), removed: past + gone.len() as u64, absent, is_all: false })
     }
 
     /// Server after server. What a slot's move takes from one to another meanwhile may be missed.

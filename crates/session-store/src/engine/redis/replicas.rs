@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connector;
+use super::steps::Verdict;
 use super::wire::Wire;
 use super::{failure, scripts};
 use crate::config::Revoke;
@@ -137,19 +138,32 @@ async fn wait(
     replicas: u32,
     patience: Duration,
 ) -> RedisResult<(Wire, Answer)> {
-    let mut pipeline = Pipeline::new();
-    for (n, (key, id)) in ended.iter().enumerate() {
-        let mut call = scripts::REAFFIRM.key(key);
-        call.arg(id).arg(tombstone_ms);
-        // The first one teaches the server the script.
-        pipeline.add_command(if n == 0 { call.in_full() } else { call.by_digest() });
-    }
-    pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1));
-    let mut answers: Vec<Value> = pipeline.ignore_errors().query_async(&mut connection).await?;
-    let acked = answers.pop();
-    for answer in answers {
-        answer.extract_error()?;
-    }
+    let mut pending: Vec<_> = ended.iter().map(|ended| (*ended, Verdict::none())).collect();
+    let acked = loop {
+        let mut pipeline = Pipeline::new();
+        for (n, ((key, id), verdict)) in pending.iter().enumerate() {
+            let mut call = scripts::REAFFIRM.key(key);
+            call.arg(id).arg(tombstone_ms);
+            verdict.add_to(&mut call);
+            // The first one teaches the server the script.
+            pipeline.add_command(if n == 0 { call.in_full() } else { call.by_digest() });
+        }
+        pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1));
+        let mut answers: Vec<Value> = pipeline.ignore_errors().query_async(&mut connection).await?;
+        let acked = answers.pop();
+        let mut undecided = Vec::new();
+        for ((ended, _), answer) in pending.into_iter().zip(answers) {
+            if let Value::BulkString(read) = answer.extract_error()?
+                && let Some(verdict) = Verdict::of(&ended.1, read)
+            {
+                undecided.push((ended, verdict));
+            }
+        }
+        if undecided.is_empty() {
+            break acked;
+        }
+        pending = undecided;
+    };
     let answer = match acked.unwrap_or(Value::Nil).extract_error() {
         Ok(Value::Int(acked)) => Answer::Acked(u32::try_from(acked).unwrap_or(0)),
         // It has become a replica.

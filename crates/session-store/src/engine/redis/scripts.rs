@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
 
 use super::wire::Wire;
-use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOMBSTONE, YOUNG_MS};
+use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE, TOMBSTONE_BYTES, YOUNG_MS};
 
 /// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals it.
 pub(super) const NOTHING: &[u8] = b"\xff";
@@ -20,38 +20,37 @@ macro_rules! script {
 }
 
 // On one server, over a record, its owner's index and what another store left.
-script!(PUT: "score" "keep" "index" "check" "each" "put_only" "put");
-script!(PUT_LISTING: "score" "keep" "index" "legacy" "check" "each" "put_listing" "put");
+script!(PUT: "score" "keep" "index" "past" "check" "each" "put_only" "put");
+script!(PUT_LISTING: "score" "keep" "index" "past" "check" "each" "put_listing" "put");
 script!(END: "owner" "another" "keep" "index" "end" "end_only");
-script!(END_ALL: "owner" "keep" "index" "legacy" "end_all");
-script!(LIST: "keep" "index" "legacy" "list");
-script!(PRUNE: "keep" "index" "legacy" "prune");
-script!(ADOPT: "keep" "index" "legacy" "adopt");
+script!(END_SOME: "owner" "keep" "index" "raise" "end_of_user" "end_some");
+script!(PRUNE: "keep" "index" "past" "prune");
+script!(ADOPT: "keep" "index" "adopt");
 
 // Over one key, wherever it lies.
 script!(SET: "another" "set");
-script!(RAISE: "raise");
+script!(RAISE: "raise" "raise_only");
 script!(INCREMENT: "each" "increment");
 script!(REAFFIRM: "owner" "reaffirm");
+script!(FOLD: "keep" "fold");
+script!(FORGET_LIST: "forget_list");
+script!(CONVERT: "keep" "convert");
 
 // The same steps as on one server, cut to one key each.
-script!(ENTER: "score" "keep" "cluster/enter");
+script!(ENTER: "score" "keep" "past" "cluster/enter");
 script!(MAY_PUT: "check" "cluster/may_put");
 script!(PUT_RECORD: "check" "cluster/put_record");
 script!(END_RECORD: "owner" "another" "end" "cluster/end_told");
-script!(END_OF_USER: "owner" "cluster/end_of_user");
+script!(END_OF_USER: "owner" "end_of_user" "cluster/end_of_user");
 script!(CLAIM: "cluster/claim");
 script!(ADOPT_RECORD: "cluster/adopt_record");
-script!(DROP_PAST: "cluster/drop_past");
-script!(FOLD: "keep" "cluster/fold");
-script!(FORGET_LIST: "cluster/forget_list");
-script!(CONVERT: "keep" "cluster/convert");
+script!(DROP_PAST: "past" "cluster/drop_past");
 
 fn script(parts: &[&str]) -> Script {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03}")).collect::<String>();
     let (tombstone, nothing) = (text(TOMBSTONE), text(NOTHING));
-    let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS, SAME_CLOCK_MS";
-    let numbers = format!("{YOUNG_MS}, {INDEX_MARGIN_MS}, {SAME_CLOCK_MS}");
+    let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE_BYTES";
+    let numbers = format!("{YOUNG_MS}, {INDEX_MARGIN_MS}, {SAME_CLOCK_MS}, {TOGETHER}, {TOMBSTONE_BYTES}");
     let constants = format!("local {names} = '{tombstone}', '{nothing}', {numbers}\n");
     let code = [&constants, &*parts.concat()].concat();
     let digest = ::redis::Script::new(&code).get_hash().to_owned();

@@ -17,6 +17,7 @@ use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
 use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored, another_application};
 use crate::error::{Code, Error, Result};
+use crate::session::Record;
 
 /// How long a server is left alone that says that it is not ready, or sends on to another that sends back.
 const NOT_READY_PAUSE: Duration = Duration::from_millis(20);
@@ -261,6 +262,41 @@ pub(super) fn how_to_end(may_be_session: bool) -> &'static str {
 /// The argument `expected` of `scripts/check.lua`.
 pub(super) fn expected<'p>(put: &Put<'p>) -> &'p [u8] {
     put.expected.map_or(scripts::NOTHING, |stored| stored.raw().as_bytes())
+}
+
+/// What a script left to Rust to decide: `read` and `owner` of `scripts/owner.lua`.
+pub(super) struct Verdict {
+    read: Vec<u8>,
+    owner: String,
+}
+
+impl Verdict {
+    /// Nothing was left so far.
+    pub(super) fn none() -> Self {
+        Verdict { read: scripts::NOTHING.to_vec(), owner: String::new() }
+    }
+
+    /// Whose session record this value of `id` is; `None`: another application's.
+    pub(super) fn of(id: &str, read: Vec<u8>) -> Option<Self> {
+        let Ok(stored) = Stored::from_bytes(read.clone()) else { return Some(Verdict { owner: String::new(), read }) };
+        if stored.is_record_of_another(id) {
+            return None;
+        }
+        let record = Record::parse(id, stored.text());
+        Some(Verdict { owner: record.map(|record| record.user_id).unwrap_or_default(), read })
+    }
+
+    pub(super) fn add_to(&self, call: &mut ScriptInvocation<'_>) {
+        call.arg(self.read.as_slice()).arg(&self.owner);
+    }
+}
+
+/// The one value in an array.
+pub(super) fn only(array: Vec<Value>) -> Result<Vec<u8>> {
+    match <[Value; 1]>::try_from(array) {
+        Ok([Value::BulkString(value)]) => Ok(value),
+        _ => Err(unexpected()),
+    }
 }
 
 /// The argument `expires` of `scripts/clock.lua`.

@@ -6,7 +6,7 @@ return each(#KEYS, function(n)
   if redis.call('SET', counter, '1', 'PX', ttl, 'NX') then return 1 end
   local count = redis.pcall('INCR', counter)
   if type(count) == 'table' then
-    if redis.call('GET', counter) ~= TOMBSTONE then return { 'ERROR', count.err } end
+    if not is_tombstone(redis.call('GET', counter)) then return { 'ERROR', count.err } end
     redis.call('SET', counter, '1', 'PX', ttl)
     return 1
   end

@@ -24,14 +24,3 @@ local function unindex(key_prefix, index, ids)
     index_call(key_prefix, 'ZREM', index, unpack(ids, first, math.min(first + 999, #ids)))
   end
 end
-
--- What lies under each id, in their order; false where there is no text.
-local function records(key_prefix, ids)
-  local found = {}
-  for first = 1, #ids, 1000 do
-    local keys = {}
-    for i = first, math.min(first + 999, #ids) do keys[#keys + 1] = key_prefix .. ids[i] end
-    for _, value in ipairs(redis.call('MGET', unpack(keys))) do found[#found + 1] = value end
-  end
-  return found
-end

@@ -1,28 +1,23 @@
--- The owner of a record that this store wrote, if its text tells without being decoded: there is one "userId" in it.
-local function plain_owner(id, value)
-  if string.sub(value, -1) ~= ' ' or not string.find(value, '"token":"' .. id .. '"', 1, true) then return nil end
-  local _, at = string.find(value, '"userId"', 1, true)
-  if not at or string.find(value, '"userId"', at, true) then return nil end
-  return string.match(value, '^%s*:%s*"([^"\\]+)"', at + 1)
+-- Where `word` stands in `value`, if it stands there once.
+local function only(value, word)
+  local _, at = string.find(value, word, 1, true)
+  if at and not string.find(value, word, at, true) then return at end
 end
 
--- The owner of the session record `value` of `id`; nil when it is no session record.
-local function owner_of(id, value)
+-- Whose session record `value` of `id` is: the user's id; nil when it is no session record; false when this text does not tell for
+-- certain, and Rust (session::Record) has to decide. `read`, `owner`: a value that Rust has read, and whose it is ('' = no session record).
+-- Certain is what this store wrote, which ends in one space, so that it has a token and an owner: with one "token" and one "userId" in
+-- its text they are these, because without \u nothing else can spell a member's name.
+local function owner_of(id, value, read, owner)
+  if value == read then return owner ~= '' and owner or nil end
   if not string.find(value, '^%s*{') or not string.find(value, id, 1, true) then return nil end
-  local plain = plain_owner(id, value)
-  if plain then return plain end
-  local ok, record = pcall(cjson.decode, value)
-  if not ok then
-    -- JSON that this decoder cannot read, but this store has (half of a surrogate pair, deep nesting): it ends in a space.
-    if string.sub(value, -1) ~= ' ' then return nil end
-    if not string.find(value, '"token"%s*:%s*"' .. string.gsub(id, '%W', '%%%0') .. '"') then return nil end
-    return string.match(value, '"userId"%s*:%s*"([^"\\]+)"')
-  end
-  if type(record) ~= 'table' then return nil end
-  if type(record.session) == 'table' and record.session.token == id then record = record.session end
-  if record.token ~= id then return nil end
-  local user = record.userId
-  if type(user) == 'number' then return digits(user) end
-  if type(user) == 'string' and user ~= '' then return user end
-  return nil
+  if not string.find(value, '[^ ] $', -2) or string.find(value, '\\u', 1, true) then return false end
+  local token, user = only(value, '"token"'), only(value, '"userId"')
+  if not token or not user then return false end
+  local at = string.match(value, '^%s*:%s*()', token + 1)
+  if not at or string.sub(value, at, at + #id + 1) ~= '"' .. id .. '"' then return false end
+  local text = string.match(value, '^%s*:%s*"([^"\\]+)"', user + 1)
+  if text then return text end
+  local number = string.match(value, '^%s*:%s*([1-9]%d*)%s*[,}]', user + 1)
+  return number and #number <= 15 and number or false
 end

@@ -14,6 +14,7 @@ return each(#KEYS / KEYS_EACH, function(n)
   local key, arg = (n - 1) * KEYS_EACH + 1, (n - 1) * 7 + 2
   local record, index, id, ttl = KEYS[key], KEYS[key + 1], ARGV[arg], ARGV[arg + 2]
   local expected, create = ARGV[arg + 4], ARGV[arg + 5]
+  if must_fold(KEYS[key + 2]) then return 'FOLD' end
   -- As a rule nothing lies where nothing is expected: then SET itself may find out.
   local is_creation = expected == NOTHING and not refusal(false, expected, create, now)
   local current = false
@@ -33,6 +34,6 @@ return each(#KEYS / KEYS_EACH, function(n)
   end
 
   if current then return 'REPLACED' end
-  if not is_new then redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS)) end
-  return created(key_prefix, index, KEYS[key + 2], now)
+  if not is_new then drop_past(index, now) end
+  return created(index, now)
 end)

@@ -1,2 +1,3 @@
--- Drops the entries of an index whose time is past by the margin; answers how many. KEYS: index.
-return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. digits(now_ms() - INDEX_MARGIN_MS))
+
+-- KEYS: index.
+return drop_past(KEYS[1], now_ms())

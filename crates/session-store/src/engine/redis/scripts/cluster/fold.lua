@@ -1,8 +1,0 @@
--- Enters what another store listed. KEYS: index. ARGV: expiry in ms since the epoch and id, by turns.
-local index, furthest = KEYS[1], 0
-
-for i = 1, #ARGV, 2 do
-  redis.call('ZADD', index, 'GT', ARGV[i], ARGV[i + 1])
-  furthest = math.max(furthest, tonumber(ARGV[i]))
-end
-if furthest > 0 then keep_index(index, furthest - now_ms()) end
