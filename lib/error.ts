@@ -6,7 +6,7 @@
  * | code | meaning |
  * |---|---|
  * | `UNAVAILABLE` | Redis cannot be reached, or went away before it answered |
- * | `TIMEOUT` | no answer within `commandTimeout`; a write may or may not have been carried out |
+ * | `TIMEOUT` | the server was silent for `commandTimeout`; a write may or may not have been carried out |
  * | `AUTH` | Redis refused the user name or password, or the user lacks a permission |
  * | `TLS` | the TLS handshake failed, or a certificate cannot be used |
  * | `READONLY` | the server is a read-only replica |

@@ -100,7 +100,11 @@ export interface StoreOptions {
 	tls?: boolean | TlsOptions | undefined;
 	/** How long making a connection may take, in ms. Default 10000. */
 	connectTimeout?: number | undefined;
-	/** How long an operation may take in all, in ms. Default 2000. */
+	/**
+	 * How long a server may be silent that an operation waits for, in ms; then the operation rejects with `TIMEOUT`. It counts from when a
+	 * command is sent, and anew whenever the server answers another one: calls of one tick do not time out because they wait for each other. An
+	 * operation takes 60 s more at most. Default 2000.
+	 */
 	commandTimeout?: number | undefined;
 	/**
 	 * How long an operation waits at most for a connection that is down, in ms; then it rejects with `UNAVAILABLE`. An interruption that is

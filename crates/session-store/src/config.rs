@@ -49,7 +49,7 @@ pub struct Config {
     pub reconnect: Reconnect,
     /// Operations that may be under way: `maxInFlight`, default 50,000. Further ones are refused.
     pub max_in_flight: usize,
-    /// Time for one operation, any wait for a connection included: `commandTimeout` in ms, default 2 s.
+    /// How long a server may be silent that an operation waits for, or a connection be missing: `commandTimeout` in ms, default 2 s.
     pub command_timeout: Duration,
 }
 

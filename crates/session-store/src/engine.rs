@@ -297,9 +297,4 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Answers when the engine does.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;
-
-    /// What steps wait for while there is no connection, as the end of a sentence.
-    fn waits_for(&self) -> Option<String> {
-        None
-    }
 }

@@ -3,6 +3,7 @@
 //! Invariant 7 holds here: no token, key, value, user id or password may be put into a message.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What went wrong, as callers branch on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +11,7 @@ use std::fmt;
 pub enum Code {
     /// Redis cannot be reached, or went away before it answered.
     Unavailable,
-    /// No answer within `commandTimeout`. The operation may or may not have been carried out.
+    /// The server that was to answer was silent for `commandTimeout`. The operation may or may not have been carried out.
     Timeout,
     /// Redis refused the user name or password, or the user lacks a permission.
     Auth,
@@ -77,6 +78,14 @@ impl Error {
     /// An argument that cannot be accepted.
     pub fn invalid(message: impl Into<String>) -> Self {
         Error::new(Code::InvalidArgument, message)
+    }
+
+    /// No answer within `commandTimeout`. `waits_for`: what is waited for, where there is no connection.
+    pub(crate) fn late(command_timeout: Duration, waits_for: Option<String>) -> Self {
+        let ms = command_timeout.as_millis();
+        let why = waits_for.map(|what| format!(": {what}")).unwrap_or_default();
+        let what = "a write may or may not have been carried out";
+        Error::new(Code::Timeout, format!("no answer within {ms} ms (option commandTimeout){why}; {what}"))
     }
 
     /// Appends the chain of causes to the message, one line each.

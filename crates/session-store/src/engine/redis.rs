@@ -6,6 +6,7 @@ mod cluster;
 mod connection;
 mod eviction;
 mod failure;
+mod heard;
 mod index;
 mod node;
 mod replicas;
@@ -71,7 +72,8 @@ impl RedisEngine {
         let key_prefix = keyspace.key_prefix.clone();
         let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
         let route = Supervisor::new(config, server, credentials, feed, events);
-        let steps = Arc::new(Steps { route, keyspace, acknowledgements });
+        let command_timeout = config.command_timeout;
+        let steps = Arc::new(Steps { route, keyspace, acknowledgements, command_timeout });
         let batch = |script, repeat, common| Batch::new(steps.clone(), script, repeat, common);
         RedisEngine {
             puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),
@@ -331,10 +333,6 @@ impl Engine for RedisEngine {
 
     async fn ping(&self) -> Result<()> {
         self.steps.command::<Value>("", Repeat::Safe, &cmd("PING")).await.map(drop)
-    }
-
-    fn waits_for(&self) -> Option<String> {
-        self.steps.route.waits_for()
     }
 }
 

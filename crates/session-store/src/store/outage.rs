@@ -8,12 +8,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::{Connected, MAX_TOKEN_BYTES, Store, check_key, may_be_session, ttl_ms};
 use crate::cache::{Flush, REVOKED_BEFORE};
 use crate::command::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::EventKind;
 use crate::journal::{Before, Journal, PendingEnd, PendingPut};
 use crate::session::Record;
@@ -132,7 +133,9 @@ impl<E: Engine> Store<E> {
     /// Until everything that was taken over as ended is ended; an error when that cannot be done now. Nothing is read or written before.
     pub(super) async fn settled(&self) -> Result<()> {
         match &self.journal {
-            Some(journal) => journal.settled().await,
+            Some(journal) => timeout(self.command_timeout, journal.settled())
+                .await
+                .unwrap_or_else(|_| Err(Error::late(self.command_timeout, None))),
             None => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
+use tokio::time::Instant;
 
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
@@ -45,7 +46,7 @@ impl ClusterEngine {
     ) -> Self {
         let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
         let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events);
-        ClusterEngine(Steps { route, keyspace, acknowledgements })
+        ClusterEngine(Steps { route, keyspace, acknowledgements, command_timeout: config.command_timeout })
     }
 
     fn keyspace(&self) -> &Keyspace {
@@ -122,7 +123,7 @@ impl ClusterEngine {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.0.route.is_known().await?;
+        self.0.before(Instant::now(), self.0.route.is_known()).await?;
         let mut by_server: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, key) in keys.iter().enumerate() {
             by_server.entry(self.0.route.place(&self.keyspace().key(key))).or_default().push(at);
@@ -354,7 +355,7 @@ impl Engine for ClusterEngine {
     /// Server after server. What a slot's move takes from one to another meanwhile may be missed.
     async fn scan(&self, namespace: Namespace, cursor: u64) -> Result<Page> {
         let prefix = self.keyspace().prefix(namespace);
-        let primaries = self.0.route.primaries().await?;
+        let primaries = self.0.before(Instant::now(), self.0.route.primaries()).await?;
         let at = (cursor >> SERVER_SHIFT) as usize;
         let Some(primary) = primaries.get(at) else { return Ok(Page::default()) };
         let command = scan(prefix, cursor & ((1 << SERVER_SHIFT) - 1));
@@ -380,7 +381,7 @@ impl Engine for ClusterEngine {
     }
 
     async fn ping(&self) -> Result<()> {
-        let primaries = self.0.route.primaries().await?;
+        let primaries = self.0.before(Instant::now(), self.0.route.primaries()).await?;
         let ping = cmd("PING");
         try_join_all(primaries.iter().map(|primary| self.0.command_at::<Value>(primary, &ping))).await.map(drop)
     }

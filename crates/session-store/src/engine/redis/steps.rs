@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value};
 use fail::fail_point;
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connection::Link;
 use super::failure::{self, Kind};
@@ -48,6 +48,11 @@ pub(super) trait Route: Send + Sync + 'static {
 
     /// For how long it is hoped that what is down now will be up again.
     fn fail_fast(&self) -> Duration;
+
+    /// What is waited for while there is no connection, as the end of a sentence.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Sends steps to where they belong.
@@ -56,6 +61,8 @@ pub(super) struct Steps<R> {
     pub(super) keyspace: Keyspace,
     /// How ends were acknowledged by replicas, when they are to be.
     pub(super) acknowledgements: Option<Acknowledgements>,
+    /// How long a server may be silent that is to answer, and a connection may be waited for.
+    pub(super) command_timeout: Duration,
 }
 
 impl<R: Route> Steps<R> {
@@ -67,21 +74,24 @@ impl<R: Route> Steps<R> {
         Sent: Future<Output = RedisResult<T>> + Send,
     {
         let mut again = repeat == Repeat::Safe;
-        let patience = Instant::now() + self.route.fail_fast();
+        let mut asked = Instant::now();
+        let patience = asked + self.route.fail_fast().min(self.command_timeout);
         let mut redirected = None;
         let mut redirections = 0;
         loop {
             let hop = match redirected.take() {
                 Some(hop) => hop,
-                None => self.route.hop(key).await?,
+                None => self.before(asked, self.route.hop(key)).await?,
             };
+            let heard = hop.link.connection.heard();
             fail_point!("redis-before-send");
-            let answer = send(hop.clone()).await;
+            let answer = heard.unless_silent(asked, self.command_timeout, send(hop.clone())).await;
             fail_point!("redis-after-reply");
-            let error = match answer {
+            let error = match answer.ok_or_else(|| self.late())? {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            asked = heard.since(asked);
             let kind = failure::kind(&error);
             if matches!(kind, Kind::Lost | Kind::Demoted) {
                 hop.server.drop_link(&hop.link);
@@ -99,13 +109,22 @@ impl<R: Route> Steps<R> {
                     if redirections > 1 {
                         sleep(NOT_READY_PAUSE).await;
                     }
-                    redirected = self.route.redirected(&hop, &error).await?;
+                    redirected = self.before(asked, self.route.redirected(&hop, &error)).await?;
                     continue;
                 }
                 Kind::Elsewhere => return Err(failure::astray(hop.server.address())),
                 _ => return Err(failure::error(&error, hop.server.address())),
             }
         }
+    }
+
+    /// What is there within `commandTimeout` after `asked`.
+    pub(super) async fn before<T>(&self, asked: Instant, found: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout_at(asked + self.command_timeout, found).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    fn late(&self) -> Error {
+        Error::late(self.command_timeout, self.route.waits_for())
     }
 
     pub(super) async fn command<T: FromRedisValue + Send>(
@@ -160,8 +179,12 @@ impl<R: Route> Steps<R> {
 
     /// At a server of whom it does not matter what it holds.
     pub(super) async fn command_at<T: FromRedisValue>(&self, server: &Supervisor, command: &Cmd) -> Result<T> {
-        let mut link = server.link().await?;
-        command.query_async(&mut link.connection).await.map_err(|error| {
+        let asked = Instant::now();
+        let link = self.before(asked, server.link()).await?;
+        let mut connection = link.connection.clone();
+        let answer = command.query_async(&mut connection);
+        let answer = link.connection.heard().unless_silent(asked, self.command_timeout, answer).await;
+        answer.ok_or_else(|| self.late())?.map_err(|error| {
             if failure::kind(&error) == Kind::Lost {
                 server.drop_link(&link);
             }

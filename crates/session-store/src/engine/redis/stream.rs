@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 
+use super::heard::Heard;
 use super::node::Node;
 use super::tls::{self, Secure};
 use crate::error::{Code, Error, Result};
@@ -82,6 +83,7 @@ pub(super) struct Stream {
     carrier: Carrier,
     first: FirstBytes,
     has_heard: bool,
+    heard: Heard,
 }
 
 enum Carrier {
@@ -142,12 +144,17 @@ impl Stream {
     }
 
     fn over(carrier: Carrier) -> Self {
-        Stream { carrier, first: FirstBytes::default(), has_heard: false }
+        Stream { carrier, first: FirstBytes::default(), has_heard: false, heard: Heard::new() }
     }
 
     /// What the server says first, once it has.
     pub(super) fn first(&self) -> FirstBytes {
         self.first.clone()
+    }
+
+    /// When the server was heard last.
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     /// Whether what is sent is sent as it is.
@@ -247,6 +254,7 @@ impl AsyncRead for Stream {
             Carrier::Unix(unix) => Pin::new(unix).poll_read(context, into),
         };
         ready!(read)?;
+        this.heard.note();
         if !this.has_heard {
             this.has_heard = true;
             this.first.set(&into.filled()[before..]);

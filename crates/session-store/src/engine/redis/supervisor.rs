@@ -117,11 +117,6 @@ impl Supervisor {
         }
     }
 
-    /// What is waited for while there is no connection, as the end of a sentence.
-    pub(super) fn waits_for(&self) -> Option<String> {
-        self.live().is_none().then(|| self.0.connector.waits_for())
-    }
-
     /// Sees to it that there will be a connection.
     pub(super) fn begin(&self) {
         self.0.begin();
@@ -152,6 +147,10 @@ impl Route for Supervisor {
 
     fn fail_fast(&self) -> Duration {
         self.0.pace.fail_fast
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.live().is_none().then(|| self.0.connector.waits_for())
     }
 }
 
@@ -349,8 +348,9 @@ async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<Stat
 async fn heartbeats(mut connection: Wire) {
     loop {
         sleep(HEARTBEAT).await;
-        match timeout(SILENCE, Role::ask(&mut connection)).await {
-            Ok(Ok(Role::Primary | Role::Unknown)) => {}
+        let heard = connection.heard().clone();
+        match heard.unless_silent(Instant::now(), SILENCE, Role::ask(&mut connection)).await {
+            Some(Ok(Role::Primary | Role::Unknown)) => {}
             _ => return,
         }
     }

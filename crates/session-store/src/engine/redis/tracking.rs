@@ -6,10 +6,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::failure::{self, Kind};
 use super::role::Role;
@@ -146,21 +146,23 @@ impl Feed {
         let mut canary_due = Instant::now() + CANARY_EVERY;
         loop {
             sleep(settings.heartbeat).await;
-            let sent = Moment::now();
-            let with_canary = Instant::now() >= canary_due;
+            let (sent, sent_at) = (Moment::now(), Instant::now());
+            let with_canary = sent_at >= canary_due;
             if with_canary {
-                canary_due = Instant::now() + CANARY_EVERY;
+                canary_due = sent_at + CANARY_EVERY;
             }
-            let (why, reason) = match timeout(settings.max_staleness, self.beat(&mut connection, with_canary)).await {
-                Ok(Ok(Beat::Alive)) => {
+            let heard = connection.heard().clone();
+            let beat = self.beat(&mut connection, with_canary);
+            let (why, reason) = match heard.unless_silent(sent_at, settings.max_staleness, beat).await {
+                Some(Ok(Beat::Alive)) => {
                     self.cache.alive(self.source(number), sent);
                     continue;
                 }
-                Ok(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
-                Ok(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
-                Ok(Ok(Beat::Roleless)) => (Flush::Demoted, "the server does not say any more what it is"),
-                Ok(Err(_)) => (Flush::Disconnected, "the connection was lost"),
-                Err(_) => (Flush::Silent, "the server does not answer"),
+                Some(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
+                Some(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
+                Some(Ok(Beat::Roleless)) => (Flush::Demoted, "the server does not say any more what it is"),
+                Some(Err(_)) => (Flush::Disconnected, "the connection was lost"),
+                None => (Flush::Silent, "the server does not answer"),
             };
             return self.lost(number, why, reason);
         }

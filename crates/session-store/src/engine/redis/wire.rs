@@ -9,6 +9,7 @@ use ::redis::{
 use tokio::task::AbortHandle;
 
 use super::failure;
+use super::heard::Heard;
 use super::stream::Stream;
 use crate::error::Error;
 
@@ -19,17 +20,20 @@ const PIPELINE_BUFFER: usize = 4096;
 #[derive(Clone)]
 pub(super) struct Wire {
     connection: MultiplexedConnection,
-    _driver: Arc<Driver>,
+    driver: Arc<Driver>,
     /// Whether each command is announced by ASKING: the server is about to get the slot that it is asked for.
     pub(super) asking: bool,
 }
 
 /// The task that reads and writes.
-struct Driver(AbortHandle);
+struct Driver {
+    task: AbortHandle,
+    heard: Heard,
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -57,17 +61,22 @@ impl Wire {
                 Ok::<(), ::redis::aio::SendError>(())
             });
         }
-        let (first, is_plain) = (stream.first(), stream.is_plain_tcp());
+        let (first, is_plain, heard) = (stream.first(), stream.is_plain_tcp(), stream.heard());
         match MultiplexedConnection::new_with_config(login, stream, config).await {
             Ok((connection, driver)) => {
-                let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
-                Ok(Wire { connection, _driver: driver, asking: false })
+                let driver = Arc::new(Driver { task: tokio::spawn(driver).abort_handle(), heard });
+                Ok(Wire { connection, driver, asking: false })
             }
             Err(error) => Err(Refusal {
                 error: failure::login(&error, &first.get(), is_plain, at),
                 no_resp3: failure::is_resp3_refusal(&error),
             }),
         }
+    }
+
+    /// When the server was heard last.
+    pub(super) fn heard(&self) -> &Heard {
+        &self.driver.heard
     }
 }
 
