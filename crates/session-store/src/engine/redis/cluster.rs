@@ -27,6 +27,9 @@ use crate::engine::{
 use crate::error::Result;
 use crate::events::Events;
 
+/// How much the scripts that are sent together read of records, in bytes. A larger record is read alone.
+const PART_BYTES: usize = 1024 * 1024;
+
 /// A scan's cursor has its server's place in these bits, above those that a server uses.
 const SERVER_SHIFT: u32 = 48;
 
@@ -283,13 +286,21 @@ impl Engine for ClusterEngine {
             }
             return Ok(EndedSome::default());
         }
-        let to_end: Vec<_> = ids.iter().filter(|id| Some(id.as_str()) != except).collect();
+        // Scripts that are sent together are carried out in one go: together they may read no more than one may.
+        let texts: Vec<_> = ids.iter().map(String::as_str).collect();
+        let mut bytes = 0;
+        let mut fits = |length: &usize| {
+            bytes += length;
+            bytes <= PART_BYTES
+        };
+        let looked = self.lengths(&texts).await?.iter().take_while(|length| fits(length)).count().max(1);
+        let to_end: Vec<_> = ids[..looked].iter().filter(|id| Some(id.as_str()) != except).collect();
         let outcomes = join_all(to_end.iter().map(async |id| {
             let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(id).arg(user).arg(self.keyspace().tombstone_ms);
             self.on_record::<String>(&scripts::END_OF_USER, id, Repeat::Safe, add).await
         }))
         .await;
-        let mut ended = EndedSome { looked: ids.len(), ..EndedSome::default() };
+        let mut ended = EndedSome { looked, ..EndedSome::default() };
         let mut failure = None;
         for (id, outcome) in to_end.into_iter().zip(outcomes) {
             match outcome.as_deref() {
