@@ -682,7 +682,9 @@ fn is_step(line: &str) -> bool {
     let name = command.split('"').next().unwrap_or_default();
     // Whether there are scripts is asked by one that there is not.
     let is_probe = command.contains(&"0".repeat(40));
-    !from.ends_with("lua") && !is_probe && ["EVALSHA", "GET", "MGET", "SET", "SCAN", "SORT"].contains(&name)
+    !from.ends_with("lua")
+        && !is_probe
+        && ["EVALSHA", "GET", "MGET", "SET", "SCAN", "SORT", "ZRANGEBYSCORE"].contains(&name)
 }
 
 // ---- The server ----

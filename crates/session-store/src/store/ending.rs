@@ -10,10 +10,9 @@ use std::sync::{Arc, Weak};
 
 use futures_util::future::try_join_all;
 use indexmap::IndexSet;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Connected, Store, Unknown, check_key, ttl_ms};
+use super::{Store, Unknown, check_key, ttl_ms};
 use crate::cache::REVOKED_BEFORE;
 use crate::command::{Command, Reply};
 use crate::engine::{EndSome, EndedSome, Engine, LOWEST, Mark, TOGETHER};
@@ -111,18 +110,23 @@ impl<E: Engine> Store<E> {
             return Ok(self.ended(&ending, ended).await);
         }
         let refused = if ending.except().is_some() { "" } else { ", and the older ones are refused already" };
-        let (tell, told) = oneshot::channel();
-        tokio::spawn(go_on(Arc::downgrade(self), ending, ended, tell));
-        match timeout_at(patience, told).await {
-            Ok(outcome) => outcome.unwrap_or_else(|_| Err(closed())),
-            Err(_) => {
-                let ms = self.command_timeout.as_millis();
-                let what = format!(
-                    "not all of the user's sessions were ended within {ms} ms (option commandTimeout): the rest is being ended{refused}"
-                );
-                Err(Error::new(Code::Timeout, what))
-            }
+        let mut rest = Box::pin(go_on(Arc::downgrade(self), ending, ended));
+        if let Ok(outcome) = timeout_at(patience, &mut rest).await {
+            return outcome;
         }
+        let events = self.connected.as_ref().map(|connected| connected.events.clone());
+        tokio::spawn(async move {
+            if let (Err(error), Some(events)) = (rest.await, events)
+                && error.code != Code::Closed
+            {
+                events.tell(EventKind::Degraded, format!("not all of a user's sessions were ended: {error}"));
+            }
+        });
+        let ms = self.command_timeout.as_millis();
+        let what = format!(
+            "not all of the user's sessions were ended within {ms} ms (option commandTimeout): the rest is being ended{refused}"
+        );
+        Err(Error::new(Code::Timeout, what))
     }
 
     /// Takes the first step; whether it was the last.
@@ -238,21 +242,10 @@ impl<E: Engine> Store<E> {
 }
 
 /// Ends the rest, part after part, as long as somebody holds the store.
-async fn go_on<E: Engine>(
-    store: Weak<Store<E>>,
-    ending: Ending,
-    mut ended: Ended,
-    tell: oneshot::Sender<Result<Reply>>,
-) {
-    let rest = end_rest(&store, &ending, &mut ended).await;
-    let Some(store) = store.upgrade() else { return };
-    let outcome = match rest {
-        Ok(()) => Ok(store.ended(&ending, ended).await),
-        Err(error) => Err(error),
-    };
-    if let (Err(Err(error)), Some(Connected { events, .. })) = (tell.send(outcome), &store.connected) {
-        events.tell(EventKind::Degraded, format!("not all of a user's sessions were ended: {error}"));
-    }
+async fn go_on<E: Engine>(store: Weak<Store<E>>, ending: Ending, mut ended: Ended) -> Result<Reply> {
+    end_rest(&store, &ending, &mut ended).await?;
+    let store = store.upgrade().ok_or_else(closed)?;
+    Ok(store.ended(&ending, ended).await)
 }
 
 async fn end_rest<E: Engine>(store: &Weak<Store<E>>, ending: &Ending, ended: &mut Ended) -> Result<()> {
