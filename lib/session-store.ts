@@ -106,10 +106,12 @@ export class RedisSessionStore<S extends Session = Session> {
 	}
 
 	/**
-	 * Ends every session that the user has when the call begins.
+	 * Ends every session that the user has when the call begins, in parts: other calls go on meanwhile. Without `except`, all sessions that
+	 * were created before the call are refused at once, also one that Redis has evicted from the user's index.
 	 *
 	 * @param options `except`: the token of a session that stays.
 	 * @returns How many live sessions were ended.
+	 * @throws {SessionStoreError} `TIMEOUT` when not all were ended within `commandTimeout`: the rest is being ended.
 	 */
 	async deleteUserSessions(userId: string, options: { except?: string | undefined } = {}): Promise<number> {
 		if (typeof options !== "object" || options === null) throw invalid("options: must be an object");
