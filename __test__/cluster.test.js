@@ -10,7 +10,7 @@ import { load } from "./contract/load.js";
 import { endMadeUpKeys } from "./contract/made-up.js";
 import { fresh, session, signIn } from "./contract/records.js";
 import { until } from "./contract/wait.js";
-import { counters, hit, ready } from "./near-cache/stores.js";
+import { counters, hit, ready, warm } from "./near-cache/stores.js";
 import { RedisCluster } from "./support/cluster.js";
 import { rounds } from "./support/counts.js";
 import { startProxy } from "./support/proxy.js";
@@ -107,10 +107,10 @@ describe("Redis Cluster", () => {
 		const mine = [];
 		while (mine.length < 10) {
 			const one = session();
-			const [index, record] = await Promise.all(
-				[`user-sessions:${one.userId}`, `session:${one.token}`].map((key) => holds(lost, key)),
-			);
-			if (index && !record) mine.push(one);
+			const { userId, token } = one;
+			const keys = [`user-sessions:${userId}`, `session:${token}`, `session:revoked-sessions-before-${userId}`];
+			const [index, record, marker] = await Promise.all(keys.map((key) => holds(lost, key)));
+			if (index && !record && !marker) mine.push(one);
 		}
 		await Promise.all(mine.map((one) => store.createSession(one)));
 		await lost.kill("SIGKILL");
@@ -174,7 +174,10 @@ describe("Redis Cluster", () => {
 		const other = openStranger(t);
 		const mine = Array.from({ length: 30 }, () => session());
 		await Promise.all(mine.map((one) => other.store.createSession(one)));
-		for (const one of mine) await doors.store.getSession(one.token);
+		await warm(
+			doors.storage,
+			mine.map(({ token }) => token),
+		);
 		for (const one of mine) assert.equal(hit(doors.storage, one.token), JSON.stringify(one));
 		const changed = mine.map((one) => other.store.updateSession(one.token, { note: 1 }));
 		await Promise.all(changed);

@@ -48,9 +48,10 @@ for (const [where, { options, server }] of Object.entries(places)) {
 			const { storage } = open(t, { ...options(), commandTimeout, nearCache: false });
 			await storage.ping();
 			const key = await keyAt(server(), storage);
+			const another = where === "a cluster" ? await keyAt(cluster.servers[1], storage) : undefined;
 			await server().pause();
 			t.after(() => server().resume());
-			const others = goOn(storage, where === "a cluster" ? await keyAt(cluster.servers[1], storage) : undefined);
+			const others = goOn(storage, another);
 			const start = performance.now();
 			const outcomes = await Promise.allSettled(Array.from({ length: WRITES }, () => storage.set(key, "value", 60)));
 			const tookMs = performance.now() - start;

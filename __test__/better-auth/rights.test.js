@@ -152,7 +152,7 @@ everywhere(
 		app.db.user.splice(0);
 		assert.equal(await app.storage.refreshUser(userId), 2);
 		for (const each of [device, other]) assert.equal(await each.whoAmI(), null);
-		await keysAre([]);
+		await keysAre([`revoked-sessions-before-${userId}`, "revoked-sessions-before-nobody"]);
 	},
 	withRoles,
 );

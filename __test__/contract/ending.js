@@ -186,7 +186,6 @@ export function ending(engine) {
 			const { storage, store } = open(t, engine.empty());
 			const [userId, other] = [fresh("user"), fresh("user")];
 			const expiresAt = fromNow(3_600_000).toISOString();
-			const createdAt = new Date(Date.now() - 1000).toISOString();
 			const texts = [
 				(token) => `{"token":"${token}","userId":"${other}","us\\u0065rId":"${userId}"`,
 				(token) => `{"token":"${token}","userId":"${other}","userId":"${userId}"`,
@@ -195,6 +194,7 @@ export function ending(engine) {
 			];
 			for (const text of texts) {
 				const token = fresh("token");
+				const createdAt = new Date().toISOString();
 				await storage.set(token, `${text(token)},"expiresAt":"${expiresAt}","createdAt":"${createdAt}"}`, 60);
 				assert.equal((await store.getUserSessions(userId)).length, 1, text(token));
 				assert.equal(await store.deleteUserSessions(other), 0, text(token));

@@ -169,7 +169,7 @@ describe("what it answers", () => {
 		const sent = await sentDuring(redis, async () => {
 			assert.equal((await app.gate(app.headers(token))).session.token, token);
 		});
-		assert.deepEqual(sent, ["GET", "GET"]);
+		assert.deepEqual(sent, ["MGET", "GET"]);
 		assert.equal(app.gate.stats().fast, 2);
 	});
 });

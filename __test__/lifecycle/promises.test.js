@@ -73,7 +73,7 @@ describe("the asynchronous context", () => {
 				see();
 				await storage.get(key).then(see);
 				await store.updateSession(key, { note: 1 }).catch(see);
-				await store.getSession("").catch(see);
+				await store.getUserSessions("").catch(see);
 				await Promise.all([storage.increment(`${key} count`, 60).then(see), store.getUserSessions(key).finally(see)]);
 				assert.equal(await storage.getAndDelete(key), String(id));
 				see();

@@ -434,14 +434,15 @@ describe("what reads cost", () => {
 		for (const one of many) assert.equal(hit(storage, one.token), record(one));
 	});
 
-	for (const [name, list] of [
-		["get of the list", async ({ storage }, user) => JSON.parse(await storage.get(`active-sessions-${user}`))],
-		["getUserSessions", ({ store }, user) => store.getUserSessions(user)],
+	for (const [name, most, list] of [
+		["get of the list", 3, async ({ storage }, user) => JSON.parse(await storage.get(`active-sessions-${user}`))],
+		// How long the records are is asked for first: they are handed over together.
+		["getUserSessions", 6, ({ store }, user) => store.getUserSessions(user)],
 	]) {
-		test(`${name} of 100 devices, and then each of them: three round trips at most, and their changes are seen`, async (t) => {
+		test(`${name} of 100 devices, and then each of them: ${most} round trips at most, and their changes are seen`, async (t) => {
 			const { reader, proxy, stranger, userId, devices } = await openWithDevices(t);
 			const { storage } = reader;
-			assert.ok((await roundTrips(proxy, () => readListed(reader, list, userId, devices))) <= 3);
+			assert.ok((await roundTrips(proxy, () => readListed(reader, list, userId, devices))) <= most);
 
 			// What a list left is as true as what was read alone.
 			await stranger.store.deleteSession(devices[7].token);
@@ -455,12 +456,12 @@ describe("what reads cost", () => {
 			const [first, second] = devices;
 			// The first in the list is the soonest to expire.
 			await warm(reader.storage, [first.token, second.token]);
-			assert.ok((await roundTrips(proxy, () => readListed(reader, list, userId, devices))) <= 3);
+			assert.ok((await roundTrips(proxy, () => readListed(reader, list, userId, devices))) <= most);
 
 			const other = await openCached(t, proxy, QUIET, { connectionName: fresh("other") });
 			await until("its end", () => Date.now() > first.expiresAt.getTime() + 50);
 			const left = devices.slice(1);
-			assert.ok((await roundTrips(proxy, () => readListed(other, list, userId, left))) <= 3, "with one that is over");
+			assert.ok((await roundTrips(proxy, () => readListed(other, list, userId, left))) <= most, "with one that is over");
 		});
 	}
 

@@ -10,7 +10,8 @@ const AGE_MS = 400_000;
 const SESSIONS = 100;
 const { place, sessions, forgets } = await ready();
 const app = await openApp(place);
-const users = Array.from({ length: Math.ceil(sessions / SESSIONS) }, (_, n) => `old-${n}`);
+// Of users whose sessions no other test has ended.
+const users = Array.from({ length: Math.ceil(sessions / SESSIONS) }, (_, n) => `old-${forgets}-${n}`);
 app.seedUsers(users);
 
 /** The ways to end a session. All of a user's go last, with what the others left. */

@@ -91,13 +91,16 @@ function concerns({ user, except }, session) {
 	return user === session.user && except !== session.token;
 }
 
-/** @returns {Promise<Map<string, Map<string, { life: number }>>>} by user and token */
+/** @returns {Promise<Map<string, Map<string, { life: number }>>>} by user and token; none that is older than its user's end of all */
 async function liveSessions(app) {
 	const live = new Map(ALL_USERS.map((user) => [user, new Map()]));
+	const marker = async (user) => Number(await app.redis.get(`session:revoked-sessions-before-${user}`));
+	const before = new Map(await Promise.all(ALL_USERS.map(async (user) => [user, await marker(user)])));
 	const tokens = (await app.keys("session:*")).map((key) => key.slice("session:".length));
 	for (const [n, found] of (await app.lying(tokens)).entries()) {
 		if (typeof found !== "object") continue;
-		const { userId } = found.session ?? found;
+		const { userId, createdAt } = found.session ?? found;
+		if (Date.parse(createdAt) < before.get(userId)) continue;
 		live.get(userId).set(tokens[n], { life: await app.redis.pttl(`session:${tokens[n]}`) });
 	}
 	return live;

@@ -53,6 +53,16 @@ impl Keyspace {
         [&self.key_prefix, key].concat()
     }
 
+    /// Calls `visit` with each key as it lies in the store.
+    pub(crate) fn each_key(&self, keys: &[&str], mut visit: impl FnMut(&str)) {
+        let mut name = self.key_prefix.clone();
+        for key in keys {
+            name.truncate(self.key_prefix.len());
+            name.push_str(key);
+            visit(&name);
+        }
+    }
+
     pub(crate) fn index(&self, user: &str) -> String {
         [&self.user_prefix, user].concat()
     }

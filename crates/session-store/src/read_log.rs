@@ -125,6 +125,13 @@ struct Version {
 }
 
 impl Version {
+    fn is_served(&mut self, now: Serving) {
+        if self.servings.len() == SERVINGS_KEPT {
+            self.servings.remove(0);
+        }
+        self.servings.push(now);
+    }
+
     fn bytes(&self) -> usize {
         ENTRY_BYTES + self.content.bytes()
     }
@@ -250,13 +257,18 @@ impl Sessions {
 
     /// See [`ReadLog::serve`].
     fn serve(&mut self, asked: &Asked<'_>, marker: &Arc<str>, stored: &Stored, now: Serving) {
+        // The usual case: what was served before is served again.
+        if let Some(entry) = self.whole.get_mut(&asked.hash)
+            && *entry.token == *asked.key
+            && entry.merged.is_none()
+            && entry.marker.is_some()
+            && let Some(latest) = entry.versions.last_mut().filter(|latest| latest.content.is(stored))
+        {
+            return latest.is_served(now);
+        }
         self.change(asked.hash, asked.key, |entry| {
             entry.marker.get_or_insert_with(|| marker.clone());
-            let version = entry.make_latest(stored, now);
-            if version.servings.len() == SERVINGS_KEPT {
-                version.servings.remove(0);
-            }
-            version.servings.push(now);
+            entry.make_latest(stored, now).is_served(now);
         });
     }
 
@@ -299,7 +311,8 @@ impl ReadLog {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hash(&self, token: &str) -> Key {
+    /// Of a key, for the life of the process.
+    pub(crate) fn hash(&self, token: &str) -> u64 {
         hash_of((self.store, token))
     }
 

@@ -82,8 +82,8 @@ pub(crate) struct Store<E> {
     journal: Option<Journal>,
     /// What was listed together, by its first id that is not in the cache: whoever asks for that one will ask for the others.
     listings: Cache<String, Arc<Listing>>,
-    /// How long values that are no session records were, in bytes, by the hash of their key.
-    plain_lengths: Cache<u64, usize>,
+    /// How long values were that the read log does not know, in bytes, by the hash of their key.
+    lengths: Cache<u64, usize>,
     /// How long the longest record of a user is that was written or listed here, in bytes, by the hash of the user's id.
     record_sizes: Cache<u64, usize>,
     /// The longest life that a session was given by this store, or is by Better Auth's settings, in ms.
@@ -177,7 +177,7 @@ impl<E: Engine> Store<E> {
             connected,
             journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
             listings: Cache::new(reads::LISTINGS),
-            plain_lengths: Cache::new(reads::LENGTHS),
+            lengths: Cache::new(reads::LENGTHS),
             record_sizes: Cache::new(RECORD_SIZES),
             longest_life: AtomicU64::new(0),
             absent: Mutex::default(),
@@ -712,7 +712,9 @@ impl<E: Engine> Store<E> {
     async fn each_session(&self, user: &str, mut visit: impl FnMut(&str, &Record<'_>)) -> Result<()> {
         let mut longest = 0;
         let mut see = |id: &str, stored: &Stored| {
-            longest = stored.raw().len().max(longest);
+            let length = stored.raw().len();
+            longest = length.max(longest);
+            self.lengths.insert(self.read_log.hash(id), length);
             if let Some(record) = Record::parse(id, stored.text()).filter(|record| record.user_id == user) {
                 visit(id, &record);
             }

@@ -126,9 +126,7 @@ impl Engine for RedisEngine {
             _ => {}
         }
         let mut mget = cmd("MGET");
-        for key in keys {
-            mget.arg(self.keyspace().key(key));
-        }
+        self.keyspace().each_key(keys, |key| _ = mget.arg(key));
         let found: Vec<Option<Vec<u8>>> = self.steps.command("", Repeat::Safe, &mget).await?;
         found.into_iter().map(Slot::from_bytes).collect()
     }
@@ -149,13 +147,9 @@ impl Engine for RedisEngine {
         let mut read = Pipeline::new();
         read.cmd("CLIENT").arg("CACHING").arg("YES");
         read.cmd(if keys.len() == 1 { "GET" } else { "MGET" });
-        for key in keys {
-            read.arg(self.keyspace().key(key));
-        }
+        self.keyspace().each_key(keys, |key| _ = read.arg(key));
         // A key whose time is up is not told of until the server comes across it, which may take it long.
-        for key in keys {
-            read.cmd("PTTL").arg(self.keyspace().key(key));
-        }
+        self.keyspace().each_key(keys, |key| _ = read.cmd("PTTL").arg(key));
         read.ignore_errors();
         let answers = self.steps.run("", Repeat::Safe, |mut hop| {
             let read = &read;

@@ -22,7 +22,7 @@ pub const PART_BYTES: usize = 32 * 1024 * 1024;
 /// So many keys are read together without a look at how long their values are.
 const UNMEASURED: usize = 4;
 
-/// Of how many values that are no session records the length is remembered.
+/// Of how many values the length is remembered that the read log does not know.
 pub(super) const LENGTHS: usize = 65_536;
 
 /// How many listings are remembered until their records are asked for.
@@ -54,8 +54,20 @@ struct Wanted<'k> {
 /// that is known.
 type Tracked<'c> = (Option<usize>, Lead<'c>, Option<Arc<str>>);
 
-/// A record, and its owner's marker; `None`: it is no session.
-type Found = (Slot, Option<Arc<str>>);
+/// What lies under a key.
+struct Found {
+    slot: Slot,
+    /// Of a session that was not known before, its owner's marker.
+    marker: Option<Arc<str>>,
+}
+
+impl Found {
+    /// The session, and its owner's marker, if there is one.
+    fn session<'f>(&'f self, asked: &'f Asked<'_>) -> Option<(&'f Stored, &'f Arc<str>)> {
+        let marker = self.marker.as_ref().or(asked.marker.as_ref())?;
+        self.slot.stored().filter(|stored| stored.is_indexed()).map(|stored| (stored, marker))
+    }
+}
 
 /// The key of a user's not-before marker.
 pub(super) fn marker_of(user: &str) -> Arc<str> {
@@ -74,39 +86,41 @@ fn is_revoked(token: &str, text: &str, marker: Option<&str>) -> bool {
 }
 
 /// The markers that go with some records, in the order of the records.
-#[derive(Default)]
-struct Markers {
+struct Markers<'m> {
     /// Each once, where its records stand beside each other.
-    keys: Vec<Arc<str>>,
+    keys: Vec<&'m Arc<str>>,
     /// For each record, which of the keys.
     places: Vec<Option<usize>>,
 }
 
-impl Markers {
-    fn push(&mut self, marker: Option<&Arc<str>>) {
-        if let Some(marker) = marker
-            && self.keys.last() != Some(marker)
-        {
-            self.keys.push(marker.clone());
+impl<'m> Markers<'m> {
+    fn new(of: impl ExactSizeIterator<Item = Option<&'m Arc<str>>>) -> Self {
+        let mut markers = Markers { keys: Vec::with_capacity(of.len()), places: Vec::with_capacity(of.len()) };
+        for marker in of {
+            if let Some(marker) = marker
+                && markers.keys.last() != Some(&marker)
+            {
+                markers.keys.push(marker);
+            }
+            markers.places.push(marker.map(|_| markers.keys.len() - 1));
         }
-        self.places.push(marker.map(|_| self.keys.len() - 1));
+        markers
     }
 
-    fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> {
+    fn wanted(&self) -> impl Iterator<Item = Wanted<'m>> {
         self.keys.iter().map(|key| Wanted { key, is_tracked: true, marker: None, counts: false })
     }
 
-    /// `slots`: what lies under the keys.
-    fn judge(self, slots: Vec<Slot>, asked: &[&Asked<'_>], found: &mut [Found]) {
-        let texts: Vec<_> = slots.iter().map(|slot| slot.stored().map(Stored::text)).collect();
-        for ((asked, found), place) in asked.iter().zip(found).zip(self.places) {
-            let (Some(place), Some(stored)) = (place, found.0.stored()) else { continue };
-            if is_revoked(asked.key, stored.text(), texts[place]) {
-                *found = (Slot::Ended, None);
-            } else {
-                found.1 = Some(self.keys[place].clone());
-            }
+    /// Which of the records their owners' markers revoke. `slots`: what lies under the keys.
+    fn revoked(&self, slots: &[Slot], asked: &[&Asked<'_>], found: &[Found]) -> Vec<usize> {
+        if slots.iter().all(|slot| slot.stored().is_none()) {
+            return Vec::new();
         }
+        let is_revoked = |at: &usize| {
+            let (Some(place), Some(stored)) = (self.places[*at], found[*at].slot.stored()) else { return false };
+            is_revoked(asked[*at].key, stored.text(), slots[place].stored().map(Stored::text))
+        };
+        (0..asked.len()).filter(is_revoked).collect()
     }
 }
 
@@ -152,7 +166,7 @@ impl<E: Engine> Store<E> {
         // What this store makes by itself is short: a number, or a list of tokens.
         let is_short = |key: &str| key.starts_with(REVOKED_BEFORE) || key.starts_with(LEGACY_INDEX);
         let known = |asked: &Asked<'_>| {
-            asked.length.or_else(|| self.plain_lengths.get(&asked.hash)).or(is_short(asked.key).then_some(0))
+            asked.length.or_else(|| self.lengths.get(&asked.hash)).or(is_short(asked.key).then_some(0))
         };
         let mut lengths: Vec<_> = asked.iter().map(known).collect();
         let unknown: Vec<_> = (0..asked.len()).filter(|at| lengths[*at].is_none()).collect();
@@ -178,20 +192,21 @@ impl<E: Engine> Store<E> {
 
         // From here to the answer without a pause, so that answers leave in the order of their numbers.
         let serving = Serving::next();
-        let served = own
-            .iter()
-            .zip(&found)
-            .filter_map(|(asked, (slot, marker))| Some((*asked, marker.as_ref()?, slot.stored()?)));
+        let served = own.iter().zip(&found).filter_map(|(asked, found)| {
+            let (stored, marker) = found.session(asked)?;
+            Some((*asked, marker, stored))
+        });
         self.read_log.serve(served, serving);
         let (mut found, mut views) = (found.into_iter(), views.into_iter());
         let values = asked.iter().map(|asked| {
             if asked.key.starts_with(LEGACY_INDEX) {
                 return views.next().flatten().map(Text::from);
             }
-            let (slot, marker) = found.next()?;
-            let stored = slot.value()?;
-            if marker.is_none() {
-                self.plain_lengths.insert(asked.hash, stored.raw().len());
+            let found = found.next()?;
+            let is_session = found.session(asked).is_some();
+            let stored = found.slot.value()?;
+            if !is_session {
+                self.lengths.insert(asked.hash, stored.raw().len());
             }
             Some(stored.into())
         });
@@ -200,8 +215,7 @@ impl<E: Engine> Store<E> {
 
     /// What lies under the keys. Records that another store left are indexed.
     async fn read_records(&self, asked: &[&Asked<'_>], is_trusted: bool) -> Result<Vec<Found>> {
-        let mut markers = Markers::default();
-        asked.iter().for_each(|asked| markers.push(asked.marker.as_ref()));
+        let markers = Markers::new(asked.iter().map(|asked| asked.marker.as_ref()));
         let mut wanted = Vec::with_capacity(asked.len() + markers.keys.len());
         wanted.extend(asked.iter().map(|asked| Wanted {
             key: asked.key,
@@ -212,16 +226,22 @@ impl<E: Engine> Store<E> {
         wanted.extend(markers.wanted());
         let mut slots = self.fetch(&wanted).await?;
         let marker_slots = slots.split_off(asked.len());
-        let mut found: Vec<Found> = slots.into_iter().map(|slot| (slot, None)).collect();
-
-        let mut late = Markers::default();
-        for (asked, (slot, _)) in asked.iter().zip(&mut found) {
-            late.push(self.met(asked, slot).await.as_ref());
+        let mut found: Vec<_> = slots.into_iter().map(|slot| Found { slot, marker: None }).collect();
+        let mut is_late = false;
+        for (asked, found) in asked.iter().zip(&mut found) {
+            if !(asked.marker.is_some() && found.slot.stored().is_none_or(Stored::is_indexed)) {
+                found.marker = self.met(asked, &mut found.slot).await;
+                is_late |= found.marker.is_some();
+            }
         }
-        markers.judge(marker_slots, asked, &mut found);
-        if !late.keys.is_empty() {
+        let mut revoked = markers.revoked(&marker_slots, asked, &found);
+        if is_late {
+            let late = Markers::new(found.iter().map(|found| found.marker.as_ref()));
             let slots = self.fetch(&late.wanted().collect::<Vec<_>>()).await?;
-            late.judge(slots, asked, &mut found);
+            revoked.extend(late.revoked(&slots, asked, &found));
+        }
+        for at in revoked {
+            found[at].slot = Slot::Ended;
         }
         Ok(found)
     }
@@ -231,9 +251,6 @@ impl<E: Engine> Store<E> {
         let Slot::Value(stored) = slot else { return None };
         if stored.is_record_of_another(asked.key) {
             *slot = Slot::Absent;
-            return None;
-        }
-        if stored.is_indexed() && asked.marker.is_some() {
             return None;
         }
         let user = Record::parse(asked.key, stored.text())?.user_id;
