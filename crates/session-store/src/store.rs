@@ -17,6 +17,7 @@ mod user_half;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -218,7 +219,7 @@ impl<E: Engine> Store<E> {
                 let kept = self.kept(&command);
                 let outcome = match self.ending(&command)? {
                     Some(ending) => Box::pin(self.end_in_time(ending)).await,
-                    None => self.in_time(self.run_one(command)).await,
+                    None => self.in_time(pin!(self.run_one(command))).await,
                 };
                 self.keep(kept, outcome)
             }

@@ -3,6 +3,7 @@
 //! A session that was created before its owner's marker is absent, whether or not its record has been ended. The owner is known from
 //! earlier reads and writes ([`ReadLog`]), so that record and marker are asked for together. Only a session's first read asks twice.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::try_join;
@@ -187,7 +188,7 @@ impl<E: Engine> Store<E> {
         }
         let users: Vec<_> = asked.iter().filter_map(|asked| asked.key.strip_prefix(LEGACY_INDEX)).collect();
         let own: Vec<_> = asked.iter().filter(|asked| !asked.key.starts_with(LEGACY_INDEX)).collect();
-        let both = try_join(self.read_records(&own, is_trusted), self.index_views(&users));
+        let both = pin!(try_join(self.read_records(&own, is_trusted), self.index_views(&users)));
         let (found, views) = self.in_time(both).await?;
 
         // From here to the answer without a pause, so that answers leave in the order of their numbers.

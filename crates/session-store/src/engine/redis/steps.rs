@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value};
@@ -81,11 +82,11 @@ impl<R: Route> Steps<R> {
         loop {
             let hop = match redirected.take() {
                 Some(hop) => hop,
-                None => self.before(asked, self.route.hop(key)).await?,
+                None => self.before(asked, pin!(self.route.hop(key))).await?,
             };
             let heard = hop.link.connection.heard();
             fail_point!("redis-before-send");
-            let answer = heard.unless_silent(asked, self.command_timeout, send(hop.clone())).await;
+            let answer = heard.unless_silent(asked, self.command_timeout, pin!(send(hop.clone()))).await;
             fail_point!("redis-after-reply");
             let error = match answer.ok_or_else(|| self.late())? {
                 Ok(answer) => return Ok(answer),
@@ -109,7 +110,7 @@ impl<R: Route> Steps<R> {
                     if redirections > 1 {
                         sleep(NOT_READY_PAUSE).await;
                     }
-                    redirected = self.before(asked, self.route.redirected(&hop, &error)).await?;
+                    redirected = self.before(asked, pin!(self.route.redirected(&hop, &error))).await?;
                     continue;
                 }
                 Kind::Elsewhere => return Err(failure::astray(hop.server.address())),
