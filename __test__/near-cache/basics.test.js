@@ -461,7 +461,10 @@ describe("what reads cost", () => {
 			const other = await openCached(t, proxy, QUIET, { connectionName: fresh("other") });
 			await until("its end", () => Date.now() > first.expiresAt.getTime() + 50);
 			const left = devices.slice(1);
-			assert.ok((await roundTrips(proxy, () => readListed(other, list, userId, left))) <= most, "with one that is over");
+			assert.ok(
+				(await roundTrips(proxy, () => readListed(other, list, userId, left))) <= most,
+				"with one that is over",
+			);
 		});
 	}
 
