@@ -9,6 +9,7 @@
 //! their older versions and the text of the latest, and only then are forgotten. (Those that were only written, and handed to nobody, are
 //! forgotten at once.) A forgotten version makes its writer one with an unknown base (see `session/merge.rs`).
 
+use std::cell::LazyCell;
 use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use lru::LruCache;
 
 use crate::engine::Stored;
 use crate::known_sessions::KnownSessions;
-use crate::session::{Bases, Digest, hash_of};
+use crate::session::{Bases, Digest, Times, hash_of};
 
 /// How much all sessions take that have all their versions, in bytes.
 const WHOLE_BYTES: usize = 16 * 1024 * 1024;
@@ -68,14 +69,30 @@ pub(crate) enum Content {
         text: u64,
         length: usize,
         digest: Arc<Digest>,
+        /// The digest's, here because a write asks all versions for them.
+        bytes: usize,
+        times: Times,
     },
 }
 
 impl Content {
     fn is(&self, stored: &Stored) -> bool {
+        self.is_hashed(stored, || hash_of(stored.raw()))
+    }
+
+    /// As [`Content::is`] with `stored`'s hash, for who compares it with many.
+    fn is_hashed(&self, stored: &Stored, hash: impl FnOnce() -> u64) -> bool {
         match self {
             Content::Text(text) => text == stored,
-            Content::Digest { text, .. } => *text == hash_of(stored.raw()),
+            Content::Digest { text, length, .. } => *length == stored.raw().len() && *text == hash(),
+        }
+    }
+
+    /// Whether its session half may have these times.
+    fn may_have(&self, times: Times) -> bool {
+        match self {
+            Content::Text(_) => true,
+            Content::Digest { times: own, .. } => *own == times,
         }
     }
 
@@ -90,7 +107,7 @@ impl Content {
     fn bytes(&self) -> usize {
         match self {
             Content::Text(text) => text.raw().len(),
-            Content::Digest { digest, .. } => digest.bytes(),
+            Content::Digest { bytes, .. } => *bytes,
         }
     }
 
@@ -107,7 +124,9 @@ impl Content {
         match &self {
             Content::Text(text) => {
                 let (hash, length) = (hash_of(text.raw()), text.raw().len());
-                Some(Content::Digest { text: hash, length, digest: self.digest(token)? })
+                let digest = self.digest(token)?;
+                let (bytes, times) = (digest.bytes(), digest.session.times());
+                Some(Content::Digest { text: hash, length, digest, bytes, times })
             }
             Content::Digest { .. } => Some(self),
         }
@@ -165,7 +184,8 @@ impl Entry {
         let is_latest = self.versions.last().is_some_and(|latest| latest.content.is(stored));
         if !is_latest {
             // One that comes again is still at work wherever it was.
-            let again = self.versions.iter().position(|version| version.content.is(stored));
+            let hash = LazyCell::new(|| hash_of(stored.raw()));
+            let again = self.versions.iter().position(|version| version.content.is_hashed(stored, || *hash));
             let mut version = again.map(|at| self.versions.remove(at)).unwrap_or_else(|| Version {
                 content: Content::Text(stored.clone()),
                 first: now,
@@ -380,8 +400,9 @@ impl ReadLog {
         }
     }
 
-    /// What a writer may have read: the versions that it is working on now; else those that it has seen.
-    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>) -> Reading {
+    /// What a writer may have read who writes a session half with these times: the versions that it is working on now; else those
+    /// that it has seen.
+    pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>, times: Times) -> Reading {
         let sessions = self.lock();
         let Some(Entry { versions, .. }) = sessions.get(self.hash(token), token) else { return Reading::default() };
         let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
@@ -391,11 +412,10 @@ impl ReadLog {
         let knows_any = versions.iter().any(is_known);
         let mut reading = Reading { is_certain, ..Reading::default() };
         for version in versions {
-            let content = version.content.clone();
             if if is_certain { just_served(version) } else { !knows_any || is_known(version) } {
-                reading.handed.push(content);
-            } else if is_known(version) {
-                reading.earlier.push(content);
+                reading.handed.push(version.content.clone());
+            } else if version.content.may_have(times) && is_known(version) {
+                reading.earlier.push(version.content.clone());
             }
         }
         reading
@@ -418,7 +438,7 @@ pub(crate) struct Reading {
     handed: Vec<Content>,
     /// Whether it was handed one of these just now; else these are all that it has ever been handed.
     is_certain: bool,
-    /// Further versions that it was handed at some time.
+    /// Further versions that it was handed at some time, as far as they may have the times that it writes.
     earlier: Vec<Content>,
 }
 
@@ -438,7 +458,7 @@ impl Reading {
         self
     }
 
-    /// Whether the writer has surely read this one, and nothing else of this session just now or before.
+    /// Whether the writer has surely read this one just now, and writes back no session half that it read before.
     pub(crate) fn is_only(&self, stored: &Stored) -> bool {
         self.is_certain && self.earlier.is_empty() && matches!(&self.handed[..], [one] if one.is(stored))
     }
@@ -464,6 +484,8 @@ mod tests {
             sessions.whole_bytes + sessions.reduced_bytes
         }
     }
+
+    const NO_TIMES: Times = (None, None);
 
     fn version(n: u32) -> Stored {
         padded("t", n, 0)
@@ -497,7 +519,7 @@ mod tests {
     }
 
     fn handed(log: &ReadLog, seen: Option<Seen>) -> Vec<u32> {
-        numbers(&log.read_by("t", seen).handed)
+        numbers(&log.read_by("t", seen, NO_TIMES).handed)
     }
 
     #[test]
@@ -506,7 +528,8 @@ mod tests {
         let (first, second) = (serve(&log, 1), serve(&log, 2));
         assert_eq!(handed(&log, Some(first)), [1]);
         assert_eq!(handed(&log, Some(second)), [2]);
-        assert_eq!(numbers(&log.read_by("t", Some(second)).earlier), [1]);
+        assert_eq!(numbers(&log.read_by("t", Some(second), NO_TIMES).earlier), [1]);
+        assert!(log.read_by("t", Some(second), (Some(1), None)).earlier.is_empty());
         assert_eq!(handed(&log, None), [1, 2]);
         // Handed something else meanwhile, before version 2 was served: it has seen version 1 only.
         assert_eq!(handed(&log, Some(Seen { after: first.up_to, up_to: first.up_to })), [1]);
@@ -549,7 +572,7 @@ mod tests {
         let (first, second) = (serve(&log, 1), serve(&log, 2));
         let read_by = |seen: Seen, handed: &[u32]| {
             let handed: Vec<_> = handed.iter().map(|n| version(*n)).collect();
-            log.read_by("t", Some(seen)).or(&handed)
+            log.read_by("t", Some(seen), NO_TIMES).or(&handed)
         };
         assert_eq!(numbers(&read_by(second, &[]).handed), [2]);
         assert_eq!(numbers(&read_by(second, &[3]).handed), [2, 3]);
@@ -583,11 +606,11 @@ mod tests {
             log.wrote(&format!("written {n}"), &marker(), &padded("t", 1, 20_000));
         }
         assert!(log.bytes() <= WHOLE_BYTES + REDUCED_BYTES);
-        let kept = |token: &str| log.read_by(token, None).handed.len();
+        let kept = |token: &str| log.read_by(token, None, NO_TIMES).handed.len();
         assert_eq!((kept("1999"), kept("0")), (2, 1));
         assert_eq!((kept("written 1999"), kept("written 0")), (1, 0));
         assert!(log.latest("1999").is_some() && log.latest("0").is_none());
-        assert!(log.read_by("0", None).handed[0].is(&padded("0", 2, 20_000)));
+        assert!(log.read_by("0", None, NO_TIMES).handed[0].is(&padded("0", 2, 20_000)));
         // Then whole sessions, the least recently used first.
         for n in 2_000..100_000 {
             let token = n.to_string();

@@ -8,7 +8,7 @@ mod digest;
 mod merge;
 mod object;
 
-pub(crate) use digest::{Digest, HalfDigest, hash_of};
+pub(crate) use digest::{Digest, HalfDigest, Times, hash_of};
 pub(crate) use merge::{Bases, is_stale, merge, patch, replace, with_user};
 pub(crate) use object::Object;
 

@@ -418,7 +418,7 @@ impl<E: Engine> Store<E> {
             _ => system_clock().saturating_add(ahead_ms),
         };
         let handed: Vec<_> = handed.iter().map(|text| Stored::record(text)).collect();
-        let reading = self.read_log.read_by(token, seen).or(&handed);
+        let reading = self.read_log.read_by(token, seen, (write.updated_at(), write.expires_at())).or(&handed);
         let mut bases = None;
         let mut engine_now = None;
         let _writing = self.writing(token);

@@ -21,10 +21,13 @@ pub(crate) fn hash_of(value: impl Hash) -> u64 {
     KEY.hash_one(value)
 }
 
+/// A session half's `updatedAt` and `expiresAt`, in ms since the epoch.
+pub(crate) type Times = (Option<i64>, Option<i64>);
+
 /// Both halves of a record.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Digest {
-    pub(super) session: HalfDigest,
+    pub(crate) session: HalfDigest,
     /// `None`: the record has no user half that is an object.
     pub(super) user: Option<HalfDigest>,
 }
@@ -72,6 +75,10 @@ impl HalfDigest {
         fields.sort_unstable();
         let at = |name| half.get(name).and_then(instant);
         HalfDigest { fields, updated_at: at(field::UPDATED_AT), expires_at: at(field::EXPIRES_AT) }
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        (self.updated_at, self.expires_at)
     }
 
     /// Whether a field has this text; `None`: whether it is missing.

@@ -60,7 +60,7 @@ pub(crate) struct Bases {
     pub(crate) handed: Vec<Arc<Digest>>,
     /// Whether it was handed one of them just now; else at some time.
     pub(crate) is_certain: bool,
-    /// Further versions that it was handed at some time.
+    /// Further versions that it was handed at some time; those with other times than the written half may be left out.
     pub(crate) earlier: Vec<Arc<Digest>>,
 }
 
@@ -207,8 +207,7 @@ fn user_half<'a>(base: &Base<'_>, stored: &Object<'a>, written: &Object<'a>) -> 
 fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
     let handed: Vec<_> = bases.handed.iter().filter_map(|version| Some((&**version, half.of(version)?))).collect();
     let (Some(written), Some((_, latest))) = (half.of(write), handed.last()) else { return Base::Unknown };
-    let has_times =
-        |one: &HalfDigest, other: &HalfDigest| (one.updated_at, one.expires_at) == (other.updated_at, other.expires_at);
+    let has_times = |one: &HalfDigest, other: &HalfDigest| one.times() == other.times();
     // Nobody writes back later just what was read, but people do change things back to what they were.
     let explains = |version: &Digest| {
         bases.is_certain
