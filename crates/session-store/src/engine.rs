@@ -95,7 +95,8 @@ pub(crate) enum Create {
 pub(crate) struct Put<'a> {
     pub(crate) id: &'a str,
     pub(crate) user: &'a str,
-    pub(crate) json: &'a str,
+    /// As it is to lie in the store.
+    pub(crate) record: &'a Stored,
     /// Life of the record from now, in ms.
     pub(crate) ttl_ms: u64,
     /// When it ends by its own `expiresAt`, in ms since the epoch.

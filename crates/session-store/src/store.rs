@@ -499,10 +499,11 @@ impl<E: Engine> Store<E> {
                 return Err(Box::pin(self.refuse_too_large(token, record, stored.is_some())).await?);
             }
             self.expect_life(life);
+            let written = Stored::record(&json);
             let put = Put {
                 id: token,
                 user: &write.user_id,
-                json: &json,
+                record: &written,
                 ttl_ms: life,
                 expires_at,
                 expected: known.as_ref(),
@@ -541,14 +542,14 @@ impl<E: Engine> Store<E> {
                 }
                 PutOutcome::Created { others } => {
                     Box::pin(self.limit(token, write, others)).await?;
-                    self.remember(token, write, &json);
+                    self.remember(token, write, &written);
                     return Ok(Written::Done { user_changed: record.user_json().is_some() });
                 }
                 PutOutcome::Replaced => {
                     let is_dropped = write.user_json().is_some_and(|written| record.user_json() != Some(written));
                     let user_changed =
                         is_dropped || stored.is_none_or(|stored| stored.user_json() != record.user_json());
-                    self.remember(token, write, &json);
+                    self.remember(token, write, &written);
                     return Ok(Written::Done { user_changed });
                 }
             }
@@ -556,16 +557,16 @@ impl<E: Engine> Store<E> {
     }
 
     /// Remembers what lies there, and what its writer wrote.
-    fn remember(&self, token: &str, write: &Record<'_>, json: &str) {
-        let user = hash_of(&*write.user_id);
-        if self.record_sizes.get(&user).is_none_or(|longest| longest < json.len()) {
-            self.record_sizes.insert(user, json.len());
+    fn remember(&self, token: &str, write: &Record<'_>, stored: &Stored) {
+        let (user, length) = (hash_of(&*write.user_id), stored.text().len());
+        if self.record_sizes.get(&user).is_none_or(|longest| longest < length) {
+            self.record_sizes.insert(user, length);
         }
-        let (marker, stored) = (marker_of(&write.user_id), Stored::record(json));
-        if json == write.json {
-            self.read_log.wrote(token, &marker, &stored);
+        let marker = marker_of(&write.user_id);
+        if stored.text() == write.json {
+            self.read_log.wrote(token, &marker, stored);
         } else {
-            self.read_log.wrote_merged(token, &marker, &Stored::record(write.json), &stored);
+            self.read_log.wrote_merged(token, &marker, &Stored::record(write.json), stored);
         }
     }
 
@@ -651,19 +652,21 @@ impl<E: Engine> Store<E> {
             }
             let json = patch(&record, &changes);
             let patched = Record::parse(token, &json).ok_or_else(not_found)?;
-            let life = life_ms(patched.expires_at(), None, self.engine.local_clock())?.ok_or_else(|| {
+            let expires_at = patched.expires_at();
+            let life = life_ms(expires_at, None, self.engine.local_clock())?.ok_or_else(|| {
                 Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
             })?;
             self.expect_life(life);
             if self.is_too_large(&json, Some(&stored)) {
                 return Err(Box::pin(self.refuse_too_large(token, &patched, true)).await?);
             }
+            let written = Stored::record(&json);
             let put = Put {
                 id: token,
                 user: &record.user_id,
-                json: &json,
+                record: &written,
                 ttl_ms: life,
-                expires_at: patched.expires_at(),
+                expires_at,
                 expected: Some(&stored),
                 create: Create::Never,
                 list_others: false,
@@ -671,7 +674,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = Slot::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.read_log.wrote(token, &marker_of(&record.user_id), &Stored::record(&json));
+                    self.read_log.wrote(token, &marker_of(&record.user_id), &written);
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),

@@ -220,7 +220,7 @@ impl Engine for MemoryEngine {
         let expires_at = later(now, put.ttl_ms);
         let own = put.expires_at.filter(|own| (own - expires_at).abs() <= SAME_CLOCK_MS);
         tables.index(put.user, put.id, own.unwrap_or(expires_at), now);
-        tables.write(put.id, Some(Stored::record(put.json)), Some(expires_at));
+        tables.write(put.id, Some(put.record.clone()), Some(expires_at));
         if !created {
             return Ok(PutOutcome::Replaced);
         }

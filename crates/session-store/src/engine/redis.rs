@@ -198,13 +198,13 @@ impl Engine for RedisEngine {
             if put.list_others {
                 call.key(self.keyspace().legacy_index(put.user));
             }
-            call.arg(put.id).arg(Stored::record(put.json).raw());
+            call.arg(put.id).arg(put.record.raw());
             call.arg(put.ttl_ms).arg(put.ttl_ms + INDEX_MARGIN_MS.unsigned_abs());
             call.arg(expected(put)).arg(may_create(put.create)).arg(own_expiry(put.expires_at));
         };
         let puts = if put.list_others { &self.listing_puts } else { &self.puts };
         loop {
-            let answer = puts.join(put.json.len() + expected(put).len(), add).await?;
+            let answer = puts.join(put.record.raw().len() + expected(put).len(), add).await?;
             if !is_fold(&answer) {
                 return put_outcome(put.id, answer);
             }

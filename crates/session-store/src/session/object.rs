@@ -6,7 +6,7 @@ use std::fmt;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The members of one JSON object: unescaped name, and the value's text as it was written.
@@ -16,7 +16,10 @@ pub(crate) struct Object<'a>(IndexMap<Cow<'a, str>, &'a str, RandomState>);
 impl<'a> Object<'a> {
     /// The object in `json`, if it is one.
     pub(crate) fn parse(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let object =
+            Members { expected: (json.len() / MEMBER_BYTES).min(MEMBERS) }.deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok().map(|()| object)
     }
 
     /// The text of a member's value.
@@ -68,24 +71,39 @@ impl<'a> Object<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut object = Object::default();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
-                    // JSON.parse keeps the last of two members with one name; so does `set`.
-                    object.set(name.0, map.next_value::<&'de RawValue>()?.get());
-                }
-                Ok(object)
-            }
+/// How much of an object a member takes as a rule, in bytes.
+const MEMBER_BYTES: usize = 32;
+
+/// How many members memory is set aside for at most, before they are met.
+const MEMBERS: usize = 28;
+
+/// Reads an object that probably has so many members.
+struct Members {
+    expected: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Object<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut object = Object(IndexMap::with_capacity_and_hasher(self.expected, RandomState::default()));
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            // JSON.parse keeps the last of two members with one name; so does `set`.
+            object.set(name.0, map.next_value::<&'de RawValue>()?.get());
         }
-        deserializer.deserialize_map(Members)
+        Ok(object)
     }
 }
 

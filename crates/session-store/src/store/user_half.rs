@@ -91,10 +91,11 @@ impl<E: Engine> Store<E> {
             debug_assert_eq!(error.code, Code::Limit);
             return Ok(true);
         }
+        let written = Stored::record(&json);
         let put = Put {
             id,
             user,
-            json: &json,
+            record: &written,
             ttl_ms,
             expires_at: record.expires_at(),
             expected: Some(&stored),
@@ -103,7 +104,7 @@ impl<E: Engine> Store<E> {
         };
         let outcome = self.engine.put(&put).await?;
         if outcome == PutOutcome::Replaced {
-            self.read_log.wrote(id, &marker_of(user), &Stored::record(&json));
+            self.read_log.wrote(id, &marker_of(user), &written);
         }
         Ok(matches!(outcome, PutOutcome::Replaced | PutOutcome::Differs(_)))
     }

@@ -246,7 +246,7 @@ impl Engine for ClusterEngine {
         }
         let others = self.enter(put.user, put.id, put.ttl_ms, put.expires_at, put.list_others).await?;
         let add = |call: &mut ScriptInvocation<'_>| {
-            call.arg(expected(put)).arg(may_create(put.create)).arg(Stored::record(put.json).raw()).arg(put.ttl_ms);
+            call.arg(expected(put)).arg(may_create(put.create)).arg(put.record.raw()).arg(put.ttl_ms);
         };
         let answer = self.on_record(&scripts::PUT_RECORD, put.id, Repeat::Safe, add).await?;
         match put_outcome(put.id, answer)? {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
+use ::redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::wire::Wire;
 use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE, TOMBSTONE_BYTES, YOUNG_MS};
@@ -74,15 +74,16 @@ impl Script {
 
     /// A call without keys and arguments so far.
     pub(super) fn prepare_invoke(&self) -> ScriptInvocation<'_> {
-        ScriptInvocation { script: self, keys: Vec::new(), args: Vec::new() }
+        ScriptInvocation { script: self, keys: Cmd::new(), args: Cmd::new() }
     }
 }
 
 /// A call of a script.
 pub(super) struct ScriptInvocation<'s> {
     script: &'s Script,
-    keys: Vec<Vec<u8>>,
-    args: Vec<Vec<u8>>,
+    /// Words only, no commands: so they lie in one piece of memory.
+    keys: Cmd,
+    args: Cmd,
 }
 
 impl ScriptInvocation<'_> {
@@ -118,11 +119,12 @@ impl ScriptInvocation<'_> {
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = cmd(name);
-        command.arg(script).arg(self.keys.len());
-        for word in self.keys.iter().chain(&self.args) {
-            command.arg(word.as_slice());
-        }
+        let words = || self.keys.args_iter().chain(self.args.args_iter());
+        let words = || words().filter_map(|word| if let Arg::Simple(word) = word { Some(word) } else { None });
+        let bytes: usize = words().map(<[u8]>::len).sum();
+        let mut command = Cmd::with_capacity(words().count() + 3, bytes + script.len() + 32);
+        command.arg(name).arg(script).arg(self.keys.args_iter().len());
+        words().for_each(|word| _ = command.arg(word));
         command
     }
 }
