@@ -20,8 +20,11 @@ export declare class CookieVerifier {
 /** Answers a question for user name and password. */
 export declare function answer(border: number, question: number, password: string, username?: string | undefined | null): void
 
-/** Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number. */
-export declare function attach(onCompletions: () => void): number
+/**
+ * Registers this module instance: `onCompletions` is called when there is something to drain. `resource`: what async hooks are shown in
+ * its place. Answers its number.
+ */
+export declare function attach(onCompletions: () => void, resource: object): number
 
 /** What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know. */
 export declare function cached(handle: number, key: string): string | null | undefined

@@ -27,6 +27,8 @@ interface Waiter {
 let border: number | undefined;
 let lastNumber = 0;
 const waiters = new Map<number, Waiter>();
+/** What async hooks are shown. It answers as Node.js' own handles do whether it keeps the process alive: Jest lists those that say yes. */
+const resource = { hasRef: () => waiters.size > 0 };
 /** By the handle of a store, who is told what happens to its connection. */
 const watching = new Map<number, StoreEvents>();
 /** By the handle of a store, who is asked for user name and password. */
@@ -356,7 +358,7 @@ export class Connection {
 					'url: no Redis server is named; set the environment variable REDIS_URL or the option url (for example redis://localhost:6379), or url: "memory://" for sessions in this process only, the default where NODE_ENV is development or test',
 				);
 			}
-			border ??= native.attach(settle);
+			border ??= native.attach(settle, resource);
 			const number = border;
 			this.#handle = checked(() => native.open(number, toJson(options)));
 			watching.set(this.#handle, this.events);

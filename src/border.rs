@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Array, ArrayBuffer, Either3, Env, Function, Null};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::bindgen_prelude::{Array, ArrayBuffer, Either3, Env, Function, Null, Object};
 use napi::{Error, JsString, JsValue, Result, Status, check_status, sys};
 use napi_derive::napi;
 use session_store::{
@@ -18,9 +17,7 @@ use tokio::sync::oneshot;
 use crate::completions::{Completion, Completions, Outcome, Part};
 use crate::packed::Packed;
 use crate::runtime::{self, Task};
-
-/// Calls `onCompletions` on its own thread, from any thread. Weak: alone it keeps no process alive.
-type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
+use crate::waker::Waker;
 
 type Waking = Completions<Box<dyn Fn() + Send + Sync>>;
 
@@ -127,15 +124,13 @@ pub enum Op {
     Ping,
 }
 
-/// Registers this module instance: `onCompletions` is called when there is something to drain. Answers its number.
+/// Registers this module instance: `onCompletions` is called when there is something to drain. `resource`: what async hooks are shown in
+/// its place. Answers its number.
 #[napi(catch_unwind)]
-pub fn attach(env: Env, on_completions: Function<(), ()>) -> Result<u32> {
-    let waker: Waker =
-        on_completions.build_threadsafe_function::<()>().callee_handled::<false>().weak::<true>().build()?;
+pub fn attach(env: Env, on_completions: Function<(), ()>, resource: Object) -> Result<u32> {
+    let waker = Waker::new(env, on_completions, resource)?;
     let raw = waker.raw();
-    let completions = Arc::new(Completions::new(Box::new(move || {
-        waker.call((), ThreadsafeFunctionCallMode::NonBlocking);
-    }) as Box<dyn Fn() + Send + Sync>));
+    let completions = Arc::new(Completions::new(Box::new(move || waker.wake()) as Box<dyn Fn() + Send + Sync>));
     // Registered after the threadsafe function, so it runs before Node.js tears that down.
     let closing = completions.clone();
     env.add_env_cleanup_hook((), move |()| {

@@ -8,6 +8,7 @@ mod completions;
 pub mod gate;
 mod packed;
 mod runtime;
+mod waker;
 
 // Much is allocated on one thread and freed on the other, which the system's allocators are slow at.
 #[global_allocator]
