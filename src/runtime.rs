@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
-use std::io::{Error as IoError, Result as IoResult};
+use std::io::Result as IoResult;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -47,11 +47,11 @@ thread_local! {
     static AFTER_TURN: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
 }
 
-static INBOX: OnceLock<IoResult<Arc<Inbox>>> = OnceLock::new();
+static INBOX: OnceLock<Arc<Inbox>> = OnceLock::new();
 
-/// Hands tasks to the store thread.
+/// Hands tasks to the store thread. An error: the system refuses the thread or its descriptors, and the next call tries again.
 pub(crate) fn submit(tasks: Vec<Task>) -> IoResult<()> {
-    let inbox = INBOX.get_or_init(start).as_ref().map_err(|error| IoError::from(error.kind()))?;
+    let inbox = inbox()?;
     inbox.lock().extend(tasks);
     if inbox.asleep.swap(false, Ordering::SeqCst) {
         inbox.arrival.notify_one();
@@ -76,13 +76,25 @@ pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(defect)
 }
 
+fn inbox() -> IoResult<&'static Arc<Inbox>> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(inbox) = INBOX.get() {
+        return Ok(inbox);
+    }
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    match INBOX.get() {
+        Some(inbox) => Ok(inbox),
+        None => start().map(|inbox| INBOX.get_or_init(|| inbox)),
+    }
+}
+
 fn start() -> IoResult<Arc<Inbox>> {
     let runtime = tokio::runtime::Builder::new_current_thread().event_interval(TURN).enable_all().build()?;
     let inbox = Arc::new(Inbox::default());
     let served = inbox.clone();
     std::thread::Builder::new().name("session-store".into()).spawn(move || {
-        // As a task, because waking what `block_on` itself polls costs a system call each time.
-        runtime.block_on(runtime.spawn(serve(served)))
+        // As a task, because waking what `block_on` itself polls costs a system call each time. It ends by a panic only.
+        while runtime.block_on(runtime.spawn(serve(served.clone()))).is_err() {}
     })?;
     Ok(inbox)
 }
