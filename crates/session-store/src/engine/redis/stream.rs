@@ -12,12 +12,14 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 
 use super::heard::Heard;
+use super::names;
 use super::node::Node;
+use super::threads;
 use super::tls::{self, Secure};
 use crate::error::{Code, Error, Result};
 
@@ -185,17 +187,14 @@ fn is_closed(error: &io::Error) -> bool {
 
 async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStream> {
     progress.reaches(Step::Name);
-    let unknown = |why: Option<io::Error>| {
-        let what =
-            format!("Redis at {at} cannot be reached: its host name is not known; check it, and the name servers");
-        let error = Error::new(Code::Unavailable, what);
-        why.map_or(error.clone(), |why| error.caused_by(&why))
+    let unknown = |why: &io::Error| {
+        let what = threads::lack(why).unwrap_or("its host name is not known; check it, and the name servers");
+        Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}")).caused_by(why)
     };
-    let found = lookup_host((node.host(), node.port())).await;
-    let addresses: Vec<SocketAddr> = found.map_err(|error| unknown(Some(error)))?.collect();
+    let addresses = names::addresses(node).await.map_err(|error| unknown(&error))?;
     progress.reaches(Step::Connection);
     if addresses.is_empty() {
-        return Err(unknown(None));
+        return Err(unknown(&io::ErrorKind::NotFound.into()));
     }
     // All at once: which of them is dead is not known.
     let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
@@ -222,8 +221,8 @@ fn tune(tcp: &TcpStream, keep_alive: Option<Duration>) -> io::Result<()> {
 
 /// Nothing is there, or it closed the connection.
 pub(super) fn unreachable_error(error: &io::Error, at: &str) -> Error {
-    Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: check that it runs and that url is right"))
-        .caused_by(error)
+    let what = threads::lack(error).unwrap_or("check that it runs and that url is right");
+    Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}")).caused_by(error)
 }
 
 /// Until a server turns out to answer as Redis does without TLS. One that waits for the end of a line would leave a handshake

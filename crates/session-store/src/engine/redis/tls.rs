@@ -11,9 +11,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_native_certs::{CertificateResult, ErrorKind};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
+use super::threads::{self, blocking};
 use crate::config::{Tls, TlsVersion};
 use crate::error::{Code, Error, Result};
 
@@ -54,7 +56,7 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
     } else {
         config.with_root_certificates(match &tls.ca {
             Some(ca) => Arc::new(authorities(ca)?),
-            None => public_authorities().await,
+            None => public_authorities().await?,
         })
     };
     let config = match (&tls.cert, &tls.key) {
@@ -88,22 +90,35 @@ fn authorities(ca: &str) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-/// The authorities that the system trusts, and Mozilla's. Read once.
-async fn public_authorities() -> Arc<RootCertStore> {
+/// The authorities that the system trusts, and Mozilla's. Read once, unless this process lacks what it takes to read them.
+async fn public_authorities() -> Result<Arc<RootCertStore>> {
     static READ: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let read = || {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        // A certificate of the system's that cannot be read is no reason to trust the others less.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
-    };
-    let read = move || READ.get_or_init(read).clone();
-    match READ.get() {
-        Some(roots) => roots.clone(),
-        // Reading files would hold up everybody.
-        None => tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| read()),
+    if let Some(roots) = READ.get() {
+        return Ok(roots.clone());
     }
+    // Reading files would hold up everybody.
+    let lacking = |error: io::Error| {
+        let what = threads::lack(&error).unwrap_or("they cannot be read");
+        Error::new(Code::Unavailable, format!("tls: the authorities that the system trusts: {what}")).caused_by(&error)
+    };
+    let roots = blocking(read_authorities).await.and_then(|read| read).map_err(lacking)?;
+    Ok(READ.get_or_init(|| Arc::new(roots)).clone())
+}
+
+fn read_authorities() -> io::Result<RootCertStore> {
+    let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
+    for error in errors {
+        // A certificate of the system's that is none is no reason to trust the others less.
+        if let ErrorKind::Io { inner, .. } = error.kind
+            && threads::lack(&inner).is_some()
+        {
+            return Err(inner);
+        }
+    }
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots.add_parsable_certificates(certs);
+    Ok(roots)
 }
 
 /// A member of the option that was read and cannot be used.
