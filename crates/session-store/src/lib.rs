@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod events;
 mod gate;
+mod guarded;
 mod journal;
 mod known_sessions;
 mod read_log;

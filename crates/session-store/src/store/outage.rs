@@ -16,6 +16,7 @@ use crate::command::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
 use crate::error::{Error, Result};
 use crate::events::EventKind;
+use crate::guarded::again_after_panics;
 use crate::journal::{Before, Journal, PendingEnd, PendingPut};
 use crate::session::Record;
 
@@ -115,7 +116,8 @@ impl<E: Engine> Store<E> {
     }
 
     fn begin_replay(self: &Arc<Self>) {
-        tokio::spawn(replay(Arc::downgrade(self)));
+        let store = Arc::downgrade(self);
+        tokio::spawn(again_after_panics(move || replay(store.clone())));
     }
 
     /// A list of a user's sessions and the time of their last end are named by strangers too, as tokens: to delete one says nothing of the

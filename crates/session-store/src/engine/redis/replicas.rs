@@ -20,6 +20,7 @@ use super::wire::Wire;
 use super::{failure, scripts};
 use crate::config::Revoke;
 use crate::events::{EventKind, Events};
+use crate::guarded::unless_panicked;
 
 /// How many tombstones at most are written together.
 const BATCH: usize = 1000;
@@ -62,9 +63,12 @@ impl Replicas {
         let since = Instant::now();
         // As many as there are operations under way: the store bounds those.
         let jobs = self.jobs.get_or_init(|| {
-            let (sender, jobs) = mpsc::unbounded_channel();
-            let Replicas { settings, tombstone_ms, connector, events, .. } = self;
-            tokio::spawn(work(settings.clone(), *tombstone_ms, connector.clone(), events.clone(), jobs));
+            let (sender, mut jobs) = mpsc::unbounded_channel();
+            let (settings, tombstone_ms) = (self.settings.clone(), self.tombstone_ms);
+            let (connector, events) = (self.connector.clone(), self.events.clone());
+            tokio::spawn(async move {
+                while unless_panicked(work(&settings, tombstone_ms, &connector, &events, &mut jobs)).await.is_none() {}
+            });
             sender
         });
         let _ = jobs.send(Job { ended, since, told });
@@ -74,11 +78,11 @@ impl Replicas {
 
 /// One batch after the other, until nobody holds the replicas.
 async fn work(
-    settings: Revoke,
+    settings: &Revoke,
     tombstone_ms: u64,
-    connector: Arc<Connector>,
-    events: Events,
-    mut jobs: mpsc::UnboundedReceiver<Job>,
+    connector: &Connector,
+    events: &Events,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
 ) {
     let mut connection = None;
     let mut is_refusal_told = false;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::redis::{PushInfo, PushKind, RedisError};
+use fail::fail_point;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -25,6 +26,7 @@ use crate::config::{Config, Reconnect, Server};
 use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
+use crate::guarded::{again_after_panics, defect, unless_panicked};
 
 /// How often an idle connection must show that it is alive, and how long it may take, where the near cache does not ask already.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -157,7 +159,8 @@ impl Route for Supervisor {
 impl Shared {
     fn begin(self: &Arc<Self>) {
         if !self.is_at_work.swap(true, SeqCst) {
-            tokio::spawn(supervise(Arc::downgrade(self)));
+            let shared = Arc::downgrade(self);
+            tokio::spawn(again_after_panics(move || supervise(shared.clone())));
         }
     }
 
@@ -224,7 +227,11 @@ impl Shared {
             self.events.tell(EventKind::Reconnecting, format!("connecting to Redis at {to} again"));
         }
         let told = Arc::downgrade(self);
-        let outcome = self.connector.connect(number, move |push| hear(&told, number, push)).await;
+        let connected = async {
+            fail_point!("redis-connect");
+            self.connector.connect(number, move |push| hear(&told, number, push)).await
+        };
+        let outcome = unless_panicked(connected).await.unwrap_or_else(|| Err(defect()));
         self.tell(&outcome);
         let up = outcome.as_ref().ok().cloned();
         if let Some(link) = &up {
@@ -300,6 +307,7 @@ fn hear(shared: &Weak<Shared>, number: u64, push: &PushInfo) {
 async fn supervise(shared: Weak<Shared>) {
     let mut failures = 0;
     loop {
+        fail_point!("redis-supervise");
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
         let link = held.attempt().await;

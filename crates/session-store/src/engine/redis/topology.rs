@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use fail::fail_point;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, watch};
@@ -27,6 +28,7 @@ use crate::config::{Address, Config, Server};
 use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
+use crate::guarded::{again_after_panics, defect, unless_panicked};
 
 /// How often the servers are asked who holds what, and how often at most when somebody needs to know.
 const POLL: Duration = Duration::from_secs(1);
@@ -211,7 +213,8 @@ impl Route for Cluster {
 impl Shared {
     fn begin(self: &Arc<Self>) {
         if !self.is_at_work.swap(true, SeqCst) {
-            tokio::spawn(keep_up(Arc::downgrade(self)));
+            let shared = Arc::downgrade(self);
+            tokio::spawn(again_after_panics(move || keep_up(shared.clone())));
         }
     }
 
@@ -252,7 +255,11 @@ impl Shared {
 
     /// Asks the servers who holds what. Answers how soon to ask again.
     async fn round(&self) -> Duration {
-        let found = self.ask().await;
+        let asked = async {
+            fail_point!("redis-ask-cluster");
+            self.ask().await
+        };
+        let found = unless_panicked(asked).await.unwrap_or_else(|| Err(defect()));
         let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { POLL };
         let why = match found {
             Ok(View { slots, .. }) => {
@@ -423,6 +430,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Asks the servers who holds what, until nobody holds the store.
 async fn keep_up(shared: Weak<Shared>) {
     loop {
+        fail_point!("redis-keep-up");
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
         let poll = held.round().await;
