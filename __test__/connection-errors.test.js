@@ -1,4 +1,5 @@
-// Every way in which a connection cannot be made, on real servers: one clear message each, within connectTimeout, with no secret in it;
+// Every way in which a connection cannot be made, and every state in which a server refuses what it is asked, on real servers: one clear
+// message each, within connectTimeout, with no secret in it;
 // and docs/connection-errors.md shows each as it is. TEST_WRITE_DOCS=1 writes that table anew.
 
 import assert from "node:assert/strict";
@@ -8,11 +9,14 @@ import net from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import tls from "node:tls";
 import { root } from "../scripts/programs.js";
 import { open } from "./contract/engines.js";
 import { assertError, SECRETS } from "./contract/errors.js";
+import { until } from "./contract/wait.js";
 import { listen } from "./support/listener.js";
 import { startRedis } from "./support/redis.js";
+import { isCode, startWithoutDisk } from "./support/states.js";
 
 const PAGE = join(root, "docs/connection-errors.md");
 /** For everything but one case, which waits for it to pass. */
@@ -33,6 +37,8 @@ async function startTls(t, tls = {}, config = []) {
 	const server = await start(t, { tls, config });
 	return { server, options: { url: server.url, tls: { ca: pem(server.certificates.ca) } } };
 }
+
+const write = (storage) => storage.set(SECRETS.key, SECRETS.value, 60);
 
 /** An address of this machine by which it is no loopback for Redis. */
 const outside = Object.values(networkInterfaces())
@@ -93,6 +99,15 @@ const cases = {
 			other.write("PING\r\n");
 			await once(other, "data");
 			return { url: server.url };
+		},
+		"the same with TLS": async (t) => {
+			const { server, options } = await startTls(t, {}, ["maxclients 1"]);
+			const { host, port } = server;
+			const other = tls.connect({ host, port, ca: options.tls.ca, checkServerIdentity: () => undefined });
+			t.after(() => other.destroy());
+			other.write("PING\r\n");
+			await once(other, "data");
+			return options;
 		},
 	},
 	"What the server is": {
@@ -165,6 +180,28 @@ const cases = {
 			connectTimeout: 500,
 		}),
 	},
+	"States of the server": {
+		"a long script or function runs": async (t) => {
+			const server = await start(t, { config: ["busy-reply-threshold 100"] });
+			server.cli("EVAL", "while true do end", 0).catch(() => {}); // it ends with the server
+			await until("a busy server", () => server.cli("PING").then(() => false, isCode("BUSY")));
+			return { url: server.url };
+		},
+		"fewer replicas than min-replicas-to-write, at a write": async (t) => ({
+			url: (await start(t, { config: ["min-replicas-to-write 1"] })).url,
+			operation: write,
+		}),
+		"the disk is full or cannot be written to, at a write": async (t) => ({
+			url: (await startWithoutDisk(t)).url,
+			operation: write,
+		}),
+		"a quota of a managed server is used up": async (t) => {
+			const refusal = "-ERR max requests limit exceeded. Limit: 500000, Usage: 500000.\r\n";
+			const commands = (chunk) => chunk.toString("latin1").match(/^\*\d/gm)?.length ?? 0;
+			const refuse = (socket) => socket.on("data", (chunk) => socket.write(refusal.repeat(commands(chunk))));
+			return { host: "127.0.0.1", port: await listen(t, refuse) };
+		},
+	},
 	TLS: {
 		"a certificate of an authority that was not given": async (t) => ({ url: (await startTls(t)).server.url }),
 		"a certificate that has expired": async (t) => (await startTls(t, { life: "expired" })).options,
@@ -234,9 +271,10 @@ for (const [part, group] of Object.entries(cases)) {
 			test(what, async (t) => {
 				const options = await make(t);
 				const limits = { connectTimeout: CONNECT_TIMEOUT_MS, commandTimeout: 20_000, logger: false, nearCache: true };
-				const { storage } = open(t, { ...limits, ...options });
+				const { operation = (storage) => storage.get(SECRETS.key), ...given } = options;
+				const { storage } = open(t, { ...limits, ...given });
 				const start = performance.now();
-				const error = await storage.get(SECRETS.key).then(
+				const error = await operation(storage).then(
 					() => assert.fail("it works"),
 					(error) => error,
 				);

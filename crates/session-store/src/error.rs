@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Code {
-    /// Redis cannot be reached, or went away before it answered.
+    /// Redis cannot be reached, went away before it answered, or refuses commands for now.
     Unavailable,
     /// The server that was to answer was silent for `commandTimeout`. The operation may or may not have been carried out.
     Timeout,

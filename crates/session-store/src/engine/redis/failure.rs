@@ -15,12 +15,108 @@ pub(super) enum Kind {
     Lost,
     /// The server has become a replica, and refused.
     Demoted,
-    /// The server refused for now: it loads its data, or waits for its primary.
+    /// The server refused for now, and did nothing: it loads its data, waits for its primary or for replicas, or runs a long script.
     NotReady,
+    /// The server refused, did nothing, and will refuse until somebody acts or a quota begins anew.
+    Unfit,
     /// The key lies on another server of the cluster, which the refusal names.
     Elsewhere,
     /// The answer is an answer.
     Other,
+}
+
+/// A state in which a server refuses commands. A refused command has done nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// It runs a long script or function.
+    Busy,
+    /// Fewer replicas are connected than `min-replicas-to-write`.
+    TooFewReplicas,
+    /// It cannot write to its disk.
+    DiskFailed,
+    /// It has as many clients as it allows.
+    TooManyClients,
+    /// What the service allows is used up.
+    QuotaUsedUp,
+}
+
+impl State {
+    /// Of a server's answer.
+    fn of(error: &RedisError) -> Option<Self> {
+        let (code, text) = answer(error);
+        match code {
+            "BUSY" => Some(State::Busy),
+            "NOREPLICAS" => Some(State::TooFewReplicas),
+            "MISCONF" => Some(State::DiskFailed),
+            _ => State::of_text(text),
+        }
+    }
+
+    /// Of an answer without a code of its own. What stands behind a quotation mark may be what the server was asked.
+    fn of_text(text: &str) -> Option<Self> {
+        let own = text.split(['\'', '"', '`']).next().unwrap_or_default().to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|words| own.contains(words));
+        if says(&["max number of clients", "max concurrent connections"]) {
+            Some(State::TooManyClients)
+        } else if says(&["quota", "limit exceeded", "rate limit"]) {
+            Some(State::QuotaUsedUp)
+        } else {
+            None
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            State::Busy | State::TooFewReplicas => Kind::NotReady,
+            State::DiskFailed | State::TooManyClients | State::QuotaUsedUp => Kind::Unfit,
+        }
+    }
+
+    /// The cause and the cure, after the server's address.
+    fn words(self) -> &'static str {
+        match self {
+            State::Busy => {
+                "is busy with a long script or function (BUSY): wait for its end, or stop it by SCRIPT KILL or FUNCTION KILL"
+            }
+            State::TooFewReplicas => {
+                "takes no writes (NOREPLICAS): fewer replicas are connected than min-replicas-to-write; bring them back, or \
+                 lower that setting"
+            }
+            State::DiskFailed => {
+                "takes no writes (MISCONF): it cannot write to its disk; its log says why, mostly the disk is full or \
+                 the folder read-only"
+            }
+            State::TooManyClients => {
+                "has as many clients as it allows: raise maxclients, or close connections; CLIENT LIST shows whose they are"
+            }
+            State::QuotaUsedUp => {
+                "refuses because a quota of the service is used up: wait until it begins anew, or choose a larger plan"
+            }
+        }
+    }
+}
+
+/// The code of a server's answer, and its text. Redis 6.2 puts words of its own before what stopped a script.
+fn answer(error: &RedisError) -> (&str, &str) {
+    let (code, text) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    if !text.starts_with("Error running script") {
+        return (code, text);
+    }
+    let inner = text.match_indices(": -").map(|(at, before)| &text[at + before.len()..]);
+    let mut inner = inner.filter(|inner| inner.starts_with(|first: char| first.is_ascii_uppercase()));
+    inner.next().map_or((code, text), |inner| inner.split_once(' ').unwrap_or((inner, "")))
+}
+
+/// The refusal, if an answer is one that says nothing of what the server can do: later it will answer something else.
+pub(super) fn passing(answer: &Value) -> Option<RedisError> {
+    let Value::ServerError(_) = answer else { return None };
+    let refusal = answer.clone().extract_error().err()?;
+    is_passing(&refusal).then_some(refusal)
+}
+
+/// Whether the server refuses everything like this, whatever it is asked: the connection is of use again later.
+pub(super) fn is_passing(error: &RedisError) -> bool {
+    matches!(kind(error), Kind::NotReady | Kind::Unfit)
 }
 
 pub(super) fn kind(error: &RedisError) -> Kind {
@@ -34,8 +130,8 @@ pub(super) fn kind(error: &RedisError) -> Kind {
             | ServerErrorKind::TryAgain,
         ) => Kind::NotReady,
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Kind::Elsewhere,
-        _ if error.code() == Some("READONLY") => Kind::Demoted,
-        _ => Kind::Other,
+        _ if answer(error).0 == "READONLY" => Kind::Demoted,
+        _ => State::of(error).map_or(Kind::Other, State::kind),
     }
 }
 
@@ -72,9 +168,10 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
         let what = "is in protected mode: it has no password and refuses all but its own machine; give it a password \
             (requirepass), and that to the store";
         Error::new(Code::Auth, format!("{at} {what}"))
-    } else if first.starts_with(b"-ERR max number of clients") {
-        let what = "has as many clients as it allows (maxclients)";
-        Error::new(Code::Unavailable, format!("{at} cannot be reached: it {what}"))
+    } else if let Some(state) =
+        first.strip_prefix(b"-ERR ").and_then(|text| State::of_text(&String::from_utf8_lossy(text)))
+    {
+        Error::new(Code::Unavailable, format!("{at} {}", state.words()))
     } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
         let what = "has no password, and one was given: remove it, or give the server one (requirepass)";
         Error::new(Code::Auth, format!("{at} {what}"))
@@ -129,17 +226,24 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
                 "{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands (docs/security.md)"
             ),
         ),
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::TryAgain,
-        ) => Error::new(Code::Unavailable, format!("{at} is not ready to answer yet")),
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => not_ready(&at, "it loads its data (LOADING)"),
+        ErrorKind::Server(ServerErrorKind::MasterDown) => not_ready(&at, "it waits for its primary (MASTERDOWN)"),
+        ErrorKind::Server(ServerErrorKind::ClusterDown) => {
+            not_ready(&at, "its cluster is down (CLUSTERDOWN); CLUSTER INFO and CLUSTER SLOTS tell what is wrong")
+        }
+        ErrorKind::Server(ServerErrorKind::TryAgain) => not_ready(&at, "a slot is being moved (TRYAGAIN)"),
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
             in_cluster(address)
         }
-        _ => by_answer(error, &at),
+        _ => match State::of(error) {
+            Some(state) => Error::new(Code::Unavailable, format!("{at} {}", state.words())),
+            None => by_answer(error, &at),
+        },
     }
+}
+
+fn not_ready(at: &str, why: &str) -> Error {
+    Error::new(Code::Unavailable, format!("{at} is not ready to answer yet: {why}"))
 }
 
 /// Errors that only the text of the server's answer tells apart.
@@ -186,4 +290,58 @@ pub(super) fn astray(address: &str) -> Error {
     let what =
         "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
     Error::new(Code::Unavailable, format!("Redis at {address} sent on what it was sent: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::redis::parse_redis_value;
+
+    use super::*;
+
+    fn refusal(answer: &str) -> RedisError {
+        let answer = parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        answer.extract_error().unwrap_err()
+    }
+
+    fn code_of(answer: &str) -> Code {
+        error(&refusal(answer), "a server").code
+    }
+
+    #[test]
+    fn a_state_of_the_server_is_told_by_its_code_or_its_words() {
+        for (answer, kind) in [
+            ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", Kind::NotReady),
+            ("NOREPLICAS Not enough good replicas to write.", Kind::NotReady),
+            ("NOREPLICAS Not enough good replicas to write. script: 8baa98ba, on @user_script:1.", Kind::NotReady),
+            ("MISCONF Errors writing to the AOF file: No space left on device", Kind::Unfit),
+            ("ERR max number of clients reached", Kind::Unfit),
+            ("ERR max number of clients + cluster connections reached", Kind::Unfit),
+            ("ERR max concurrent connections exceeded", Kind::Unfit),
+            ("ERR max daily request limit exceeded. Limit: 10000, Usage: 10000.", Kind::Unfit),
+            ("ERR max requests limit exceeded. Limit: 500000, Usage: 500000.", Kind::Unfit),
+            ("ERR DB capacity quota exceeded", Kind::Unfit),
+        ] {
+            assert_eq!(super::kind(&refusal(answer)), kind, "{answer}");
+            assert_eq!(code_of(answer), Code::Unavailable, "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_redis_6_2_says_of_a_script_is_told_by_what_stopped_it() {
+        let script = |why: &str| {
+            refusal(&format!("ERR Error running script (call to f_8baa98ba): @user_script:1: @user_script: 1: -{why}"))
+        };
+        assert_eq!(kind(&script("NOREPLICAS Not enough good replicas to write.")), Kind::NotReady);
+        assert_eq!(kind(&script("MISCONF Redis is configured to save RDB snapshots")), Kind::Unfit);
+        assert_eq!(kind(&script("READONLY You can't write against a read only replica.")), Kind::Demoted);
+        assert_eq!(kind(&script("WRONGTYPE Operation against a key")), Kind::Other);
+    }
+
+    #[test]
+    fn what_the_server_was_asked_is_no_state() {
+        let quoted = "ERR unknown command 'quota', with args beginning with: 'BUSY' 'limit exceeded'";
+        assert_eq!(kind(&refusal(quoted)), Kind::Other);
+        assert_eq!(kind(&refusal("ERR max single record size exceeded")), Kind::Other);
+        assert_eq!(kind(&refusal("BUSYKEY Target key name already exists.")), Kind::Other);
+    }
 }

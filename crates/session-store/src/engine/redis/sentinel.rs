@@ -43,7 +43,7 @@ impl Sentinels {
 
     /// Where the primary is.
     pub(super) async fn primary(&self) -> Result<Node> {
-        let mut why = None;
+        let (mut why, mut cause) = (None, None);
         // Another one first each time, so that a dead one does not cost every attempt its time.
         let first = fastrand::usize(..self.nodes.len());
         for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
@@ -52,10 +52,13 @@ impl Sentinels {
                 Ok(None) => why = Some(self.unknown()),
                 // That one cannot be reached says little; that it refuses us says what is wrong with all.
                 Err(error) if why.is_none() && error.code != Code::Unavailable => why = Some(error),
-                Err(_) => {}
+                Err(error) => cause = Some(error),
             }
         }
-        Err(why.unwrap_or_else(|| self.unreachable()))
+        Err(why.unwrap_or_else(|| match cause {
+            Some(cause) => self.unreachable().caused_by(&cause),
+            None => self.unreachable(),
+        }))
     }
 
     /// Until they name another primary than this one.

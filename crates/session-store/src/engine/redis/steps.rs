@@ -137,8 +137,16 @@ impl<R: Route> Steps<R> {
         self.run(key, repeat, |mut hop| async move { command.query_async(&mut hop.link.connection).await }).await
     }
 
+    /// Several commands that ignore errors. A server that refuses some of them for now is asked again.
     pub(super) async fn pipeline<T: FromRedisValue + Send>(&self, key: &str, pipeline: &Pipeline) -> Result<T> {
-        self.run(key, Repeat::Safe, |mut hop| async move { pipeline.query_async(&mut hop.link.connection).await }).await
+        self.run(key, Repeat::Safe, |mut hop| async move {
+            let answers: Vec<Value> = pipeline.query_async(&mut hop.link.connection).await?;
+            match answers.iter().find_map(failure::passing) {
+                Some(refusal) => Err(refusal),
+                None => Ok(FromRedisValue::from_redis_value(Value::Array(answers))?),
+            }
+        })
+        .await
     }
 
     pub(super) async fn script<T: FromRedisValue + Send>(
@@ -162,7 +170,11 @@ impl<R: Route> Steps<R> {
             let answers: Vec<Value> = call.invoke(&mut hop.link.connection).await?;
             let answers: Vec<_> = answers.into_iter().map(share).collect();
             let refusal = |answer: &RedisResult<Value>| {
-                answer.as_ref().err().filter(|error| failure::kind(error) != Kind::Other).cloned()
+                answer
+                    .as_ref()
+                    .err()
+                    .filter(|error| !matches!(failure::kind(error), Kind::Unfit | Kind::Other))
+                    .cloned()
             };
             let refusals: Vec<_> = answers.iter().filter_map(refusal).collect();
             // What must run once at most is sent again only if nothing of it was carried out.
@@ -180,17 +192,27 @@ impl<R: Route> Steps<R> {
 
     /// At a server of whom it does not matter what it holds.
     pub(super) async fn command_at<T: FromRedisValue>(&self, server: &Supervisor, command: &Cmd) -> Result<T> {
-        let asked = Instant::now();
-        let link = self.before(asked, server.link()).await?;
-        let mut connection = link.connection.clone();
-        let answer = command.query_async(&mut connection);
-        let answer = link.connection.heard().unless_silent(asked, self.command_timeout, answer).await;
-        answer.ok_or_else(|| self.late())?.map_err(|error| {
-            if failure::kind(&error) == Kind::Lost {
-                server.drop_link(&link);
+        let patience = Instant::now() + self.route.fail_fast().min(self.command_timeout);
+        loop {
+            let asked = Instant::now();
+            let link = self.before(asked, server.link()).await?;
+            let mut connection = link.connection.clone();
+            let answer = command.query_async(&mut connection);
+            let answer = link.connection.heard().unless_silent(asked, self.command_timeout, answer).await;
+            let error = match answer.ok_or_else(|| self.late())? {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match failure::kind(&error) {
+                Kind::NotReady if Instant::now() < patience => {
+                    sleep(NOT_READY_PAUSE).await;
+                    continue;
+                }
+                Kind::Lost => server.drop_link(&link),
+                _ => {}
             }
-            failure::error(&error, server.address())
-        })
+            return Err(failure::error(&error, server.address()));
+        }
     }
 
     /// Waits for replicas to acknowledge that these keys were ended, on each server that holds some of them.

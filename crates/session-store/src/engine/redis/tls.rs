@@ -170,8 +170,11 @@ pub(super) fn handshake_error(error: &io::Error, at: &str) -> Error {
     let failed = |check: &str| Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {check}"));
     match broken_check(error) {
         Some(broken) => failed(words(broken)).caused_by(broken),
+        // Nothing is said of TLS: it may pass, as a lost connection does.
         None => {
-            failed("the connection was closed in the middle of it; does it speak TLS on this port?").caused_by(error)
+            let what = "cannot be reached: it closed the connection in the middle of the TLS handshake; a server that has as \
+                        many clients as it allows (maxclients) does so, and a port without TLS";
+            Error::new(Code::Unavailable, format!("Redis at {at} {what}")).caused_by(error)
         }
     }
 }

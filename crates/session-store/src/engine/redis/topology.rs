@@ -298,21 +298,24 @@ impl Shared {
         let asked = self.seeds.iter().map(|node| async move {
             match self.door.ask(node, &node.to_string(), patience, question).await {
                 Ok(answers) => self.view(node, answers),
-                Err(error) => Err((error.code != Code::Unavailable).then_some(error)),
+                Err(error) => Err(Some(error)),
             }
         });
         match (first_well(asked).await, known) {
             (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => Ok(view),
-            (Err(why), None) => Err(why.unwrap_or_else(|| self.unreachable())),
+            // That one cannot be reached says little.
+            (Err(why), None) => Err(match why {
+                Some(why) if why.code != Code::Unavailable => why,
+                Some(cause) => self.unreachable().caused_by(&cause),
+                None => self.unreachable(),
+            }),
         }
     }
 
-    /// Of the answers of a server to [`question`]. Without an error: it could not be reached, which says little.
+    /// Of the answers of a server to [`question`]. Without an error: it did not answer.
     fn view(&self, node: &Node, answers: RedisResult<Vec<Value>>) -> std::result::Result<View, Option<Error>> {
-        // That a server refuses us says what is wrong with all.
         let told = |error: RedisError| {
-            let error = no_cluster(&error, node).unwrap_or_else(|| failure::error(&error, &node.to_string()));
-            (error.code != Code::Unavailable).then_some(error)
+            Some(no_cluster(&error, node).unwrap_or_else(|| failure::error(&error, &node.to_string())))
         };
         let mut answers = answers.map_err(told)?;
         let slots = answers.pop().unwrap_or(Value::Nil).extract_error().map_err(told)?;
@@ -398,7 +401,8 @@ fn question() -> Pipeline {
     question
 }
 
-/// The first view of a server that is well; else any view, or the first reason why there is none.
+/// The first view of a server that is well; else any view, or the first reason why there is none. That a server refuses us says more
+/// than that one cannot be reached: it is what is wrong with all.
 async fn first_well<Asked>(asked: impl Iterator<Item = Asked>) -> Asked::Output
 where
     Asked: Future<Output = std::result::Result<View, Option<Error>>>,
@@ -409,8 +413,12 @@ where
         match &view {
             Ok(View { is_well: true, .. }) => return view,
             Ok(_) => best = view,
-            Err(Some(_)) if matches!(best, Err(None)) => best = view,
-            Err(_) => {}
+            Err(Some(error)) => match &best {
+                Err(None) => best = view,
+                Err(Some(told)) if told.code == Code::Unavailable && error.code != Code::Unavailable => best = view,
+                _ => {}
+            },
+            Err(None) => {}
         }
     }
     best
