@@ -29,5 +29,6 @@ export async function fillDisk(server) {
 /** The quota of a managed server is used up, or not any more: the proxy refuses what the server answers. */
 export function useUpQuota(proxy, isUsedUp = true) {
 	const refusal = Buffer.from("-ERR max requests limit exceeded. Limit: 500000, Usage: 500000.\r\n");
-	proxy.rewrite = isUsedUp ? () => refusal : (frame) => frame;
+	const isPush = (frame) => frame[0] === ">".charCodeAt(0);
+	proxy.rewrite = isUsedUp ? (frame) => (isPush(frame) ? frame : refusal) : (frame) => frame;
 }

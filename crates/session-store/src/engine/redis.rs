@@ -160,7 +160,11 @@ impl Engine for RedisEngine {
                     return Ok(None);
                 }
                 let mut answers: Vec<Value> = read.query_async(&mut hop.link.connection).await?;
-                if let Some(Value::ServerError(_)) = answers.first() {
+                if let Some(refusal @ Value::ServerError(_)) = answers.first() {
+                    // Then what was read is not tracked.
+                    if let Some(refusal) = failure::passing(refusal) {
+                        return Err(refusal);
+                    }
                     hop.server.is_deaf(&hop.link);
                 }
                 match answers.get_mut(1).map(std::mem::take) {

@@ -10,6 +10,7 @@ use ::redis::{FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
+use super::failure;
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{
@@ -160,6 +161,10 @@ impl ClusterEngine {
                     }
                 }
                 let answers: Vec<Value> = read.ignore_errors().query_async(&mut hop.link.connection).await?;
+                // Then nothing was read, or what was read is not tracked.
+                if let Some(refusal) = answers.iter().find_map(failure::passing) {
+                    return Err(refusal);
+                }
                 if let (true, Some(Value::ServerError(_))) = (tracked, answers.first()) {
                     hop.server.is_deaf(&hop.link);
                 }

@@ -184,7 +184,7 @@ impl Connector {
         let is_tracked = match (&self.feed, protocol) {
             (None, _) => false,
             (Some(feed), ProtocolVersion::RESP2) => {
-                feed.is_off("the server does not speak RESP3");
+                feed.is_off("the server does not speak RESP3", true);
                 false
             }
             (Some(feed), _) => feed.begins(&mut wire, number).await?,

@@ -170,8 +170,8 @@ async fn wait(
     };
     let answer = match acked.unwrap_or(Value::Nil).extract_error() {
         Ok(Value::Int(acked)) => Answer::Acked(u32::try_from(acked).unwrap_or(0)),
-        // It has become a replica.
-        Err(error) if error.code() == Some("UNBLOCKED") => return Err(error),
+        // It has become a replica, or refuses for now.
+        Err(error) if error.code() == Some("UNBLOCKED") || failure::is_passing(&error) => return Err(error),
         _ => Answer::Refused,
     };
     Ok((connection, answer))

@@ -2,6 +2,7 @@
 
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 
+use super::failure::{self, Kind};
 use super::wire::Wire;
 
 /// What a server says that it is.
@@ -22,16 +23,19 @@ impl Role {
         Role::from_answer(answer.first(), connection).await
     }
 
-    /// Takes the answer to ROLE, else asks in another way.
+    /// Takes the answer to ROLE, else asks in another way. A refusal that will pass is an error: it says nothing of the server.
     pub(super) async fn from_answer(role: Option<&Value>, connection: &mut Wire) -> RedisResult<Self> {
         if let Some(Value::Array(role)) = role {
             let name = role.first().and_then(|name| String::from_redis_value_ref(name).ok());
             return Ok(Role::named(name.as_deref()));
         }
+        if let Some(refusal) = role.and_then(failure::passing) {
+            return Err(refusal);
+        }
         let info: RedisResult<String> = cmd("INFO").arg("replication").query_async(connection).await;
         match info {
             Ok(info) => Ok(Role::named(info.lines().find_map(|line| line.strip_prefix("role:")).map(str::trim))),
-            Err(error) if error.is_io_error() || error.is_unrecoverable_error() => Err(error),
+            Err(error) if failure::kind(&error) == Kind::Lost || failure::is_passing(&error) => Err(error),
             Err(_) => Ok(Role::Unknown),
         }
     }

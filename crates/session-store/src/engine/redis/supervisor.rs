@@ -218,6 +218,21 @@ impl Shared {
         }
     }
 
+    /// The near cache hears of what is read on the connection of this number from now on.
+    fn mark_tracked(&self, number: u64) {
+        let is_up = self.state.send_if_modified(|state| match state {
+            State::Up(link) if link.number == number => {
+                link.is_tracked = true;
+                true
+            }
+            _ => false,
+        });
+        if !is_up {
+            // It was lost before this: then nobody else tells the cache.
+            self.lose(number);
+        }
+    }
+
     /// One attempt; the link if it came to one.
     async fn attempt(self: &Arc<Self>) -> Option<Link> {
         let number = self.begun.fetch_add(1, SeqCst) + 1;
@@ -313,9 +328,14 @@ async fn supervise(shared: Weak<Shared>) {
         let link = held.attempt().await;
         let (state, connector) = (held.state.subscribe(), held.connector.clone());
         drop(held);
-        if let Some(link) = link {
+        if let Some(mut link) = link {
             let number = link.number;
-            stay(link, &connector, state).await;
+            while stay(link.clone(), &connector, state.clone()).await == Stayed::UntilTracked {
+                let Some(held) = shared.upgrade() else { return };
+                link.is_tracked = true;
+                held.mark_tracked(number);
+            }
+            drop(link);
             let Some(held) = shared.upgrade() else { return };
             held.lose(number);
             // What holds for a moment only is no better than what fails.
@@ -330,14 +350,27 @@ async fn supervise(shared: Weak<Shared>) {
     }
 }
 
-/// Until a link is lost, or turns out to be of no use.
-async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<State>) {
+#[derive(PartialEq)]
+enum Stayed {
+    /// The link is lost, or of no use.
+    UntilLost,
+    /// The near cache hears of what is read on it from now on.
+    UntilTracked,
+}
+
+/// Until a link is lost, or turns out to be of no use, or is tracked where it was not.
+async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<State>) -> Stayed {
     let Link { connection, is_tracked, primary, number } = link;
     let beats = async {
         match &connector.feed {
             Some(feed) if is_tracked => feed.watch(number, connection).await,
-            _ => heartbeats(connection).await,
+            Some(feed) => tokio::select! {
+                () = heartbeats(connection.clone()) => {}
+                () = feed.begins_late(number, connection) => return Stayed::UntilTracked,
+            },
+            None => heartbeats(connection).await,
         }
+        Stayed::UntilLost
     };
     let another = async {
         match (&connector.sentinels, &primary) {
@@ -346,9 +379,9 @@ async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<Stat
         }
     };
     tokio::select! {
-        () = beats => {}
-        () = another => {}
-        _ = state.wait_for(|state| !matches!(state, State::Up(link) if link.number == number)) => {}
+        stayed = beats => stayed,
+        () = another => Stayed::UntilLost,
+        _ = state.wait_for(|state| !matches!(state, State::Up(link) if link.number == number)) => Stayed::UntilLost,
     }
 }
 
@@ -359,6 +392,7 @@ async fn heartbeats(mut connection: Wire) {
         let heard = connection.heard().clone();
         match heard.unless_silent(Instant::now(), SILENCE, Role::ask(&mut connection)).await {
             Some(Ok(Role::Primary | Role::Unknown)) => {}
+            Some(Err(error)) if failure::is_passing(&error) => {}
             _ => return,
         }
     }

@@ -3,6 +3,7 @@
 //! Answers and pushes come in the order in which the server sent them, and pushes are applied as they are parsed. So when an
 //! answer arrives, every change that the server had told of before it has been heard.
 
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -22,9 +23,15 @@ const FIRST_MAJOR: u64 = 7;
 /// How often a change of our own is made to see whether it is told.
 const CANARY_EVERY: Duration = Duration::from_secs(30);
 
+/// How often a cache that is off is tried again: every 30 heartbeats, which is every 30 s by default, and not more seldom than that or
+/// than a heartbeat.
+const RETRY_BEATS: u32 = 30;
+const RETRY_EVERY: Duration = Duration::from_secs(30);
+
 /// How many keys are tried for one that lies on the server.
 const CANARIES: u32 = 100_000;
 
+const TOO_OLD: &str = "the server is older than Redis 7";
 const DEAF: &str = "the server, or a proxy before it, does not tell of changes";
 
 /// What a heartbeat found.
@@ -48,6 +55,8 @@ pub(super) struct Feed {
     /// A key that only this feed changes. It is there for as long as one pipeline takes.
     canary: String,
     canary_told: AtomicBool,
+    /// Whether the server's version is why there is no tracking.
+    is_too_old: AtomicBool,
 }
 
 impl Feed {
@@ -58,7 +67,8 @@ impl Feed {
         // A server that holds next to nothing refuses the canary, and is believed without.
         let canary = canaries.find(|key| holds(key)).unwrap_or_default();
         let id = cache.joins();
-        Feed { cache, id, key_prefix: key_prefix.to_owned(), canary, canary_told: AtomicBool::new(false) }
+        let key_prefix = key_prefix.to_owned();
+        Feed { cache, id, key_prefix, canary, canary_told: AtomicBool::default(), is_too_old: AtomicBool::default() }
     }
 
     /// What the cache calls a connection.
@@ -89,13 +99,29 @@ impl Feed {
         let refusal = self.track(connection).await?;
         match refusal {
             None => self.cache.begins(self.source(number), sent),
-            Some(reason) => self.is_off(reason),
+            Some(reason) => self.is_off(reason, reason == TOO_OLD),
         }
         Ok(refusal.is_none())
     }
 
-    /// There is no tracking on a connection like this.
-    pub(super) fn is_off(&self, reason: &str) {
+    /// Until tracking is on where it was off: it is tried again, unless the server is too old.
+    pub(super) async fn begins_late(&self, number: u64, mut connection: Wire) {
+        if self.is_too_old.load(SeqCst) {
+            return pending().await;
+        }
+        let heartbeat = self.cache.settings().heartbeat;
+        let pause = (heartbeat * RETRY_BEATS).min(RETRY_EVERY.max(heartbeat));
+        loop {
+            sleep(pause).await;
+            if matches!(self.begins(&mut connection, number).await, Ok(true)) {
+                return;
+            }
+        }
+    }
+
+    /// There is no tracking on a connection like this. `is_too_old`: it is the server's version that has none.
+    pub(super) fn is_off(&self, reason: &str, is_too_old: bool) {
+        self.is_too_old.store(is_too_old, SeqCst);
         self.cache.is_off(self.id, reason);
     }
 
@@ -111,7 +137,10 @@ impl Feed {
         hello.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
         let (hello, life, tracking): (Value, Value, Value) = hello.ignore_errors().query_async(connection).await?;
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
-            return Ok(Some("the server is older than Redis 7"));
+            return Ok(Some(TOO_OLD));
+        }
+        if let Some(refusal) = [&life, &tracking].into_iter().find_map(failure::passing) {
+            return Err(refusal);
         }
         // That it does not answer for the canary now says nothing about other keys later.
         if let Err(refusal) = life.extract_error()
@@ -161,6 +190,8 @@ impl Feed {
                 Some(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
                 Some(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
                 Some(Ok(Beat::Roleless)) => (Flush::Demoted, "the server does not say any more what it is"),
+                // A busy server, for example: no sign of life, and no reason to leave it.
+                Some(Err(error)) if failure::is_passing(&error) => continue,
                 Some(Err(_)) => (Flush::Disconnected, "the connection was lost"),
                 None => (Flush::Silent, "the server does not answer"),
             };
@@ -184,8 +215,9 @@ impl Feed {
             Role::Replica => return Ok(Beat::Replica),
             Role::Sentinel | Role::Unknown => return Ok(Beat::Roleless),
         }
-        // A full memory refuses the change: then there is nothing to tell.
-        let changed = with_canary && answers.get(2) == Some(&Value::Okay);
+        // A full memory refuses the change, a busy server that it be tracked: then there is nothing to tell.
+        let is_tracked = || answers[..2].iter().all(|answer| failure::passing(answer).is_none());
+        let changed = with_canary && answers.get(2) == Some(&Value::Okay) && is_tracked();
         Ok(if changed && !self.canary_told.load(SeqCst) { Beat::Deaf } else { Beat::Alive })
     }
 }
