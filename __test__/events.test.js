@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 import { until } from "./contract/wait.js";
 import { runText } from "./support/child.js";
+import { startProxy } from "./support/proxy.js";
 import { startRedis } from "./support/redis.js";
 
 /** @param {import("node:test").TestContext} t */
@@ -87,6 +88,61 @@ describe("a server that evicts", () => {
 			assert.equal(degraded.length, expected ? 1 : 0);
 			if (expected) assert.match(degraded[0], expected);
 		}
+	});
+});
+
+describe("a server that answers, and not well", () => {
+	const reasons = ({ told }) => told.filter(([event]) => event === "degraded").map(([, reason]) => reason);
+
+	test("slowly: told once by the first of many answers, and each is counted", async (t) => {
+		const server = await startFor(t);
+		const proxy = await startProxy(t, server);
+		const ground = watched(t, { url: proxy.url, slowMs: 60, nearCache: false });
+		const { storage } = ground;
+		await storage.ping();
+		proxy.delayMs = 50;
+		for (let n = 0; n < 3; n++) await storage.get("key");
+		proxy.delayMs = 0;
+		await until("degraded", () => reasons(ground).length > 0);
+		assert.deepEqual(storage.metrics().degraded, { slowAnswers: 3, outOfMemory: 0 });
+		assert.equal(reasons(ground).length, 1);
+		assert.match(
+			reasons(ground)[0],
+			/^Redis at 127\.0\.0\.1:\d+ is slow: an answer took \d+ ms \(option slowMs: 60\)$/,
+		);
+	});
+
+	test("not when the connection was waited for, or the answer took less than slowMs", async (t) => {
+		const server = await startFor(t);
+		const proxy = await startProxy(t, server);
+		const ground = watched(t, { url: proxy.url, slowMs: 1000, failFastMs: 5000, nearCache: false });
+		const { storage } = ground;
+		await storage.ping();
+		proxy.delayMs = 50;
+		await storage.get("key");
+		proxy.delayMs = 0;
+		await server.kill();
+		const asked = storage.get("key");
+		await sleep(1100); // longer than slowMs
+		await server.restart();
+		await asked;
+		assert.deepEqual(storage.metrics().degraded, { slowAnswers: 0, outOfMemory: 0 });
+		assert.deepEqual(reasons(ground), []);
+	});
+
+	test("with a full memory: told once, and each refusal is counted", async (t) => {
+		const server = await startFor(t);
+		const ground = watched(t, { url: server.url });
+		const { storage } = ground;
+		await storage.ping();
+		await server.cli("CONFIG", "SET", "maxmemory", 1);
+		for (let n = 0; n < 3; n++) await assert.rejects(storage.set(`key ${n}`, "value", 60), { code: "OUT_OF_MEMORY" });
+		await assert.rejects(storage.increment("counter", 60), { code: "OUT_OF_MEMORY" });
+		await until("degraded", () => reasons(ground).length > 0);
+		assert.deepEqual(reasons(ground), [
+			`Redis at 127.0.0.1:${server.port} refuses writes: it is at maxmemory (OOM); give it more, or end sessions`,
+		]);
+		assert.equal(storage.metrics().degraded.outOfMemory, 4);
 	});
 });
 

@@ -6,7 +6,8 @@ import { invalid } from "./error.js";
  * - `down`: it was lost, or could not be made.
  * - `reconnecting`: another attempt to make it begins.
  * - `failover`: another server is the primary.
- * - `degraded`: it is up, but something is missing: the near cache, WAIT, or a `maxmemory-policy` that keeps what sessions need.
+ * - `degraded`: it is up, but something is missing: the near cache, WAIT, or a `maxmemory-policy` that keeps what sessions need; or it answers
+ *   slowly (option `slowMs`), or its memory is full: each at most once in 30 s.
  * - `underReplicated`: an end was carried out, and fewer replicas than `revoke.waitReplicas` acknowledged it in time.
  */
 export type StoreEvent = "ready" | "down" | "reconnecting" | "failover" | "degraded" | "underReplicated";

@@ -3,6 +3,7 @@ export type { Credentials, CredentialsFunction } from "./credentials.js";
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
 export type {
+	DegradedMetrics,
 	JournalMetrics,
 	NearCacheMetrics,
 	RefusedWritesMetrics,

@@ -75,6 +75,14 @@ export interface RefusedWritesMetrics {
 	conflict: number;
 }
 
+/** Answers of Redis that were late or short of memory. */
+export interface DegradedMetrics {
+	/** Answers that took longer than `slowMs`. */
+	slowAnswers: number;
+	/** Writes that a full memory refused. */
+	outOfMemory: number;
+}
+
 /** Comparisons of the user in the sessions with the user's row. Of this handle only. */
 export interface UserLookMetrics {
 	/** Looks that came to an end. */
@@ -97,6 +105,7 @@ export interface StoreMetrics {
 	/** `null` without `onUnavailable: "database"`. */
 	journal: JournalMetrics | null;
 	refusedWrites: RefusedWritesMetrics;
+	degraded: DegradedMetrics;
 	userLooks: UserLookMetrics;
 }
 
@@ -105,5 +114,6 @@ export function metricsOfNone(reason: string): Omit<StoreMetrics, "userLooks"> {
 	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0, topology: 0 };
 	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
 	const nearCache = { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 };
-	return { nearCache, revoke: null, journal: null, refusedWrites: { ended: 0, tooOld: 0, tooLarge: 0, conflict: 0 } };
+	const refusedWrites = { ended: 0, tooOld: 0, tooLarge: 0, conflict: 0 };
+	return { nearCache, revoke: null, journal: null, refusedWrites, degraded: { slowAnswers: 0, outOfMemory: 0 } };
 }

@@ -107,6 +107,11 @@ export interface StoreOptions {
 	 */
 	commandTimeout?: number | undefined;
 	/**
+	 * An answer of Redis that takes longer, in ms, is slow: the event `degraded` tells it, once in 30 s at most, and
+	 * `metrics().degraded.slowAnswers` counts it. Default 100.
+	 */
+	slowMs?: number | undefined;
+	/**
 	 * How long an operation waits at most for a connection that is down, in ms; then it rejects with `UNAVAILABLE`. An interruption that is
 	 * shorter is not noticed. Default 250.
 	 */

@@ -51,6 +51,8 @@ pub struct Config {
     pub max_in_flight: usize,
     /// How long a server may be silent that an operation waits for, or a connection be missing: `commandTimeout` in ms, default 2 s.
     pub command_timeout: Duration,
+    /// An answer that takes longer is slow, which an event tells: `slowMs`, default 100 ms.
+    pub slow: Duration,
 }
 
 /// How far an end must have been copied.
@@ -287,6 +289,7 @@ impl Config {
         let max_in_flight = options.integer("maxInFlight", IN_FLIGHT);
         let connect_timeout = options.integer("connectTimeout", TIMEOUT_MS);
         let command_timeout = Duration::from_millis(options.integer("commandTimeout", TIMEOUT_MS).unwrap_or(2_000));
+        let slow = Duration::from_millis(options.integer("slowMs", TIMEOUT_MS).unwrap_or(100));
         let revoke = options.revoke(command_timeout);
         let on_unavailable = options.on_unavailable();
         match target {
@@ -304,6 +307,7 @@ impl Config {
                 max_in_flight: max_in_flight.unwrap_or(50_000),
                 connect_timeout: Duration::from_millis(connect_timeout.unwrap_or(10_000)),
                 command_timeout,
+                slow,
             }),
             _ => Err(options.sentences()),
         }

@@ -22,7 +22,19 @@ use stored::{TOMBSTONE, TOMBSTONE_BYTES};
 use std::future::{Future, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use crate::error::{Code, Error, Result};
+
+/// How often servers answered, and not well.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DegradedMetrics {
+    /// Answers that took longer than `slowMs`.
+    pub(crate) slow_answers: u64,
+    /// Steps that a full memory refused.
+    pub(crate) out_of_memory: u64,
+}
 
 /// A session may be created by a write that is at most this far from its `createdAt`, by the engine's clock, in ms.
 /// Shorter than a tombstone's life: that is what keeps an ended session dead after its tombstone is gone.
@@ -293,6 +305,11 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// How ends were acknowledged; `None`: nobody is waited for.
     fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         None
+    }
+
+    /// How often servers answered slowly or had no memory left.
+    fn degraded_metrics(&self) -> DegradedMetrics {
+        DegradedMetrics::default()
     }
 
     /// The clock by which this process judges what is over, in ms since the epoch.

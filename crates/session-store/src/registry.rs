@@ -98,9 +98,11 @@ impl<E: Engine> Sessions for Store<E> {
     fn metrics(&self) -> String {
         let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
         let (revoke, journal) = (self.revoke_metrics(), self.journal_metrics());
-        let refused = self.refused_writes();
-        serde_json::json!({ "nearCache": near_cache, "revoke": revoke, "journal": journal, "refusedWrites": refused })
-            .to_string()
+        let (refused, degraded) = (self.refused_writes(), self.degraded_metrics());
+        serde_json::json!({
+            "nearCache": near_cache, "revoke": revoke, "journal": journal, "refusedWrites": refused, "degraded": degraded,
+        })
+        .to_string()
     }
 
     fn listen(&self) -> Option<Listener> {

@@ -32,8 +32,8 @@ use crate::command::{Command, Read, Reply};
 use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot, Stored, TOGETHER,
-    YOUNG_MS, another_application, system_clock,
+    Create, DegradedMetrics, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot,
+    Stored, TOGETHER, YOUNG_MS, another_application, system_clock,
 };
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
@@ -294,6 +294,10 @@ impl<E: Engine> Store<E> {
 
     pub(crate) fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         self.engine.revoke_metrics()
+    }
+
+    pub(crate) fn degraded_metrics(&self) -> DegradedMetrics {
+        self.engine.degraded_metrics()
     }
 
     pub(crate) fn journal_metrics(&self) -> Option<JournalMetrics> {

@@ -13,9 +13,9 @@ use super::{NearCache, OnUnavailable, Reconnect, Revoke, Tls, TlsVersion};
 
 /// Every option there is.
 #[rustfmt::skip]
-pub(super) const OPTIONS: [&str; 33] = [
+pub(super) const OPTIONS: [&str; 34] = [
     "url", "host", "port", "path", "cluster", "natMap", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "credentials", "db", "tls",
-    "connectTimeout", "commandTimeout", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
+    "connectTimeout", "commandTimeout", "slowMs", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
     "keepAlive", "connectionName",
     "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
     "revoke", "onUnavailable", "storeSessionInDatabase",

@@ -82,6 +82,7 @@ fn defaults() {
         max_in_flight: 50_000,
         connect_timeout: Duration::from_secs(10),
         command_timeout: Duration::from_secs(2),
+        slow: Duration::from_millis(100),
     };
     assert_eq!(config(json!({ "url": "redis://localhost" })), expected);
 }
@@ -230,7 +231,7 @@ fn wrong_sentinels_are_told() {
 fn every_option_is_read() {
     let all = json!({
         "host": "cache", "port": 7000, "username": "app", "password": SECRET, "db": 65_535,
-        "tls": { "ca": PEM, "cert": PEM, "key": PEM, "servername": "Redis.Example", "minVersion": "TLSv1.3" }, "connectTimeout": 1, "commandTimeout": 600_000,
+        "tls": { "ca": PEM, "cert": PEM, "key": PEM, "servername": "Redis.Example", "minVersion": "TLSv1.3" }, "connectTimeout": 1, "commandTimeout": 600_000, "slowMs": 250,
         "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
         "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
         "failFastMs": 1, "reconnectMinMs": 2, "reconnectMaxMs": 3, "maxInFlight": 4,
@@ -279,6 +280,7 @@ fn every_option_is_read() {
         max_in_flight: 4,
         connect_timeout: Duration::from_millis(1),
         command_timeout: Duration::from_secs(600),
+        slow: Duration::from_millis(250),
     };
     let names: Vec<&str> = OPTIONS
         .into_iter()
@@ -617,6 +619,7 @@ fn numbers() {
         ("db", 0, 65_535),
         ("connectTimeout", 1, 600_000),
         ("commandTimeout", 1, 600_000),
+        ("slowMs", 1, 600_000),
         ("keepAlive", 0, 32_767_000),
         ("tombstoneSeconds", 1, 86_400),
         ("maxValueBytes", 1024, 536_870_912),

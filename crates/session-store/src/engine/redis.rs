@@ -4,6 +4,7 @@
 mod batch;
 mod cluster;
 mod connection;
+mod degraded;
 mod eviction;
 mod failure;
 mod heard;
@@ -30,8 +31,8 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
 use super::{
-    EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
-    TOGETHER,
+    DegradedMetrics, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome,
+    Slot, Stored, TOGETHER,
 };
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
@@ -40,6 +41,7 @@ use crate::error::Result;
 use crate::events::Events;
 use batch::Batch;
 pub(crate) use cluster::ClusterEngine;
+use degraded::Degraded;
 use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
 use scripts::ScriptInvocation;
@@ -73,9 +75,10 @@ impl RedisEngine {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
         let key_prefix = keyspace.key_prefix.clone();
         let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
+        let degraded = Degraded::new(config.slow, events.clone());
         let route = Supervisor::new(config, server, credentials, feed, events);
         let command_timeout = config.command_timeout;
-        let steps = Arc::new(Steps { route, keyspace, acknowledgements, command_timeout });
+        let steps = Arc::new(Steps { route, keyspace, acknowledgements, command_timeout, degraded });
         let batch = |script, repeat, common| Batch::new(steps.clone(), script, repeat, common);
         RedisEngine {
             puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),
@@ -325,6 +328,10 @@ impl Engine for RedisEngine {
 
     fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         self.steps.acknowledgements.as_ref().map(Acknowledgements::metrics)
+    }
+
+    fn degraded_metrics(&self) -> DegradedMetrics {
+        self.steps.degraded.metrics()
     }
 
     async fn now(&self) -> Result<i64> {

@@ -10,6 +10,7 @@ use ::redis::{FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
+use super::degraded::Degraded;
 use super::failure;
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
@@ -22,8 +23,8 @@ use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome, Slot, Stored,
-    TOMBSTONE_BYTES, YOUNG_MS, system_clock,
+    Create, DegradedMetrics, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
+    Slot, Stored, TOMBSTONE_BYTES, YOUNG_MS, system_clock,
 };
 use crate::error::Result;
 use crate::events::Events;
@@ -49,8 +50,9 @@ impl ClusterEngine {
         events: Events,
     ) -> Self {
         let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
+        let degraded = Degraded::new(config.slow, events.clone());
         let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events);
-        ClusterEngine(Steps { route, keyspace, acknowledgements, command_timeout: config.command_timeout })
+        ClusterEngine(Steps { route, keyspace, acknowledgements, command_timeout: config.command_timeout, degraded })
     }
 
     fn keyspace(&self) -> &Keyspace {
@@ -390,6 +392,10 @@ impl Engine for ClusterEngine {
 
     fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         self.0.acknowledgements.as_ref().map(Acknowledgements::metrics)
+    }
+
+    fn degraded_metrics(&self) -> DegradedMetrics {
+        self.0.degraded.metrics()
     }
 
     async fn now(&self) -> Result<i64> {

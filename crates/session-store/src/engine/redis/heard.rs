@@ -33,6 +33,11 @@ impl Heard {
         asked.max(self.0.opened + Duration::from_micros(self.0.last.load(Relaxed)))
     }
 
+    /// How long after `asked` something came last. What passed before there was a connection does not count.
+    pub(super) fn took(&self, asked: Instant) -> Duration {
+        self.since(asked).duration_since(asked.max(self.0.opened))
+    }
+
     /// What `answer` comes to. `None`: the server has been silent for `patience`, after it was asked.
     pub(super) async fn unless_silent<T>(
         &self,
@@ -80,6 +85,15 @@ mod tests {
         let (answer, last) = tokio::join!(silent, noted);
         assert_eq!(answer, None);
         assert!(last.elapsed() < PATIENCE * 2 && last - asked > PATIENCE * 2);
+    }
+
+    #[test]
+    fn what_an_answer_took_is_counted_from_the_question_or_from_the_connection() {
+        let opened = Instant::now() + PATIENCE;
+        let heard = Heard(Arc::new(Last { opened, last: AtomicU64::new(250_000) }));
+        assert_eq!(heard.took(opened + Duration::from_millis(50)), Duration::from_millis(200));
+        assert_eq!(heard.took(opened - PATIENCE), Duration::from_millis(250));
+        assert_eq!(heard.took(opened + Duration::from_millis(300)), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connection::Link;
+use super::degraded::Degraded;
 use super::failure::{self, Kind};
 use super::replicas::Acknowledgements;
 use super::scripts::{self, ScriptInvocation};
@@ -64,6 +65,7 @@ pub(super) struct Steps<R> {
     pub(super) acknowledgements: Option<Acknowledgements>,
     /// How long a server may be silent that is to answer, and a connection may be waited for.
     pub(super) command_timeout: Duration,
+    pub(super) degraded: Degraded,
 }
 
 impl<R: Route> Steps<R> {
@@ -89,7 +91,10 @@ impl<R: Route> Steps<R> {
             let answer = heard.unless_silent(asked, self.command_timeout, pin!(send(hop.clone()))).await;
             fail_point!("redis-after-reply");
             let error = match answer.ok_or_else(|| self.late())? {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.degraded.answered(heard.took(asked), hop.server.address());
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             asked = heard.since(asked);
@@ -114,9 +119,18 @@ impl<R: Route> Steps<R> {
                     continue;
                 }
                 Kind::Elsewhere => return Err(failure::astray(hop.server.address())),
-                _ => return Err(failure::error(&error, hop.server.address())),
+                _ => return Err(self.told(&error, &hop.server)),
             }
         }
+    }
+
+    /// The error to hand to the caller. A full memory leaves a trace.
+    fn told(&self, error: &RedisError, server: &Supervisor) -> Error {
+        let error = failure::error(error, server.address());
+        if error.code == Code::OutOfMemory {
+            self.degraded.out_of_memory_at(server.address());
+        }
+        error
     }
 
     /// What is there within `commandTimeout` after `asked`.
@@ -181,10 +195,10 @@ impl<R: Route> Steps<R> {
             let again = repeat == Repeat::Safe || refusals.len() == answers.len();
             match refusals.into_iter().next() {
                 Some(refusal) if again => Err(refusal),
-                _ => {
-                    let told = |error| failure::error(&error, hop.server.address());
-                    Ok(answers.into_iter().map(|answer| answer.map_err(told)).collect())
-                }
+                _ => Ok(answers
+                    .into_iter()
+                    .map(|answer| answer.map_err(|error| self.told(&error, &hop.server)))
+                    .collect()),
             }
         })
         .await
@@ -200,7 +214,10 @@ impl<R: Route> Steps<R> {
             let answer = command.query_async(&mut connection);
             let answer = link.connection.heard().unless_silent(asked, self.command_timeout, answer).await;
             let error = match answer.ok_or_else(|| self.late())? {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.degraded.answered(link.connection.heard().took(asked), server.address());
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             match failure::kind(&error) {
@@ -211,7 +228,7 @@ impl<R: Route> Steps<R> {
                 Kind::Lost => server.drop_link(&link),
                 _ => {}
             }
-            return Err(failure::error(&error, server.address()));
+            return Err(self.told(&error, server));
         }
     }
 
