@@ -89,17 +89,23 @@ describe("a state of the server", { concurrency: 2 }, () => {
 			const options = { url: proxy.url, failFastMs: 50, logger: false };
 			const { store } = open(t, options);
 			const { storage } = open(t, { ...options, onUnavailable: "database", storeSessionInDatabase: true });
-			const [old, made] = [session(), session()];
-			await signIn(storage, old);
+			const [old, made, kept] = [session(), session(), session()];
+			for (const one of [old, kept]) await signIn(storage, one);
+			await storage.get(kept.token);
 			await store.getSession(old.token);
 
 			await begin(ground);
 			await assertRejects(() => store.createSession(session()), "UNAVAILABLE", says);
+			// What is written is read from the database, also where only writes are refused.
+			await signIn(storage, { ...kept, note: "changed" });
+			assert.equal(await storage.get(kept.token), null);
+			const list = JSON.parse(await storage.get(`active-sessions-${kept.userId}`));
+			assert.ok(!list.some(({ token }) => token === kept.token), "the list stands for every session");
 			await signIn(storage, made);
 			await storage.delete(old.token);
 			assert.equal(await storage.get(old.token), null);
 			const { ends, puts } = storage.metrics().journal;
-			assert.deepEqual({ ends, puts }, { ends: 1, puts: 1 });
+			assert.deepEqual({ ends, puts }, { ends: 1, puts: 2 });
 
 			await end(ground);
 			await until("the end of the journal", () => {
@@ -109,6 +115,7 @@ describe("a state of the server", { concurrency: 2 }, () => {
 			assert.equal(await storage.get(old.token), null);
 			assert.equal((await server.cliBuffer("GET", `session:${old.token}`))[0], TOMBSTONE);
 			assert.deepEqual(JSON.parse(await storage.get(made.token)), JSON.parse(record(made)));
+			assert.equal(JSON.parse(await storage.get(kept.token)).session.note, "changed");
 		});
 	}
 });

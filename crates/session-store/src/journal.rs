@@ -226,6 +226,17 @@ impl Journal {
         !self.lock().puts.is_empty()
     }
 
+    /// Whether writes of some of these keys are still to be done.
+    pub(crate) fn has_put_among<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> bool {
+        let state = self.lock();
+        !state.puts.is_empty() && keys.any(|key| state.puts.contains_key(key))
+    }
+
+    /// Whether writes of sessions of some of these users are still to be done.
+    pub(crate) fn has_put_of(&self, users: &[&str]) -> bool {
+        self.lock().puts.values().any(|(_, put)| users.contains(&put.user.as_str()))
+    }
+
     // ---- Doing ----
 
     /// Ends to do, so many at most.

@@ -14,7 +14,7 @@ use super::{Connected, MAX_TOKEN_BYTES, Store, check_key, may_be_session, ttl_ms
 use crate::cache::{Flush, REVOKED_BEFORE};
 use crate::command::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
 use crate::guarded::again_after_panics;
 use crate::journal::{Before, Journal, PendingEnd, PendingPut};
@@ -102,10 +102,12 @@ impl<E: Engine> Store<E> {
                 begins
             }
             Kept::Put(put) => {
-                let user = put.user.clone();
+                let (key, user) = (put.key.clone(), put.user.clone());
                 if journal.put(put) {
                     self.begin_replay();
                 }
+                // What a read that began before brings is older.
+                drop(self.writing(&key));
                 return Ok(Reply::UserWritten(user));
             }
         };
@@ -139,6 +141,30 @@ impl<E: Engine> Store<E> {
                 .await
                 .unwrap_or_else(|_| Err(Error::late(self.command_timeout, None))),
             None => Ok(()),
+        }
+    }
+
+    /// As [`Store::settled`], for a read of these keys: an error as well when the write of one is still to be done. A server that takes no
+    /// writes would answer what is older than what the database has.
+    pub(super) async fn settled_for<'k>(&self, keys: impl Iterator<Item = &'k str> + Send) -> Result<()> {
+        self.settled().await?;
+        self.unless_pending(|journal| journal.has_put_among(keys))
+    }
+
+    /// The same for the list of these users' sessions, in which one that is still to be written would be missing.
+    pub(super) async fn settled_for_users(&self, users: &[&str]) -> Result<()> {
+        self.settled().await?;
+        self.unless_pending(|journal| journal.has_put_of(users))
+    }
+
+    fn unless_pending(&self, is_pending: impl FnOnce(&Journal) -> bool) -> Result<()> {
+        match &self.journal {
+            Some(journal) if is_pending(journal) => {
+                let what =
+                    "Redis takes no writes: that of a session is still to be done, and the database has what is newer";
+                Err(Error::new(Code::Unavailable, what))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -267,8 +267,8 @@ impl<E: Engine> Store<E> {
         if let Some(cache) = &self.cache {
             return self.read_through(cache, wanted).await;
         }
-        self.settled().await?;
         let keys: Vec<_> = wanted.iter().map(|wanted| wanted.key).collect();
+        self.settled_for(keys.iter().copied()).await?;
         self.engine.get_many(&keys).await
     }
 
@@ -294,10 +294,10 @@ impl<E: Engine> Store<E> {
         let tracked_keys: Vec<_> = tracked.iter().map(|(_, lead, _)| lead.key()).collect();
         let other_places: Vec<_> = untracked.iter().map(|(at, _)| *at).chain(uncached).collect();
         let other_keys: Vec<_> = other_places.iter().map(|at| wanted[*at].key).collect();
-        // After the flights have begun: an end that is taken over from here on takes them away.
+        // After the flights have begun: an end, or a write, that is taken over from here on takes them away.
         let found = async {
             if !tracked_keys.is_empty() || !other_keys.is_empty() {
-                self.settled().await?;
+                self.settled_for(tracked_keys.iter().chain(&other_keys).copied()).await?;
             }
             try_join(self.engine.get_many_tracked(&tracked_keys), self.engine.get_many(&other_keys)).await
         };
@@ -415,7 +415,7 @@ impl<E: Engine> Store<E> {
             self.expect_reads(user, live.into_iter().map(|(token, _)| token).collect());
             (!view.is_empty()).then(|| view + "]")
         };
-        self.settled().await?;
+        self.settled_for_users(users).await?;
         let indexes = self.engine.entries(users).await?;
         Ok(users.iter().zip(indexes).map(view).collect())
     }
