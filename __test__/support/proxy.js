@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { encode } from "./resp.js";
 
 /**
  * Starts one on a port of its own; it ends with the test.
@@ -17,7 +18,7 @@ export async function startProxy(t, server) {
 	return proxy;
 }
 
-class RedisProxy {
+export class RedisProxy {
 	/** @type {string} */
 	url;
 	/** How often clients sent something after the server had answered. */
@@ -28,6 +29,8 @@ class RedisProxy {
 	swallowsPushes = false;
 	/** What a client is told in place of what the server said. @type {(text: Buffer) => Buffer} */
 	rewrite = (frame) => frame;
+	/** What the server is asked in place of what a client asked, word by word. @type {((words: Buffer[]) => (string | Buffer)[]) | undefined} */
+	rewriteCommand;
 
 	/** Whether what passes is no RESP: between a primary and its replica. */
 	isRaw = false;
@@ -44,6 +47,7 @@ class RedisProxy {
 	#late = new WeakMap();
 	#queues = new WeakMap();
 
+	/** @param {import("./redis.js").RedisServer} server one without TLS and without a password */
 	constructor(server) {
 		this.#server = server;
 	}
@@ -118,28 +122,52 @@ class RedisProxy {
 			});
 		}
 		let isAnswered = true;
+		const commands = frames((frame) => encode(this.rewriteCommand(wordsOf(frame))));
 		client.on("data", (chunk) => {
 			if (isAnswered) this.roundTrips++;
 			isAnswered = false;
-			this.#pass(upstream, chunk);
+			this.#pass(upstream, this.rewriteCommand ? commands(chunk) : chunk);
 		});
-		let rest = Buffer.alloc(0);
+		const answers = frames((frame) => {
+			if (!this.swallowsPushes || frame[0] !== PUSH) return this.rewrite(frame);
+			this.swallowed++;
+			return Buffer.alloc(0);
+		});
 		upstream.on("data", (chunk) => {
 			isAnswered = true;
-			if (this.isRaw) return this.#pass(client, chunk);
-			const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
-			const passed = [];
-			let at = 0;
-			for (let end = frameEnd(bytes, at); end !== undefined; end = frameEnd(bytes, at)) {
-				const frame = bytes.subarray(at, end);
-				if (this.swallowsPushes && frame[0] === PUSH) this.swallowed++;
-				else passed.push(this.rewrite(frame));
-				at = end;
-			}
-			rest = bytes.subarray(at);
-			if (passed.length > 0) this.#pass(client, Buffer.concat(passed));
+			const passed = this.isRaw ? chunk : answers(chunk);
+			if (passed.length > 0) this.#pass(client, passed);
 		});
 	}
+}
+
+/** Takes a stream's chunks, and returns what is made of the frames that are whole by then. @param {(frame: Buffer) => Buffer} change */
+function frames(change) {
+	let rest = Buffer.alloc(0);
+	return (chunk) => {
+		const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
+		const changed = [];
+		let at = 0;
+		for (let end = frameEnd(bytes, at); end !== undefined; end = frameEnd(bytes, at)) {
+			changed.push(change(bytes.subarray(at, end)));
+			at = end;
+		}
+		rest = bytes.subarray(at);
+		return Buffer.concat(changed);
+	};
+}
+
+/** The words of a command. */
+function wordsOf(frame) {
+	const words = [];
+	let at = frame.indexOf("\r\n") + 2;
+	while (at < frame.length) {
+		const begin = frame.indexOf("\r\n", at) + 2;
+		const end = begin + Number(frame.toString("latin1", at + 1, begin - 2));
+		words.push(frame.subarray(begin, end));
+		at = end + 2;
+	}
+	return words;
 }
 
 const PUSH = ">".charCodeAt(0);

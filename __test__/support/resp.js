@@ -66,7 +66,8 @@ export function sendCommand(server, args, { buffers = false, deadlineMs = 10_000
 	});
 }
 
-function encode(args) {
+/** A command as it is sent. @param {(string | number | Buffer)[]} args */
+export function encode(args) {
 	const words = args.map((arg) => (Buffer.isBuffer(arg) ? arg : Buffer.from(String(arg))));
 	const parts = words.flatMap((word) => [Buffer.from(`$${word.length}\r\n`), word, Buffer.from("\r\n")]);
 	return Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts]);

@@ -14,7 +14,7 @@ mod redis;
 mod stored;
 
 pub(crate) use memory::MemoryEngine;
-pub(crate) use redis::{ClusterEngine, RedisEngine, RevokeMetrics};
+pub(crate) use redis::{RedisEngine, RevokeMetrics, cluster_engine};
 pub(crate) use stored::{Slot, Stored};
 
 use stored::{TOMBSTONE, TOMBSTONE_BYTES};
@@ -233,7 +233,9 @@ fn not_a_counter() -> Error {
 pub(crate) trait Engine: Send + Sync + 'static {
     /// How far apart the steps of a put may lie. An id in an index without a record is a sign-in under way for so long; then whoever
     /// needs to know makes its absence sure. Nothing where a put is one step.
-    const PUT_TAKES: Duration;
+    fn put_takes(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// What lies under a key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;

@@ -12,7 +12,7 @@ use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
 use crate::config::{self, Address, Config, Server, Target};
 use crate::credentials::{Credentials, Provider, Registration};
-use crate::engine::{ClusterEngine, Engine, Keyspace, MemoryEngine, RedisEngine};
+use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine, cluster_engine};
 use crate::error::{Error, Result};
 use crate::events::{Events, Listener};
 use crate::store::{Connected, Store};
@@ -193,7 +193,7 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
             let credentials = Credentials::default();
             let connected = Connected { events: events.clone(), credentials: credentials.clone() };
             if is_cluster {
-                let engine = ClusterEngine::new(config, server, &credentials, keyspace, cache.clone(), events);
+                let engine = cluster_engine(config, server, &credentials, keyspace, cache.clone(), events);
                 return Arc::new(Store::new(engine, cache, Some(connected), config));
             }
             let engine = RedisEngine::new(config, server, &credentials, keyspace, cache.clone(), events);

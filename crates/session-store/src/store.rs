@@ -606,7 +606,7 @@ impl<E: Engine> Store<E> {
     async fn enforce_limit(&self, user: &str, others: &[String]) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
         let ids: Vec<_> = others.iter().map(String::as_str).collect();
-        let patience = Instant::now() + E::PUT_TAKES.min(self.command_timeout / 2);
+        let patience = Instant::now() + self.engine.put_takes().min(self.command_timeout / 2);
         loop {
             let (mut live, mut absent) = (Vec::new(), Vec::new());
             for (id, slot) in ids.iter().zip(self.engine.get_many(&ids).await?) {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::{
     Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
@@ -153,8 +152,6 @@ fn later(now: i64, ms: u64) -> i64 {
 }
 
 impl Engine for MemoryEngine {
-    const PUT_TAKES: Duration = Duration::ZERO;
-
     async fn get(&self, key: &str) -> Result<Slot> {
         Ok(self.current().0.slot(key))
     }

@@ -1,5 +1,5 @@
 //! The engine on one Redis (or Valkey) server, 6.2 or later: each step is one command or one script. And what it shares with
-//! the engine on a cluster, `redis/cluster.rs`.
+//! the engine on a cluster, `redis/cluster.rs`, whose steps it takes where the server permits a script one key only (`redis/reach.rs`).
 
 mod batch;
 mod cluster;
@@ -11,6 +11,7 @@ mod heard;
 mod index;
 mod names;
 mod node;
+mod reach;
 mod replicas;
 mod role;
 mod scripts;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
+use tokio::time::Instant;
 
 use super::{
     DegradedMetrics, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome,
@@ -40,7 +42,7 @@ use crate::credentials::Credentials;
 use crate::error::Result;
 use crate::events::Events;
 use batch::Batch;
-pub(crate) use cluster::ClusterEngine;
+use cluster::OneKeyEngine;
 use degraded::Degraded;
 use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
@@ -52,9 +54,22 @@ use steps::{
 use supervisor::Supervisor;
 use tracking::Feed;
 
+/// Records on a cluster; the arguments are those of [`RedisEngine::new`].
+pub(crate) fn cluster_engine(
+    config: &Config,
+    server: &Server,
+    credentials: &Credentials,
+    keyspace: Keyspace,
+    cache: Option<Arc<NearCache>>,
+    events: Events,
+) -> impl Engine {
+    OneKeyEngine::new(config, server, credentials, keyspace, cache, events)
+}
+
 /// Records on one server.
 pub(crate) struct RedisEngine {
     steps: Arc<Steps<Supervisor>>,
+    one_key: OneKeyEngine<Supervisor>,
     puts: Batch,
     /// Those that answer the user's other ids.
     listing_puts: Batch,
@@ -84,12 +99,19 @@ impl RedisEngine {
             puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),
             listing_puts: batch(&scripts::PUT_LISTING, Repeat::Safe, vec![key_prefix]),
             increments: batch(&scripts::INCREMENT, Repeat::Never, Vec::new()),
+            one_key: OneKeyEngine::of(steps.clone()),
             steps,
         }
     }
 
     fn keyspace(&self) -> &Keyspace {
         &self.steps.keyspace
+    }
+
+    /// The steps over one key each, if the server permits no others. In boxes, because they are rare: a call carries no room for them.
+    async fn one_key(&self) -> Result<Option<&OneKeyEngine<Supervisor>>> {
+        let is_one_key = self.steps.before(Instant::now(), self.steps.route.is_one_key()).await?;
+        Ok(is_one_key.then_some(&self.one_key))
     }
 
     /// On the one server there is, whatever the key.
@@ -118,7 +140,9 @@ impl RedisEngine {
 }
 
 impl Engine for RedisEngine {
-    const PUT_TAKES: Duration = Duration::ZERO;
+    fn put_takes(&self) -> Duration {
+        if self.steps.route.was_one_key() { cluster::PUT_TAKES } else { Duration::ZERO }
+    }
 
     async fn get(&self, key: &str) -> Result<Slot> {
         self.steps.get(key).await
@@ -129,6 +153,9 @@ impl Engine for RedisEngine {
             [] => return Ok(Vec::new()),
             [key] => return Ok(vec![self.get(key).await?]),
             _ => {}
+        }
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.get_many(keys)).await;
         }
         let mut mget = cmd("MGET");
         self.keyspace().each_key(keys, |key| _ = mget.arg(key));
@@ -148,6 +175,9 @@ impl Engine for RedisEngine {
     async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.get_many_tracked(keys)).await;
         }
         let mut read = Pipeline::new();
         read.cmd("CLIENT").arg("CACHING").arg("YES");
@@ -197,11 +227,17 @@ impl Engine for RedisEngine {
     }
 
     async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.increment(key, ttl_ms)).await;
+        }
         let add = |call: &mut ScriptInvocation<'_>| _ = call.key(self.keyspace().key(key)).arg(ttl_ms);
         count(self.increments.join(key.len(), add).await?)
     }
 
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.put(put)).await;
+        }
         let add = |call: &mut ScriptInvocation<'_>| {
             call.key(self.keyspace().key(put.id)).key(self.keyspace().index(put.user));
             if put.list_others {
@@ -222,6 +258,9 @@ impl Engine for RedisEngine {
     }
 
     async fn adopt(&self, id: &str, user: &str, found: &Stored) -> Result<()> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.adopt(id, user, found)).await;
+        }
         self.steps.fold(user).await?;
         let mut call = scripts::ADOPT.key(self.keyspace().index(user));
         call.key(self.keyspace().key(id));
@@ -231,14 +270,24 @@ impl Engine for RedisEngine {
     }
 
     async fn end(&self, key: &str, may_be_session: bool) -> Result<()> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.end(key, may_be_session)).await;
+        }
         self.end_key(key, Repeat::Safe, how_to_end(may_be_session)).await.map(drop)
     }
 
     async fn take(&self, key: &str) -> Result<Slot> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.take(key)).await;
+        }
         self.end_key(key, Repeat::Never, "take").await.and_then(Slot::from_bytes)
     }
 
-    async fn end_some(&self, &EndSome { user, except, ids, mark }: &EndSome<'_>) -> Result<EndedSome> {
+    async fn end_some(&self, which: &EndSome<'_>) -> Result<EndedSome> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.end_some(which)).await;
+        }
+        let &EndSome { user, except, ids, mark } = which;
         let Keyspace { key_prefix, tombstone_ms, .. } = self.keyspace();
         let mut call = scripts::END_SOME.key(self.keyspace().index(user));
         call.key(self.keyspace().legacy_index(user));
@@ -252,6 +301,9 @@ impl Engine for RedisEngine {
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
         type Entries = Vec<(String, f64)>;
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.entries(users)).await;
+        }
         let zrange = |user: &str| {
             let mut zrange = cmd("ZRANGE");
             zrange.arg(self.keyspace().index(user)).arg(0).arg(-1).arg("WITHSCORES");
@@ -289,7 +341,7 @@ impl Engine for RedisEngine {
 
     async fn list(&self, user: &str, most: usize) -> Result<Option<Vec<(String, Stored)>>> {
         // SORT looks up a record for each id by itself, five times as fast as a script does. It takes the first asterisk for the id.
-        if self.keyspace().key_prefix.contains('*') {
+        if self.keyspace().key_prefix.contains('*') || self.one_key().await?.is_some() {
             return Ok(None);
         }
         let mut pipeline = pipe();
@@ -308,6 +360,9 @@ impl Engine for RedisEngine {
     }
 
     async fn prune(&self, user: &str, claim: &[String], ids: &[String]) -> Result<Pruned> {
+        if let Some(one_key) = self.one_key().await? {
+            return Box::pin(one_key.prune(user, claim, ids)).await;
+        }
         let claim: Vec<_> = claim.iter().filter(|id| ids.is_empty() || ids.contains(id)).take(TOGETHER).collect();
         let mut call = scripts::PRUNE.key(self.keyspace().index(user));
         call.key(self.keyspace().legacy_index(user));

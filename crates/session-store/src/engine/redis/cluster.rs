@@ -1,6 +1,6 @@
-//! The engine on a cluster, where no step can touch two keys: a user's index and a record lie on different servers. What is one
-//! script on one server is several here, in the order that `tests/protocol.rs` has checked, index first. Whoever dies in between
-//! leaves an id in an index whose record is dead or absent, which a prune removes.
+//! The engine whose steps touch one key each: on a cluster, a user's index and a record lie on different servers, and some single
+//! servers permit a script no more (`reach.rs`). What is one script elsewhere is several here, in the order that `tests/protocol.rs` has
+//! checked, index first. Whoever dies in between leaves an id in an index whose record is dead or absent, which a prune removes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::failure;
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{
-    Repeat, Steps, Verdict, expected, how_to_end, length, life_ms, may_create, only, own_expiry, put_outcome, scan,
-    unexpected, unprefixed, without,
+    Repeat, Route, Steps, Verdict, expected, how_to_end, length, life_ms, may_create, only, own_expiry, put_outcome,
+    scan, unexpected, unprefixed, without,
 };
 use super::topology::Cluster;
 use crate::cache::NearCache;
@@ -35,13 +35,18 @@ const PART_BYTES: usize = 1024 * 1024;
 /// A scan's cursor has its server's place in these bits, above those that a server uses.
 const SERVER_SHIFT: u32 = 48;
 
-/// Records on a cluster.
-pub(crate) struct ClusterEngine(Steps<Cluster>);
+/// How far apart the steps of a put may lie.
+pub(super) const PUT_TAKES: Duration = Duration::from_secs(1);
 
-impl ClusterEngine {
+/// Records, by steps over one key each.
+pub(super) struct OneKeyEngine<R>(Arc<Steps<R>>);
+
+impl OneKeyEngine<Cluster> {
+    /// Records on a cluster.
+    ///
     /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
     /// the connections.
-    pub(crate) fn new(
+    pub(super) fn new(
         config: &Config,
         server: &Server,
         credentials: &Credentials,
@@ -52,7 +57,14 @@ impl ClusterEngine {
         let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
         let degraded = Degraded::new(config.slow, events.clone());
         let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events);
-        ClusterEngine(Steps { route, keyspace, acknowledgements, command_timeout: config.command_timeout, degraded })
+        let command_timeout = config.command_timeout;
+        OneKeyEngine(Arc::new(Steps { route, keyspace, acknowledgements, command_timeout, degraded }))
+    }
+}
+
+impl<R: Route> OneKeyEngine<R> {
+    pub(super) fn of(steps: Arc<Steps<R>>) -> Self {
+        OneKeyEngine(steps)
     }
 
     fn keyspace(&self) -> &Keyspace {
@@ -144,7 +156,7 @@ impl ClusterEngine {
         Ok(slots)
     }
 
-    /// As [`ClusterEngine::read`], of keys that lie on one server as far as is known.
+    /// As [`OneKeyEngine::read`], of keys that lie on one server as far as is known.
     /// `several`: whether others are read at the same time, so that a key of another type is nobody's error.
     async fn read_part(&self, keys: Vec<&str>, several: bool, tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
         let names: Vec<_> = keys.iter().map(|key| self.keyspace().key(key)).collect();
@@ -203,8 +215,10 @@ fn is_new(create: Create) -> bool {
     }
 }
 
-impl Engine for ClusterEngine {
-    const PUT_TAKES: Duration = Duration::from_secs(1);
+impl<R: Route> Engine for OneKeyEngine<R> {
+    fn put_takes(&self) -> Duration {
+        PUT_TAKES
+    }
 
     async fn get(&self, key: &str) -> Result<Slot> {
         self.0.get(key).await

@@ -1,19 +1,21 @@
 //! Making a connection to a server, and finding out what it is good for. `supervisor.rs` says when.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, Value, pipe};
 use tokio::time::timeout;
 
-use super::failure;
 use super::node::Node;
+use super::reach::Probe;
 use super::role::Role;
 use super::sentinel::Sentinels;
 use super::stream::{Progress, Step, Stream, Target};
 use super::tls::Secure;
 use super::tracking::Feed;
 use super::wire::Wire;
+use super::{failure, reach};
 use crate::config::{Address, Config, SentinelLogin, Server};
 use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
@@ -34,8 +36,10 @@ pub(super) struct Connector {
     server: Server,
     door: Door,
     pub(super) sentinels: Option<Sentinels>,
-    /// Whether the server is to be part of a cluster.
-    in_cluster: bool,
+    /// What a server is asked about its scripts; `None`: it is to be part of a cluster.
+    probe: Option<Probe>,
+    /// Whether its scripts may touch one key only, by what it has answered last.
+    is_one_key: AtomicBool,
     /// The primary that was connected to last.
     last: Mutex<Option<Node>>,
     /// The server's address, as messages name it.
@@ -62,7 +66,8 @@ impl Connector {
             server: server.clone(),
             door: Door::new(config, server, credentials),
             sentinels: Sentinels::new(config, server),
-            in_cluster: config.is_cluster(),
+            probe: (!config.is_cluster()).then(|| Probe::new(config)),
+            is_one_key: AtomicBool::new(false),
             last: Mutex::default(),
             address,
             timeout: config.connect_timeout,
@@ -130,6 +135,11 @@ impl Connector {
         }
     }
 
+    /// Whether the server's scripts may touch one key only, by what it has answered last.
+    pub(super) fn is_one_key(&self) -> bool {
+        self.is_one_key.load(SeqCst)
+    }
+
     /// Whether the primary is another one than the last time, which it becomes.
     pub(super) fn is_another(&self, primary: &Node) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,13 +172,16 @@ impl Connector {
         }
         let mut ask = pipe();
         ask.cmd("ROLE").cmd("EVALSHA").arg(NO_SCRIPT).arg(0).cmd("EVAL").arg("return 1").arg(0);
+        if let Some(probe) = &self.probe {
+            probe.ask(&mut ask);
+        }
         if protocol == ProtocolVersion::RESP3 {
             ask.cmd("HELLO");
         }
         let answers: Vec<Value> = ask.ignore_errors().query_async(&mut wire).await?;
         let at = &self.address;
-        match answers.get(3).and_then(mode).as_deref() {
-            Some("cluster") if !self.in_cluster => return Ok(Err(failure::in_cluster(at))),
+        match answers.last().and_then(mode).as_deref() {
+            Some("cluster") if self.probe.is_some() => return Ok(Err(failure::in_cluster(at))),
             Some("sentinel") => return Ok(Err(failure::a_sentinel(at))),
             _ => {}
         }
@@ -180,6 +193,11 @@ impl Connector {
         }
         if let Some(lack) = answers[1..3].iter().find_map(|answer| failure::without_scripts(answer, at)) {
             return Ok(Err(lack));
+        }
+        if self.probe.is_some()
+            && let Some(is_one_key) = reach::is_one_key(&answers[3..])
+        {
+            self.is_one_key.store(is_one_key, SeqCst);
         }
         let is_tracked = match (&self.feed, protocol) {
             (None, _) => false,

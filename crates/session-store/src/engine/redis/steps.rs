@@ -2,7 +2,7 @@
 //! the same on one server and on a cluster.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -47,6 +47,19 @@ pub(super) trait Route: Send + Sync + 'static {
 
     /// Where to go on after a server has refused because the key lies elsewhere; `None`: [`Route::hop`] knows it now.
     fn redirected(&self, from: &Hop, refusal: &RedisError) -> impl Future<Output = Result<Option<Hop>>> + Send;
+
+    /// The servers that hold keys, once they are known.
+    fn primaries(&self) -> impl Future<Output = Result<Vec<Supervisor>>> + Send;
+
+    /// Until it is known which server holds a key.
+    fn is_known(&self) -> impl Future<Output = Result<()>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Which of several servers holds a key, as far as is known.
+    fn place(&self, _key: &str) -> Option<u16> {
+        None
+    }
 
     /// For how long it is hoped that what is down now will be up again.
     fn fail_fast(&self) -> Duration;

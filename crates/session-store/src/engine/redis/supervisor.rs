@@ -124,6 +124,19 @@ impl Supervisor {
         self.0.begin();
     }
 
+    /// Whether the server permits a script one key only, once there is a connection.
+    pub(super) async fn is_one_key(&self) -> Result<bool> {
+        if !matches!(&*self.0.state.borrow(), State::Up(_)) {
+            self.0.wait().await?;
+        }
+        Ok(self.was_one_key())
+    }
+
+    /// What is known of that by the last connection.
+    pub(super) fn was_one_key(&self) -> bool {
+        self.0.connector.is_one_key()
+    }
+
     /// Leaves a link that turned out not to tell of changes.
     pub(super) fn is_deaf(&self, link: &Link) {
         if let Some(feed) = &self.0.connector.feed {
@@ -145,6 +158,10 @@ impl Route for Supervisor {
 
     async fn redirected(&self, _: &Hop, refusal: &RedisError) -> Result<Option<Hop>> {
         Err(failure::error(refusal, self.address()))
+    }
+
+    async fn primaries(&self) -> Result<Vec<Supervisor>> {
+        Ok(vec![self.clone()])
     }
 
     fn fail_fast(&self) -> Duration {

@@ -135,23 +135,6 @@ impl Cluster {
         }))
     }
 
-    /// The primaries, by their addresses, once they are known.
-    pub(super) async fn primaries(&self) -> Result<Vec<Supervisor>> {
-        self.is_known().await?;
-        Ok(self.0.known.borrow().map.servers.clone())
-    }
-
-    /// Until it is known who holds what.
-    pub(super) async fn is_known(&self) -> Result<()> {
-        let is_known = !self.0.known.borrow().map.servers.is_empty();
-        if is_known { Ok(()) } else { self.0.wait(None).await.map(drop) }
-    }
-
-    /// Which of the primaries holds a key, as far as is known.
-    pub(super) fn place(&self, key: &str) -> Option<u16> {
-        self.0.known.borrow().map.slots.place(slot(key))
-    }
-
     async fn owner(&self, slot: u16) -> Result<Primary> {
         let known = self.0.known.borrow().map.owner(slot);
         match known {
@@ -203,6 +186,21 @@ impl Route for Cluster {
         // What is read there is not told of later: the announcement cannot be joined with the one of tracking.
         link.is_tracked = false;
         Ok(Some(Hop { server, link }))
+    }
+
+    /// By their addresses.
+    async fn primaries(&self) -> Result<Vec<Supervisor>> {
+        self.is_known().await?;
+        Ok(self.0.known.borrow().map.servers.clone())
+    }
+
+    async fn is_known(&self) -> Result<()> {
+        let is_known = !self.0.known.borrow().map.servers.is_empty();
+        if is_known { Ok(()) } else { self.0.wait(None).await.map(drop) }
+    }
+
+    fn place(&self, key: &str) -> Option<u16> {
+        self.0.known.borrow().map.slots.place(slot(key))
     }
 
     fn fail_fast(&self) -> Duration {
