@@ -17,8 +17,8 @@ export declare class CookieVerifier {
   verify(header: string): SessionCookie | 'noCookie' | 'badSignature'
 }
 
-/** Answers a question for user name and password. */
-export declare function answer(border: number, question: number, password: string, username?: string | undefined | null): void
+/** Answers a question for user name and password. `expires_at`: when the password expires, in ms since the epoch. */
+export declare function answer(border: number, question: number, password: string, username?: string | undefined | null, expiresAt?: number | undefined | null): void
 
 /**
  * Registers this module instance: `onCompletions` is called when there is something to drain. `resource`: what async hooks are shown in

@@ -96,7 +96,7 @@ describe("the function", () => {
 	});
 
 	test("must be one, and stands in place of a password", () => {
-		const message = "credentials: must be a function that resolves to { username?, password }";
+		const message = "credentials: must be a function that resolves to { username?, password, expiresAt? }";
 		for (const credentials of [true, null, { password }, password]) {
 			assert.throws(() => redisStorage({ host: "a", credentials }), { code: "INVALID_ARGUMENT", message });
 			assert.throws(() => new RedisSessionStore({ host: "a", credentials }), { code: "INVALID_ARGUMENT", message });
@@ -108,6 +108,7 @@ describe("the function", () => {
 });
 
 describe("a function that is of no use", () => {
+	const gives = (more) => async () => ({ password, ...more });
 	for (const [what, credentials, code, says] of [
 		["throws", () => JSON.parse(password), "AUTH", /rejected with SyntaxError/],
 		["rejects", async () => Promise.reject(new Error(password)), "AUTH", /rejected with Error/],
@@ -125,6 +126,15 @@ describe("a function that is of no use", () => {
 		["gives an empty one", async () => ({ password: "" }), "INVALID_ARGUMENT", /password is no string, or empty/],
 		["gives a user that is none", async () => ({ username: 1, password }), "INVALID_ARGUMENT", /username is no string/],
 		["gives half a character", async () => ({ password: "\ud800" }), "INVALID_ARGUMENT", /half of a surrogate pair/],
+		[
+			"gives a time as a text",
+			gives({ expiresAt: "2030-01-01" }),
+			"INVALID_ARGUMENT",
+			/expiresAt is a string; give ms/,
+		],
+		["gives no time", gives({ expiresAt: Number.NaN }), "INVALID_ARGUMENT", /expiresAt is no finite number/],
+		["gives no Date", gives({ expiresAt: new Date("soon") }), "INVALID_ARGUMENT", /expiresAt is an invalid Date/],
+		["gives seconds", gives({ expiresAt: 1_900_000_000 }), "INVALID_ARGUMENT", /expiresAt .* not seconds/],
 		["gives a wrong password", async () => ({ username: user, password }), "AUTH", /refused the user name or password/],
 	]) {
 		test(`${what}: an error that says so and tells no secret`, async (t) => {

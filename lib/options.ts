@@ -91,7 +91,8 @@ export interface StoreOptions {
 	password?: string | undefined;
 	/**
 	 * Is asked for user name and password at each connection, also when one was lost, in place of `password`: for passwords that are rotated and
-	 * tokens that expire. Must answer within `connectTimeout`. Of several stores that share a connection, the newest is asked.
+	 * tokens that expire. With `expiresAt`, live connections log in again before then. Must answer within `connectTimeout`. Of several stores that
+	 * share a connection, the newest is asked.
 	 */
 	credentials?: CredentialsFunction | undefined;
 	/** Database number. Default 0. */

@@ -183,11 +183,17 @@ pub fn provide(handle: u32) -> Result<()> {
     })
 }
 
-/// Answers a question for user name and password.
+/// Answers a question for user name and password. `expires_at`: when the password expires, in ms since the epoch.
 #[napi(catch_unwind)]
-pub fn answer(border: u32, question: u32, password: String, username: Option<String>) -> Result<()> {
+pub fn answer(
+    border: u32,
+    question: u32,
+    password: String,
+    username: Option<String>,
+    expires_at: Option<f64>,
+) -> Result<()> {
     let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
-    question.answer(Login { username, password });
+    question.answer(Login { username, password, expires_at: expires_at.map(|ms| ms as i64) });
     Ok(())
 }
 

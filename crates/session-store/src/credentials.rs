@@ -1,4 +1,4 @@
-//! User name and password by a function of the application's, which is asked at each connection.
+//! User name and password by a function of the application's, which is asked at each connection, and again before a password expires.
 //!
 //! A store has as many functions as handles that brought one. The newest is asked; one that goes away without an answer leaves the
 //! question to the one before it. No `Debug` output and no message contains what was answered.
@@ -17,6 +17,8 @@ pub struct Login {
     pub username: Option<String>,
     /// Password or token.
     pub password: String,
+    /// When the password expires, in ms since the epoch; `None`: it does not, as far as is known.
+    pub expires_at: Option<i64>,
 }
 
 impl fmt::Debug for Login {
@@ -124,7 +126,7 @@ mod tests {
     impl Provider for Says {
         fn ask(&self, question: Question) {
             if let Some(password) = self.0 {
-                question.answer(Login { username: None, password: password.into() });
+                question.answer(Login { username: None, password: password.into(), expires_at: None });
             }
         }
     }
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn nothing_shows_a_login() {
-        let login = Login { username: Some("secret".into()), password: "secret".into() };
+        let login = Login { username: Some("secret".into()), password: "secret".into(), expires_at: None };
         assert!(!format!("{login:?}").contains("secret"));
     }
 }

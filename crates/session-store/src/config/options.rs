@@ -350,7 +350,7 @@ impl Options {
             None => false,
             Some(Value::Bool(true)) => true,
             Some(_) => {
-                self.problem("credentials", "must be a function that resolves to { username?, password }");
+                self.problem("credentials", "must be a function that resolves to { username?, password, expiresAt? }");
                 false
             }
         }

@@ -12,6 +12,7 @@ mod index;
 mod names;
 mod node;
 mod reach;
+mod relogin;
 mod replicas;
 mod role;
 mod scripts;

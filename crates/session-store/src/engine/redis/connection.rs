@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::node::Node;
 use super::reach::Probe;
+use super::relogin::{Expiring, Logins};
 use super::role::Role;
 use super::sentinel::Sentinels;
 use super::stream::{Progress, Step, Stream, Target};
@@ -226,20 +227,19 @@ fn mode(hello: &Value) -> Option<String> {
 pub(super) struct Door {
     secure: Option<Secure>,
     keep_alive: Option<Duration>,
-    login: RedisConnectionInfo,
-    /// Who is asked for user name and password, if they are not settings.
-    credentials: Option<Credentials>,
+    logins: Logins,
     timeout: Duration,
 }
 
 impl Door {
     /// Of a server's data.
     pub(super) fn new(config: &Config, server: &Server, credentials: &Credentials) -> Self {
+        let settings = login(server.username.as_deref(), server.password.as_deref()).set_db(server.db.into());
+        let function = server.asks_for_login.then(|| credentials.clone());
         Door {
             secure: server.tls.as_ref().map(Secure::new),
             keep_alive: server.keep_alive,
-            login: login(server.username.as_deref(), server.password.as_deref()).set_db(server.db.into()),
-            credentials: server.asks_for_login.then(|| credentials.clone()),
+            logins: Logins::new(settings, function, config.connect_timeout),
             timeout: config.connect_timeout,
         }
     }
@@ -249,8 +249,7 @@ impl Door {
         Door {
             secure: server.tls.as_ref().filter(|_| own.tls).map(Secure::new),
             keep_alive: None,
-            login: login(own.username.as_deref(), own.password.as_deref()),
-            credentials: None,
+            logins: Logins::new(login(own.username.as_deref(), own.password.as_deref()), None, config.connect_timeout),
             timeout: config.connect_timeout,
         }
     }
@@ -265,18 +264,22 @@ impl Door {
     ) -> Result<(Wire, ProtocolVersion)> {
         let stream = self.stream(target, progress, at).await?;
         // Only now that there is somebody to log in to: what is asked may cost more than a connection.
-        let login = self.login(progress).await?;
+        let Expiring { login, expires_at } = self.login(progress).await?;
         let resp3 = login.clone().set_protocol(ProtocolVersion::RESP3);
-        match Wire::login(stream, &resp3, Some(heard), at).await {
-            Ok(wire) => Ok((wire, ProtocolVersion::RESP3)),
+        let (wire, protocol) = match Wire::login(stream, &resp3, Some(heard), at).await {
+            Ok(wire) => (wire, ProtocolVersion::RESP3),
             Err(refusal) if refusal.no_resp3 => {
                 let stream = self.stream(target, progress, at).await?;
                 progress.reaches(Step::Login);
                 let wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
-                Ok((wire, ProtocolVersion::RESP2))
+                (wire, ProtocolVersion::RESP2)
             }
-            Err(refusal) => Err(refusal.error),
+            Err(refusal) => return Err(refusal.error),
+        };
+        if let Some(expires_at) = expires_at {
+            wire.stay_logged_in(&self.logins, expires_at);
         }
+        Ok((wire, protocol))
     }
 
     /// Asks one server, on a connection of its own. `patience`: for the server's part of it.
@@ -294,7 +297,7 @@ impl Door {
         };
         let stream =
             timeout(patience, self.stream(&Target::Tcp(node.clone()), &progress, at)).await.map_err(late)??;
-        let login = timeout(self.timeout, self.login(&progress)).await.map_err(late)??;
+        let Expiring { login, .. } = timeout(self.timeout, self.login(&progress)).await.map_err(late)??;
         let asked = async {
             let mut wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
             Ok(question.query_async(&mut wire).await)
@@ -307,16 +310,11 @@ impl Door {
     }
 
     /// As whom.
-    async fn login(&self, progress: &Progress) -> Result<RedisConnectionInfo> {
-        let mut login = self.login.clone();
-        if let Some(credentials) = &self.credentials {
+    async fn login(&self, progress: &Progress) -> Result<Expiring> {
+        if self.logins.asks() {
             progress.reaches(Step::Credentials);
-            let asked = credentials.ask().await?;
-            if let Some(username) = &asked.username {
-                login = login.set_username(username);
-            }
-            login = login.set_password(&asked.password);
         }
+        let login = self.logins.next().await?;
         progress.reaches(Step::Login);
         Ok(login)
     }

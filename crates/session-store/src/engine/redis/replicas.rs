@@ -95,7 +95,8 @@ async fn work(
         let until = since + settings.timeout;
         let attempts = async {
             loop {
-                let (open, is_new) = match connection.take() {
+                // One whose server refuses another login is about to be cut.
+                let (open, is_new) = match connection.take().filter(|open: &Wire| !open.is_refused()) {
                     Some(open) => (open, false),
                     None => (connector.connect_beside().await?, true),
                 };

@@ -4,6 +4,8 @@
 //! `failFastMs` after the loss. Later, who asks waits for one attempt that began after he came, and for `failFastMs` at most; being asked shortens
 //! the wait between two attempts. What time does not mend (a wrong password) is told as soon as an attempt has shown it.
 
+mod takeover;
+
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
@@ -345,14 +347,8 @@ async fn supervise(shared: Weak<Shared>) {
         let link = held.attempt().await;
         let (state, connector) = (held.state.subscribe(), held.connector.clone());
         drop(held);
-        if let Some(mut link) = link {
-            let number = link.number;
-            while stay(link.clone(), &connector, state.clone()).await == Stayed::UntilTracked {
-                let Some(held) = shared.upgrade() else { return };
-                link.is_tracked = true;
-                held.mark_tracked(number);
-            }
-            drop(link);
+        if let Some(link) = link {
+            let number = takeover::hold(link, &connector, &shared, state).await;
             let Some(held) = shared.upgrade() else { return };
             held.lose(number);
             // What holds for a moment only is no better than what fails.

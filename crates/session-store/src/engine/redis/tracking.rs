@@ -169,6 +169,12 @@ impl Feed {
         self.cache.lost(self.source(number), why, reason);
     }
 
+    /// Another connection has taken the place of the tracked one. Call this once nothing more is read on the old one: what was read
+    /// there since [`Feed::begins`] is not tracked on the new one.
+    pub(super) fn was_replaced(&self) {
+        self.cache.flush(Flush::Disconnected);
+    }
+
     /// Sends a sign of life every now and then, until the connection turns out to be of no use.
     pub(super) async fn watch(&self, number: u64, mut connection: Wire) {
         let settings = self.cache.settings();

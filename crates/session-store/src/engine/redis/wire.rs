@@ -1,6 +1,6 @@
 //! A connection that speaks Redis' protocol, over a stream of our own.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{
@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::failure;
 use super::heard::Heard;
+use super::relogin::{Keeper, Logins, Relogins};
 use super::stream::Stream;
 use crate::error::Error;
 
@@ -29,6 +30,8 @@ pub(super) struct Wire {
 struct Driver {
     task: AbortHandle,
     heard: Heard,
+    /// Where the login expires.
+    keeper: OnceLock<Keeper>,
 }
 
 impl Drop for Driver {
@@ -64,7 +67,8 @@ impl Wire {
         let (first, is_plain, heard) = (stream.first(), stream.is_plain_tcp(), stream.heard());
         match MultiplexedConnection::new_with_config(login, stream, config).await {
             Ok((connection, driver)) => {
-                let driver = Arc::new(Driver { task: tokio::spawn(driver).abort_handle(), heard });
+                let driver =
+                    Arc::new(Driver { task: tokio::spawn(driver).abort_handle(), heard, keeper: OnceLock::new() });
                 Ok(Wire { connection, driver, asking: false })
             }
             Err(error) => Err(Refusal {
@@ -72,6 +76,21 @@ impl Wire {
                 no_resp3: failure::is_resp3_refusal(&error),
             }),
         }
+    }
+
+    /// Logs in again before `expires_at` (ms since the epoch), for as long as the connection is held.
+    pub(super) fn stay_logged_in(&self, logins: &Logins, expires_at: i64) {
+        self.driver.keeper.get_or_init(|| Keeper::new(self.connection.clone(), logins.clone(), expires_at));
+    }
+
+    /// How each further login goes.
+    pub(super) fn relogins(&self) -> Relogins {
+        self.driver.keeper.get().map_or_else(Relogins::none, Keeper::relogins)
+    }
+
+    /// Whether the server has refused the last further login: it may cut the connection when the password expires.
+    pub(super) fn is_refused(&self) -> bool {
+        self.driver.keeper.get().is_some_and(Keeper::is_refused)
     }
 
     /// When the server was heard last.

@@ -1,0 +1,107 @@
+//! A connection takes over from a live one whose server refuses another login on it, before the password expires.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
+
+use tokio::sync::watch;
+
+use super::{Shared, State, Stayed, hear, stay};
+use crate::engine::redis::connection::{Connector, Link};
+use crate::engine::redis::relogin::Relogin;
+use crate::error::Result;
+use crate::events::EventKind;
+
+/// Until a link is lost, or the last of those that took over from it. Answers its number.
+pub(super) async fn hold(
+    mut link: Link,
+    connector: &Connector,
+    shared: &Weak<Shared>,
+    state: watch::Receiver<State>,
+) -> u64 {
+    let mut is_refusal_told = false;
+    loop {
+        // The successor comes first: it changes the state that `stay` looks at.
+        link = tokio::select! {
+            biased;
+            next = successor(shared, &link) => next,
+            stayed = stay(link.clone(), connector, state.clone()) => match (stayed, shared.upgrade()) {
+                (Stayed::UntilTracked, Some(shared)) => {
+                    link.is_tracked = true;
+                    shared.mark_tracked(link.number);
+                    continue;
+                }
+                _ => return link.number,
+            },
+        };
+        if let Some(shared) = shared.upgrade()
+            && !std::mem::replace(&mut is_refusal_told, true)
+        {
+            shared.degraded(REFUSED);
+        }
+    }
+}
+
+const REFUSED: &str = "the server refuses another login on a live connection: each time before the login expires, a new \
+    connection takes over and the near cache is emptied";
+
+impl Shared {
+    fn degraded(&self, what: &str) {
+        self.events.tell(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
+    }
+}
+
+/// The link that takes over from this one. Waits for ever while none has to.
+async fn successor(shared: &Weak<Shared>, link: &Link) -> Link {
+    let mut relogins = link.connection.relogins();
+    let mut is_told = false;
+    loop {
+        let why = match relogins.next().await {
+            Relogin::Done => {
+                is_told = false;
+                continue;
+            }
+            Relogin::Failed(why) => why,
+            Relogin::Refused => match take_over(shared, link).await {
+                Ok(Some(next)) => return next,
+                Ok(None) => continue,
+                Err(why) => why,
+            },
+        };
+        if let Some(shared) = shared.upgrade()
+            && !std::mem::replace(&mut is_told, true)
+        {
+            shared.degraded(&format!("the login expires and was not renewed, which is tried again: {why}"));
+        }
+    }
+}
+
+/// Makes a connection and puts it in the place of a live one. `None`: the live one was lost meanwhile.
+///
+/// Commands that were sent on the old one end there; it is closed with the last of them.
+async fn take_over(shared: &Weak<Shared>, old: &Link) -> Result<Option<Link>> {
+    let Some(shared) = shared.upgrade() else { return Ok(None) };
+    let number = shared.begun.fetch_add(1, SeqCst) + 1;
+    let told = Arc::downgrade(&shared);
+    let link = shared.connector.connect(number, move |push| hear(&told, number, push)).await?;
+    let takes_over = shared.state.send_if_modified(|state| {
+        let is_live = matches!(state, State::Up(live) if live.number == old.number);
+        if is_live {
+            *state = State::Up(link.clone());
+        }
+        is_live
+    });
+    if !takes_over {
+        shared.lose(number);
+        return Ok(None);
+    }
+    let Shared { connector, events, .. } = &*shared;
+    if let Some(feed) = &connector.feed {
+        feed.was_replaced();
+    }
+    if let Some(primary) = &link.primary
+        && connector.is_another(primary)
+    {
+        events.tell(EventKind::Failover, format!("the primary is {primary} now"));
+    }
+    Ok(Some(link))
+}
