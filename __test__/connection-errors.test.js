@@ -174,6 +174,10 @@ const cases = {
 			url: (await start(t)).url,
 			credentials: async () => ({ pass: password }),
 		}),
+		"`credentials` gives an `expiresAt` in seconds": async (t) => ({
+			url: (await start(t)).url,
+			credentials: async () => ({ password, expiresAt: 1_900_000_000 }),
+		}),
 		"`credentials` does not answer": async (t) => ({
 			url: (await start(t)).url,
 			credentials: () => new Promise(() => {}),
