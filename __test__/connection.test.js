@@ -10,7 +10,7 @@ import { assertRejects, operations } from "./contract/errors.js";
 import { load } from "./contract/load.js";
 import { fresh, session } from "./contract/records.js";
 import { until } from "./contract/wait.js";
-import { connectionsNamed } from "./lifecycle/clients.js";
+import { connectionsNamed, connectionsSince } from "./lifecycle/clients.js";
 import { counters } from "./near-cache/stores.js";
 import { runText } from "./support/child.js";
 import { rounds } from "./support/counts.js";
@@ -117,6 +117,13 @@ describe("a server is named", () => {
 		assert.equal((await connectionsNamed(server, "my-app:1")).length, 0);
 		await storage.ping();
 		assert.equal((await connectionsNamed(server, "my-app:1")).length, 1);
+	});
+
+	test("and is named after the package without a name", async (t) => {
+		const before = await server.cli("CLIENT", "ID");
+		await open(t, { url: server.url, maxValueBytes: 54_321 }).storage.ping();
+		const [own] = await connectionsSince(server, before);
+		assert.match(own, / name=better-auth-redis-store /);
 	});
 
 	test("and one connection is made, by the first call and for all", async (t) => {

@@ -125,7 +125,7 @@ export interface StoreOptions {
 	maxInFlight?: number | undefined;
 	/** Idle time before TCP keep-alive probes, in ms; 0 sends none. Default 30000. */
 	keepAlive?: number | undefined;
-	/** Name of the connection, as `CLIENT LIST` shows it. */
+	/** Name of the connection, as `CLIENT LIST` shows it. Default `better-auth-redis-store`. */
 	connectionName?: string | undefined;
 	/**
 	 * What every key begins with; one per application, of which none begins with another. Default `session:`. With `better-auth:`, what

@@ -145,8 +145,8 @@ pub struct Server {
     /// Idle time before TCP probes, in whole seconds (the kernel's unit; `keepAlive` is in ms and is rounded up), default
     /// 30 s. `None`: off. Always `None` on a unix socket.
     pub keep_alive: Option<Duration>,
-    /// Name in the server's `CLIENT LIST`, default none.
-    pub connection_name: Option<String>,
+    /// Name in the server's `CLIENT LIST`: `connectionName`, default `better-auth-redis-store`.
+    pub connection_name: String,
 }
 
 /// A server's address.

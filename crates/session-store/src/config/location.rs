@@ -21,6 +21,7 @@ const ENCODE: &str = "a user name or password in it must have # / ? @ percent-en
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26379;
 const DEFAULT_PRIMARY: &str = "mymaster";
+const DEFAULT_CONNECTION_NAME: &str = "better-auth-redis-store";
 
 enum Location {
     Memory(String),
@@ -79,7 +80,7 @@ impl Options {
             db,
             tls,
             keep_alive: keep_alive.filter(|_| tcp),
-            connection_name,
+            connection_name: connection_name.unwrap_or_else(|| DEFAULT_CONNECTION_NAME.to_owned()),
         })))
     }
 

@@ -280,7 +280,7 @@ impl Options {
 
     pub(super) fn connection_name(&mut self) -> Option<String> {
         let name = self.string("connectionName")?;
-        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if is_connection_name(&name) {
             return Some(name);
         }
         let (right, name) = ("must be printable ASCII without spaces", shortened(&name));
@@ -427,6 +427,10 @@ pub(super) fn unknown_tls_member(name: &str) -> String {
     }
     let name = shortened(name);
     format!("unknown member {name}: an object takes {TLS_MEMBERS}")
+}
+
+pub(super) fn is_connection_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// `text` in quotes with escapes, cut after 40 characters. Never for a secret.

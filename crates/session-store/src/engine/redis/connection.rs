@@ -167,10 +167,9 @@ impl Connector {
         protocol: ProtocolVersion,
         number: u64,
     ) -> RedisResult<Result<Link>> {
-        if let Some(name) = &self.server.connection_name {
-            // A name is a convenience: a server that refuses it is used without.
-            pipe().cmd("CLIENT").arg("SETNAME").arg(name).ignore_errors().query_async::<Vec<Value>>(&mut wire).await?;
-        }
+        // A name is a convenience: a server that refuses it is used without.
+        let name = &self.server.connection_name;
+        pipe().cmd("CLIENT").arg("SETNAME").arg(name).ignore_errors().query_async::<Vec<Value>>(&mut wire).await?;
         let mut ask = pipe();
         ask.cmd("ROLE").cmd("EVALSHA").arg(NO_SCRIPT).arg(0).cmd("EVAL").arg("return 1").arg(0);
         if let Some(probe) = &self.probe {
