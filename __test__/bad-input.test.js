@@ -480,7 +480,7 @@ describe("options", () => {
 			["redis://localhost/x", /^url: the database must be an integer/],
 			["redis://localhost/-1", /^url: the database must be an integer/],
 			["redis://localhost/1?db=2", /^url: names two databases/],
-			["redis://localhost?timeout=5", /^url: unknown query parameter "timeout"/],
+			["redis://localhost?timeout=5", /^url: query parameter timeout is not read; give option commandTimeout/],
 			["redis://local\nhost", /^url: must not contain .*control character/],
 			[`redis://:${secret}#1@localhost`, /^url: .*percent-encoded/],
 			[`redis://:${secret}/@localhost`, /^url: .*percent-encoded/],

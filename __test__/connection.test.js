@@ -56,6 +56,7 @@ describe("a server is named", () => {
 			`valkey://127.0.0.1:${port}`,
 			`REDIS://localhost:${port}/`,
 			`  ${server.url}  `,
+			`"${server.url}?family=0&protocol=3"`,
 			{ url: server.url },
 			{ host: "127.0.0.1", port },
 			{ host: "localhost", port, tls: false },

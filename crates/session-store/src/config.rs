@@ -7,6 +7,7 @@
 
 mod location;
 mod options;
+mod query;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use url::{Host, ParseError, Position, Url};
 
 use super::options::{DATABASES, Options, PORTS, TlsOption, integer, kind, shortened};
+use super::query::Verification;
 use super::{Address, NatMap, SentinelLogin, Server, Target, Tls};
 
 /// Options that mean something beside sentinels only.
@@ -36,6 +37,8 @@ struct UrlParts {
     username: Option<String>,
     password: Option<String>,
     db: Option<u32>,
+    connection_name: Option<String>,
+    verification: Option<Verification>,
 }
 
 /// The options for sentinels.
@@ -60,6 +63,7 @@ impl Options {
         };
         let tcp = !matches!(address, Address::Unix(_));
         let tls = self.agreed_tls(tcp, url.tls, tls);
+        self.agree_on_verification(url.verification, tls.as_ref());
         let sentinel_login = self.sentinel_login(&address, sentinel, tls.is_some());
         let nat_map = self.nat_map(&address);
         let db = self.agreed("db", url.db, db).unwrap_or(0);
@@ -80,7 +84,9 @@ impl Options {
             db,
             tls,
             keep_alive: keep_alive.filter(|_| tcp),
-            connection_name: connection_name.unwrap_or_else(|| DEFAULT_CONNECTION_NAME.to_owned()),
+            connection_name: self
+                .agreed("connectionName", url.connection_name, connection_name)
+                .unwrap_or_else(|| DEFAULT_CONNECTION_NAME.to_owned()),
         })))
     }
 
@@ -112,7 +118,7 @@ impl Options {
 
     fn location_of_url(&mut self) -> Option<Location> {
         let text = self.string("url");
-        let location = text.and_then(|text| self.parse_url(text.trim()));
+        let location = text.and_then(|text| self.parse_url(without_quotes(text.trim())));
         self.refuse_beside("url", &["host", "port", "path", "cluster", "sentinels", "name"]);
         location
     }
@@ -221,14 +227,14 @@ impl Options {
         if text.chars().any(char::is_control) {
             return self.refuse("url", "must not contain a control character");
         }
-        let Some((scheme, rest)) = text.split_once("://") else {
+        let Some((scheme, rest)) = text.split_once("://").filter(|_| !text.starts_with(QUOTES)) else {
             return self.refuse("url", wrong_start(text));
         };
         match scheme.to_ascii_lowercase().as_str() {
             "memory" => self.memory_url(rest),
             "redis" | "valkey" => self.tcp_url(text, false),
-            "rediss" | "valkeys" => self.tcp_url(text, true),
-            "unix" | "redis+unix" | "valkey+unix" => self.unix_url(text),
+            "rediss" | "valkeys" | "redis+tls" | "redis+ssl" => self.tcp_url(text, true),
+            "unix" | "redis+unix" | "valkey+unix" | "redis-socket" | "redis+socket" => self.unix_url(text),
             "redis-sentinel" | "redis+sentinel" | "valkey-sentinel" | "valkey+sentinel" => {
                 self.sentinel_url(rest, None)
             }
@@ -264,15 +270,11 @@ impl Options {
             self.problem("url", "has port 0, must be 1 to 65535");
         }
         let in_path = url.path().strip_prefix('/').filter(|path| !path.is_empty());
-        let db = self.database(&url, in_path);
-        let username = self.decoded(url.username(), "user name");
-        let password = self.decoded(url.password().unwrap_or(""), "password");
+        let parts = self.url_parts(&url, in_path, Some(tls));
         let Some(host) = url.host_str().and_then(canonical_host) else {
             return self.refuse("url", format_args!("has no valid host, {EXAMPLE}"));
         };
         let port = url.port().unwrap_or(DEFAULT_PORT);
-        let tls = Some(tls);
-        let parts = UrlParts { tls, username, password, db };
         Some(Location::Server(Address::Tcp { host, port }, parts))
     }
 
@@ -297,12 +299,7 @@ impl Options {
         }
         let others: Vec<_> = url.query_pairs().into_owned().filter(|(name, _)| !is_name(name)).collect();
         url.query_pairs_mut().clear().extend_pairs(others);
-        let parts = UrlParts {
-            tls,
-            username: self.decoded(url.username(), "user name"),
-            password: self.decoded(url.password().unwrap_or(""), "password"),
-            db: self.database(&url, db),
-        };
+        let parts = self.url_parts(&url, db, tls);
         let name = names.into_iter().next().unwrap_or_else(|| DEFAULT_PRIMARY.to_owned());
         Some(Location::Server(Address::Sentinel { name, nodes }, parts))
     }
@@ -311,10 +308,9 @@ impl Options {
     fn cluster_url(&mut self, rest: &str, tls: Option<bool>) -> Option<Location> {
         let example = "for example redis-cluster://10.0.0.1:6379,10.0.0.2:6379";
         let (nodes, url) = self.several_hosts(rest, DEFAULT_PORT, example)?;
-        let db = self.database(&url, url.path().strip_prefix('/').filter(|path| !path.is_empty()));
-        let username = self.decoded(url.username(), "user name");
-        let password = self.decoded(url.password().unwrap_or(""), "password");
-        Some(Location::Server(Address::Cluster { nodes }, UrlParts { tls, username, password, db }))
+        let in_path = url.path().strip_prefix('/').filter(|path| !path.is_empty());
+        let parts = self.url_parts(&url, in_path, tls);
+        Some(Location::Server(Address::Cluster { nodes }, parts))
     }
 
     /// What follows the scheme of a URL with several hosts: the hosts, and the URL with a single one in their place.
@@ -340,24 +336,27 @@ impl Options {
                 unix:///run/redis.sock?db=2; username and password go into the options";
             return self.refuse("url", what);
         };
-        let db = self.database(&url, None);
+        let parts = self.url_parts(&url, None, None);
         let path = self.decoded(url.path(), "path")?;
-        let parts = UrlParts { db, ..UrlParts::default() };
         Some(Location::Server(Address::Unix(path.into()), parts))
     }
 
-    /// The database of a URL, from its path and its query, which may both name it when they agree.
-    fn database(&mut self, url: &Url, in_path: Option<&str>) -> Option<u32> {
-        let mut named: Vec<String> = in_path.map(str::to_owned).into_iter().collect();
-        for (name, value) in url.query_pairs() {
-            if name == "db" {
-                named.push(value.into_owned());
-            } else {
-                let name = shortened(&name);
-                let what = format!("unknown query parameter {name}: db is the only one");
-                self.problem("url", what);
-            }
+    /// What a URL says beside the address. `in_path`: the database, where the path names it.
+    fn url_parts(&mut self, url: &Url, in_path: Option<&str>, tls: Option<bool>) -> UrlParts {
+        let query = self.query(url);
+        UrlParts {
+            tls,
+            db: self.database(in_path, query.databases),
+            username: self.decoded(url.username(), "user name"),
+            password: self.decoded(url.password().unwrap_or(""), "password"),
+            connection_name: query.connection_name,
+            verification: query.verification,
         }
+    }
+
+    /// The database of a URL, from its path and its query, which may both name it when they agree.
+    fn database(&mut self, in_path: Option<&str>, in_query: Vec<String>) -> Option<u32> {
+        let named: Vec<String> = in_path.map(str::to_owned).into_iter().chain(in_query).collect();
         let numbers: Option<Vec<u32>> = named.iter().map(|text| database_number(text)).collect();
         let Some(numbers) = numbers else {
             let what = "the database must be an integer from 0 to 65535";
@@ -424,9 +423,20 @@ fn database_number(text: &str) -> Option<u32> {
     DATABASES.contains(&number.into()).then_some(number)
 }
 
+const QUOTES: [char; 2] = ['"', '\''];
+
+/// A URL without the quotes round it, which the files of environment variables leave there (docker --env-file).
+fn without_quotes(text: &str) -> &str {
+    let inner = QUOTES.iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
+    inner.map_or(text, str::trim)
+}
+
 fn wrong_start(text: &str) -> String {
     if text.is_empty() {
         return format!("is empty; give a Redis URL, {EXAMPLE}");
+    }
+    if text.starts_with(QUOTES) {
+        return format!("begins with a quotation mark and does not end with it; remove it, {EXAMPLE}");
     }
     format!("must begin with a scheme and ://, {EXAMPLE}")
 }

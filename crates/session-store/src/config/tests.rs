@@ -348,12 +348,93 @@ fn database_in_a_url() {
 }
 
 #[test]
+fn query_parameters_of_other_clients_that_mean_the_same_are_taken() {
+    let (plain, tls) = (url("redis://h"), url("rediss://h"));
+    for text in [
+        "redis://h?family=0",
+        "redis://h/0?family=0&protocol=3&database=0",
+        "redis://h?protocol=resp3&decode_responses=True",
+        "redis-cluster://h?family=0",
+        "unix:///s?protocol=3",
+    ] {
+        let taken = url(text);
+        assert_eq!((taken.db, taken.tls), (0, None), "{text}");
+    }
+    assert_eq!(url("redis://h?family=0&protocol=3"), plain);
+    for text in [
+        "rediss://h?ssl_cert_reqs=required",
+        "rediss://h?ssl_cert_reqs=CERT_REQUIRED&ssl_check_hostname=true",
+        "redis+tls://h?ssl_cert_reqs=optional&skip_verify=false",
+    ] {
+        assert_eq!(url(text), tls, "{text}");
+    }
+    for name in ["connectionName", "client_name", "clientName"] {
+        assert_eq!(url(&format!("redis://h?{name}=web-1")).connection_name, "web-1");
+    }
+    let differs = json!({ "url": "redis://h?client_name=a", "connectionName": "b" });
+    assert_eq!(problem(differs), "connectionName: differs from the connectionName in url; give it in one place");
+}
+
+#[test]
 fn other_query_parameters_are_named() {
-    let text = problem(json!({ "url": format!("redis://h?db=1&password={SECRET}") }));
-    assert_eq!(text, "url: unknown query parameter \"password\": db is the only one");
-    let two = problems(json!({ "url": "redis://h:0/x?family=6&protocol=resp3" }));
-    assert_eq!(two.len(), 4, "{two:?}");
-    assert!(two[2].contains("\"protocol\""));
+    let text = |query: &str| problem(json!({ "url": format!("redis://h?{query}") }));
+    assert!(text("db=1&ttl=5").starts_with("url: unknown query parameter \"ttl\": remove it"));
+    for (query, expected) in [
+        ("family=4", "family must be 0: every address that the host name resolves to is tried; remove it"),
+        ("protocol=2", "protocol must be 3: RESP3 is spoken where the server has it, RESP2 elsewhere; remove it"),
+        ("client_name=a b", "client_name must be printable ASCII without spaces"),
+        ("socket_timeout=5", "socket_timeout is not read; give option commandTimeout, in ms"),
+        ("keyPrefix=app:", "keyPrefix is not read; give it as option keyPrefix"),
+        ("lazyConnect=true", "lazyConnect is not read: the store always connects lazily; remove the option"),
+        (
+            "password=hunter2-secret",
+            "password is not read; put it before the host (redis://user:password@host) or give option password",
+        ),
+    ] {
+        assert_eq!(text(query), format!("url: query parameter {expected}"));
+    }
+    let several = problems(json!({ "url": "redis://h:0/x?family=6&protocol=2" }));
+    assert_eq!(several.len(), 4, "{several:?}");
+    assert!(several[2].contains(" protocol "));
+}
+
+#[test]
+fn a_url_turns_the_check_of_certificates_off_with_the_option_only() {
+    for query in [
+        "ssl_cert_reqs=none",
+        "ssl_cert_reqs=CERT_NONE",
+        "skip_verify=true",
+        "ssl_cert_reqs=required&ssl_cert_reqs=none",
+    ] {
+        let at = |tls: Value| json!({ "url": format!("rediss://h?{query}"), "tls": tls });
+        for tls in [json!(true), json!({ "ca": PEM })] {
+            let text = problem(at(tls));
+            assert!(text.starts_with("url: query parameter s") && text.contains("option tls.ca"), "{text}");
+        }
+        assert!(server(at(json!({ "dangerouslyDisableVerification": true }))).tls.unwrap().unverified);
+    }
+    let unverified = json!({ "dangerouslyDisableVerification": true });
+    let both = json!({ "url": "rediss://h?ssl_cert_reqs=required", "tls": unverified });
+    assert!(problem(both).starts_with("url: query parameter ssl_cert_reqs=required contradicts"));
+    let without_tls = "url: query parameter ssl_cert_reqs=required is about TLS, which is off";
+    assert!(problem(json!({ "url": "redis://h?ssl_cert_reqs=required" })).starts_with(without_tls));
+    for unclear in ["ssl_cert_reqs=maybe", "ssl_check_hostname=false", "skip_verify=2"] {
+        let name = unclear.split('=').next().unwrap();
+        let text = problem(json!({ "url": format!("rediss://h?{unclear}") }));
+        assert!(text.starts_with(&format!("url: query parameter {name} must be ")), "{text}");
+    }
+}
+
+#[test]
+fn quotes_round_a_url_are_no_part_of_it() {
+    let plain = url("redis://:a%22b@h/2");
+    for text in ["\"redis://:a%22b@h/2\"", "'redis://:a%22b@h/2'", " \" redis://:a%22b@h/2 \" "] {
+        assert_eq!(url(text), plain, "{text}");
+    }
+    for text in ["\"redis://h", "'redis://h\"", "\""] {
+        assert!(problem(json!({ "url": text })).starts_with("url: begins with a quotation mark"), "{text}");
+    }
+    assert!(problem(json!({ "url": "\"\"" })).starts_with("url: is empty"));
 }
 
 #[test]
@@ -363,6 +444,7 @@ fn unix_sockets() {
     assert_eq!((socket.db, &socket.tls, socket.keep_alive), (2, &None, None));
     assert_eq!(url("redis+unix:///run/redis.sock?db=2"), socket);
     assert_eq!(url("valkey+unix:///run/redis.sock?db=2"), socket);
+    assert_eq!(url("redis-socket:///run/redis.sock?database=2"), socket);
     assert_eq!(server(json!({ "path": "/run/redis.sock", "db": 2, "keepAlive": 5 })), socket);
     assert_eq!(url("unix:///a%20b").address, Address::Unix("/a b".into()));
     let own = server(json!({ "url": "unix:///s", "username": "u", "password": SECRET }));
@@ -795,6 +877,8 @@ fn no_secret_in_a_problem() {
         "redis://:S@h/S",
         "redis://:S@h?password=S",
         "redis://:S@h?db=S",
+        "redis://:S@h?family=S&protocol=S&client_name=S%20&ssl_cert_reqs=S",
+        "\"redis://:S@h",
         "redis://:S@h#S",
         "redis://:S/x@h",
         "redis://:S#x@h",
