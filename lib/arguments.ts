@@ -1,12 +1,20 @@
 /** What is checked before an argument crosses the border. Lengths and contents are checked behind it. */
 import { invalid } from "./error.js";
-import type { StoreOptions } from "./options.js";
+import { clientIn, type StoreOptions } from "./options.js";
 
 /** A store's options, from a URL or as they are. */
 export function checkOptions(options: string | StoreOptions | undefined): StoreOptions {
 	if (options === undefined) return {};
 	if (typeof options === "string") return { url: options };
-	if (typeof options === "object" && options !== null && !Array.isArray(options)) return options;
+	if (typeof options === "object" && options !== null && !Array.isArray(options)) {
+		const client = clientIn(options);
+		if (client !== undefined) {
+			throw invalid(
+				`${client}: a Redis client cannot be used, the store has a connection of its own; give it the same server, for example "redis://localhost:6379" or { host, port, password } (docs/options-from-ioredis.md)`,
+			);
+		}
+		return options;
+	}
 	throw invalid("options: must be a Redis URL or an object of options");
 }
 

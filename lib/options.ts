@@ -211,3 +211,20 @@ export function withDefaultServer(options: StoreOptions): StoreOptions | null {
 	}
 	return { ...options, url: "memory://" };
 }
+
+/** What the clients of Redis have, whoever made them. */
+const CLIENT_METHODS = ["sendCommand", "send_command", "customCommand", "pipeline", "multi"];
+
+/** Options under which other packages take a client. */
+const CLIENT_OPTIONS = ["client", "redis", "redisClient"];
+
+/** Where a client stands in place of options: `options`, or the option that holds it. */
+export function clientIn(options: object): string | undefined {
+	if (isClient(options)) return "options";
+	return CLIENT_OPTIONS.find((name) => isClient((options as Record<string, unknown>)[name]));
+}
+
+function isClient(value: unknown): boolean {
+	if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
+	return CLIENT_METHODS.some((name) => typeof (value as Record<string, unknown>)[name] === "function");
+}
