@@ -142,5 +142,8 @@ export interface SessionCookie {
  */
 export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, now: number, handed?: Array<string> | undefined | null): void
 
+/** Trusts the certificates of a PEM text beside the public authorities; see `trust_certificates` of the core. Answers whether all of it could be read. */
+export declare function trustCertificates(pem: string): boolean
+
 /** Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers. */
 export declare function watch(handle: number): void

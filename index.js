@@ -769,7 +769,7 @@ if (
   }
 }
 
-const { CookieVerifier, answer, attach, cached, check, clock, close, drain, expectLife, flush, life, metrics, nearCache, Op, open, provide, read, refuse, submit, watch } = nativeBinding
+const { CookieVerifier, answer, attach, cached, check, clock, close, drain, expectLife, flush, life, metrics, nearCache, Op, open, provide, read, refuse, submit, trustCertificates, watch } = nativeBinding
 export { CookieVerifier }
 export { answer }
 export { attach }
@@ -789,6 +789,7 @@ export { provide }
 export { read }
 export { refuse }
 export { submit }
+export { trustCertificates }
 export { watch }
 export const __napiBindingTarget = __napiLoadedBindingTarget
 

@@ -211,6 +211,10 @@ const cases = {
 		"a certificate that has expired": async (t) => (await startTls(t, { life: "expired" })).options,
 		"a certificate that is not valid yet": async (t) => (await startTls(t, { life: "later" })).options,
 		"a certificate for another name": async (t) => (await startTls(t, { names: "DNS:redis.example" })).options,
+		"a certificate without a subjectAltName": async (t) => (await startTls(t, { names: "" })).options,
+		"a self-signed certificate (CA:TRUE) that was not given": async (t) => ({
+			url: (await startTls(t, { isSelfSigned: true })).server.url,
+		}),
 		"no client certificate, and the server asks for one": async (t) => (await startTls(t, { clients: true })).options,
 		"the same in TLS 1.2": async (t) => (await startTls(t, { clients: true }, ['tls-protocols "TLSv1.2"'])).options,
 		"a client certificate of another authority": async (t) => {

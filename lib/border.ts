@@ -7,6 +7,7 @@ import { LIST_PREFIX } from "./arguments.js";
 import { ask, type CredentialsFunction } from "./credentials.js";
 import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 import { StoreEvents } from "./events.js";
+import { trustExtraCertificates } from "./extra-certificates.js";
 import { metricsOfNone, type StoreMetrics } from "./metrics.js";
 import { beginRun, NearCache } from "./near-cache.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
@@ -358,6 +359,7 @@ export class Connection {
 					'url: no Redis server is named; set the environment variable REDIS_URL or the option url (for example redis://localhost:6379), or url: "memory://" for sessions in this process only, the default where NODE_ENV is development or test',
 				);
 			}
+			trustExtraCertificates((line) => this.events.warn(line));
 			border ??= native.attach(settle, resource);
 			const number = border;
 			this.#handle = checked(() => native.open(number, toJson(options)));

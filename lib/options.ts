@@ -6,7 +6,10 @@ import type { LoadUser } from "./user-looks.js";
 
 /** TLS settings. Certificates and keys are PEM texts. */
 export interface TlsOptions {
-	/** The certificate authority to trust, or several. Default: the system's, and Mozilla's as bundled. */
+	/**
+	 * The certificate authority to trust, or several; or the server's own certificate, if it is self-signed. Default: the system's, Mozilla's as
+	 * bundled, and those of the file that `NODE_EXTRA_CA_CERTS` names.
+	 */
 	ca?: string | undefined;
 	/** The client's certificate; together with `key`. */
 	cert?: string | undefined;

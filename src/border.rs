@@ -159,6 +159,12 @@ pub fn check(options: String) -> Result<()> {
     config(&options).map(drop)
 }
 
+/// Trusts the certificates of a PEM text beside the public authorities; see `trust_certificates` of the core. Answers whether all of it could be read.
+#[napi(catch_unwind)]
+pub fn trust_certificates(pem: String) -> bool {
+    session_store::trust_certificates(&pem)
+}
+
 /// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does, and for prefixes that nest in an open store's.
 #[napi(catch_unwind)]
 pub fn open(border: u32, options: String) -> Result<u32> {

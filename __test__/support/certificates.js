@@ -12,15 +12,17 @@ const LIVES = { now: [-1, 2], expired: [-2, -1], later: [1, 2] };
 /**
  * Makes them with the openssl program.
  * @param {string} folder where the files go
- * @param {string} [names] whom the certificate is for, as OpenSSL writes a subjectAltName
+ * @param {string} [names] whom the certificate is for, as OpenSSL writes a subjectAltName; empty: without one
  * @param {keyof typeof LIVES} [life] when it is valid
+ * @param {boolean} [isSelfSigned] no authority: one certificate that may sign others (CA:TRUE), as `openssl req -x509` makes it; `ca` is that one
  * @returns {{ ca: string, cert: string, key: string }} the paths of three PEM files
  */
-export function makeCertificates(folder, names = "DNS:localhost,IP:127.0.0.1", life = "now") {
+export function makeCertificates(folder, names = "DNS:localhost,IP:127.0.0.1", life = "now", isSelfSigned = false) {
 	const at = (file) => join(folder, file);
 	const openssl = (...args) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
 	const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 
+	const alternative = names ? `subjectAltName = ${names}` : "";
 	// A configuration of our own: what the system's openssl.cnf adds differs from one distribution to the next.
 	writeFileSync(
 		at("openssl.cnf"),
@@ -33,7 +35,10 @@ keyUsage = critical,keyCertSign
 [server]
 basicConstraints = critical,CA:FALSE
 extendedKeyUsage = serverAuth,clientAuth
-subjectAltName = ${names}
+${alternative}
+[selfsigned]
+basicConstraints = critical,CA:TRUE
+${alternative}
 [ca]
 default_ca = signing
 [signing]
@@ -55,7 +60,11 @@ commonName = supplied
 	const [from, to] = LIVES[life].map((days) => time(Date.now() + days * DAY_MS));
 	const dates = ["-startdate", from, "-enddate", to];
 	const files = ["-in", "cert.csr", "-out", "cert.pem"];
-	openssl("ca", "-batch", "-notext", "-config", "openssl.cnf", "-extensions", "server", ...dates, ...files);
+	const by = isSelfSigned
+		? ["-selfsign", "-keyfile", "key.pem", "-extensions", "selfsigned"]
+		: ["-extensions", "server"];
+	openssl("ca", "-batch", "-notext", "-config", "openssl.cnf", ...by, ...dates, ...files);
+	if (isSelfSigned) return { ca: at("cert.pem"), cert: at("cert.pem"), key: at("key.pem") };
 	return { ca: at("ca.pem"), cert: at("cert.pem"), key: at("key.pem") };
 }
 

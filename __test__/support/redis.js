@@ -22,7 +22,7 @@ const PORT_ATTEMPTS = 20;
  * @property {string[]} [config] lines for redis.conf, after ours: `"maxmemory-policy noeviction"`, `"appendonly yes"`
  * @property {string} [password] the default user's
  * @property {boolean} [unixSocket] listens on `server.socket` as well
- * @property {boolean | { names?: string, clients?: boolean, life?: string }} [tls] TLS in place of plain TCP, with new certificates:
+ * @property {boolean | { names?: string, clients?: boolean, life?: string, isSelfSigned?: boolean }} [tls] TLS in place of plain TCP, with new certificates:
  * for `names`, with a `life` (see certificates.js), and with `clients` asked of clients too
  */
 
@@ -80,7 +80,7 @@ export class RedisServer {
 		try {
 			const { unixSocket, tls } = this.#options;
 			if (unixSocket) this.socket = join(this.dir, "redis.sock");
-			if (tls) this.certificates = makeCertificates(this.dir, tls.names, tls.life);
+			if (tls) this.certificates = makeCertificates(this.dir, tls.names, tls.life, tls.isSelfSigned);
 			await this.#launchOnFreePort();
 		} catch (error) {
 			await this.stop();

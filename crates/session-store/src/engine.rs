@@ -14,6 +14,7 @@ mod redis;
 mod stored;
 
 pub(crate) use memory::MemoryEngine;
+pub use redis::trust_certificates;
 pub(crate) use redis::{RedisEngine, RevokeMetrics, cluster_engine};
 pub(crate) use stored::{Slot, Stored};
 

@@ -37,7 +37,7 @@ pub use config::{
     TlsVersion,
 };
 pub use credentials::{Credentials, Login, Provider, Question, Registration};
-pub use engine::system_clock;
+pub use engine::{system_clock, trust_certificates};
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};

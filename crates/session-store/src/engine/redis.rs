@@ -25,6 +25,7 @@ mod threads;
 mod tls;
 mod topology;
 mod tracking;
+mod trust;
 mod wire;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ use steps::{
 };
 use supervisor::Supervisor;
 use tracking::Feed;
+pub use trust::trust_certificates;
 
 /// Records on a cluster; the arguments are those of [`RedisEngine::new`].
 pub(crate) fn cluster_engine(

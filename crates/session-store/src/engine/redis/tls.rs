@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 use super::threads::{self, blocking};
+use super::trust;
 use crate::config::{Tls, TlsVersion};
 use crate::error::{Code, Error, Result};
 
@@ -54,10 +55,11 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
     let config = if tls.unverified {
         config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
     } else {
-        config.with_root_certificates(match &tls.ca {
-            Some(ca) => Arc::new(authorities(ca)?),
-            None => public_authorities().await?,
-        })
+        let (roots, pinned) = match &tls.ca {
+            Some(ca) => (Arc::new(authorities(ca)?), certificates("ca", ca)?),
+            None => trust::with_extra(public_authorities().await?),
+        };
+        config.dangerous().with_custom_certificate_verifier(trust::verifier(roots, pinned, &provider)?)
     };
     let config = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
@@ -204,6 +206,10 @@ fn words(error: &rustls::Error) -> &'static str {
             Certificate::UnknownIssuer => {
                 "its certificate is signed by an authority that is not trusted; give that authority's certificate as option tls.ca"
             }
+            Certificate::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                "its certificate holds no name (subjectAltName), and its common name does not count; \
+                 make one with openssl req -x509 -addext \"subjectAltName=DNS:HOST\" (IP:ADDRESS for an address)"
+            }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 "its certificate is for another name; connect by a name that it holds, or give one as option tls.servername"
             }
@@ -216,6 +222,9 @@ fn words(error: &rustls::Error) -> &'static str {
             Certificate::Revoked => "its certificate was revoked",
             Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => {
                 "its certificate is not meant for a server (extended key usage)"
+            }
+            error if trust::is_authoritys_own(error) => {
+                "its certificate is an authority's own (CA:TRUE), as openssl req -x509 makes it; give that very certificate as option tls.ca"
             }
             _ => "its certificate cannot be accepted",
         },
