@@ -15,6 +15,7 @@ import { open } from "./contract/engines.js";
 import { assertError, SECRETS } from "./contract/errors.js";
 import { until } from "./contract/wait.js";
 import { listen } from "./support/listener.js";
+import { startOldRedis } from "./support/old-redis.js";
 import { startRedis } from "./support/redis.js";
 import { isCode, startWithoutDisk } from "./support/states.js";
 
@@ -141,6 +142,8 @@ const cases = {
 			const config = ["EVAL", "EVALSHA"].map((name) => `rename-command ${name} ""`);
 			return { url: (await start(t, { config })).url };
 		},
+		"older than Redis 6.2": async (t) => ({ host: "127.0.0.1", port: await startOldRedis(t, "5.0.14") }),
+		"older than Redis 6.2, with RESP3": async (t) => ({ host: "127.0.0.1", port: await startOldRedis(t, "6.0.16") }),
 		"without so many databases": async (t) => ({ url: (await start(t)).url, db: 99 }),
 	},
 	Login: {

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::{Host, ParseError, Position, Url};
 
-use super::options::{DATABASES, Options, PORTS, TlsOption, integer, kind, shortened};
+use super::options::{DATABASES, Options, PORTS, TlsOption, integer, kind};
 use super::query::Verification;
 use super::{Address, NatMap, SentinelLogin, Server, Target, Tls};
 

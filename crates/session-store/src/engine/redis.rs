@@ -26,6 +26,7 @@ mod tls;
 mod topology;
 mod tracking;
 mod trust;
+mod version;
 mod wire;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use super::sentinel::Sentinels;
 use super::stream::{Progress, Step, Stream, Target};
 use super::tls::Secure;
 use super::tracking::Feed;
+use super::version;
 use super::wire::Wire;
 use super::{failure, reach};
 use crate::config::{Address, Config, SentinelLogin, Server};
@@ -46,6 +47,8 @@ pub(super) struct Connector {
     /// The server's address, as messages name it.
     pub(super) address: String,
     timeout: Duration,
+    /// Of a user's index, which no user has.
+    index_key: String,
     /// How far the attempt has come that is under way.
     progress: Progress,
     /// What is to hear of changes.
@@ -72,6 +75,7 @@ impl Connector {
             last: Mutex::default(),
             address,
             timeout: config.connect_timeout,
+            index_key: config.user_prefix.clone(),
             progress: Progress::new(),
             feed,
         }
@@ -180,7 +184,8 @@ impl Connector {
         }
         let answers: Vec<Value> = ask.ignore_errors().query_async(&mut wire).await?;
         let at = &self.address;
-        match answers.last().and_then(mode).as_deref() {
+        let hello = |field| answers.last().and_then(|hello| told(hello, field));
+        match hello("mode").as_deref() {
             Some("cluster") if self.probe.is_some() => return Ok(Err(failure::in_cluster(at))),
             Some("sentinel") => return Ok(Err(failure::a_sentinel(at))),
             _ => {}
@@ -193,6 +198,9 @@ impl Connector {
         }
         if let Some(lack) = answers[1..3].iter().find_map(|answer| failure::without_scripts(answer, at)) {
             return Ok(Err(lack));
+        }
+        if let Some(error) = version::too_old(&mut wire, hello("version"), &self.index_key, at).await? {
+            return Ok(Err(error));
         }
         if self.probe.is_some()
             && let Some(is_one_key) = reach::is_one_key(&answers[3..])
@@ -214,12 +222,12 @@ impl Connector {
 /// No script has this digest.
 const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
 
-/// Of an answer to HELLO: `standalone`, `cluster` or `sentinel`.
-fn mode(hello: &Value) -> Option<String> {
+/// A field of an answer to HELLO: `mode` (`standalone`, `cluster` or `sentinel`), `version`.
+fn told(hello: &Value, field: &str) -> Option<String> {
     let Value::Map(fields) = hello else { return None };
-    let is_mode = |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == "mode");
-    let (_, mode) = fields.iter().find(|(name, _)| is_mode(name))?;
-    String::from_redis_value_ref(mode).ok()
+    let is_field = |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == field);
+    let (_, value) = fields.iter().find(|(name, _)| is_field(name))?;
+    String::from_redis_value_ref(value).ok()
 }
 
 /// How to get into a server: over what, and as whom.
