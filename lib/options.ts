@@ -122,7 +122,7 @@ export interface StoreOptions {
 	failFastMs?: number | undefined;
 	/** The shortest wait between two attempts to connect, in ms. Default 50. */
 	reconnectMinMs?: number | undefined;
-	/** The longest one, in ms: the wait grows with each failure, at random; being asked shortens it. Default 2000. */
+	/** The longest one, in ms: the wait grows with each failure, at random, after three attempts in the first second. Default 800. */
 	reconnectMaxMs?: number | undefined;
 	/** How many operations may be under way; further ones reject with `UNAVAILABLE` at once. Default 50000. */
 	maxInFlight?: number | undefined;

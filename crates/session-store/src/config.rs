@@ -94,7 +94,7 @@ pub struct Reconnect {
     pub fail_fast: Duration,
     /// The shortest wait between two attempts: `reconnectMinMs`, default 50 ms.
     pub min: Duration,
-    /// The longest one: `reconnectMaxMs`, default 2 s. Not less than `min`.
+    /// The longest one: `reconnectMaxMs`, default 800 ms. Not less than `min`.
     pub max: Duration,
 }
 

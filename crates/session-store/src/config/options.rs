@@ -250,7 +250,7 @@ impl Options {
         let mut read =
             |option: &str, default| Duration::from_millis(self.integer(option, TIMEOUT_MS).unwrap_or(default));
         let (fail_fast, min) = (read("failFastMs", 250), read("reconnectMinMs", 50));
-        let max = read("reconnectMaxMs", 2_000.max(min.as_millis() as u64));
+        let max = read("reconnectMaxMs", 800.max(min.as_millis() as u64));
         if max < min {
             let (max, min) = (max.as_millis(), min.as_millis());
             self.problem("reconnectMaxMs", format_args!("must not be less than reconnectMinMs ({min}), not {max}"));

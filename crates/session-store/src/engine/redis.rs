@@ -11,6 +11,7 @@ mod heard;
 mod index;
 mod names;
 mod node;
+mod pace;
 mod reach;
 mod relogin;
 mod replicas;

@@ -12,7 +12,7 @@ use super::reach::Probe;
 use super::relogin::{Expiring, Logins};
 use super::role::Role;
 use super::sentinel::Sentinels;
-use super::stream::{Progress, Step, Stream, Target};
+use super::stream::{ClosedDoor, Progress, Step, Stream, Target};
 use super::tls::Secure;
 use super::tracking::Feed;
 use super::version;
@@ -87,6 +87,7 @@ impl Connector {
         number: u64,
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
+        self.progress.take_closed();
         let primary = self.primary().await?;
         timeout(self.timeout, self.attempt(primary, number, heard)).await.unwrap_or_else(|_| Err(self.too_late()))
     }
@@ -94,6 +95,11 @@ impl Connector {
     /// What the attempt that is under way waits for, as the end of a sentence.
     pub(super) fn waits_for(&self) -> String {
         format!("Redis at {}: {}", self.address, self.progress.step().words())
+    }
+
+    /// Where nothing took the connection, in the attempt that has just failed.
+    pub(super) fn closed_door(&self) -> Option<ClosedDoor> {
+        self.progress.take_closed()
     }
 
     fn too_late(&self) -> Error {

@@ -64,19 +64,54 @@ impl Step {
 }
 
 /// How far the making of a connection has come.
-pub(super) struct Progress(AtomicU8);
+pub(super) struct Progress {
+    step: AtomicU8,
+    /// Where nothing took the connection.
+    closed: Mutex<Option<ClosedDoor>>,
+}
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Progress(AtomicU8::new(Step::Name as u8))
+        Progress { step: AtomicU8::new(Step::Name as u8), closed: Mutex::default() }
     }
 
     pub(super) fn reaches(&self, step: Step) {
-        self.0.store(step as u8, Relaxed);
+        self.step.store(step as u8, Relaxed);
     }
 
     pub(super) fn step(&self) -> Step {
-        STEPS[usize::from(self.0.load(Relaxed))]
+        STEPS[usize::from(self.step.load(Relaxed))]
+    }
+
+    /// Where nothing took the connection, since this was asked last.
+    pub(super) fn take_closed(&self) -> Option<ClosedDoor> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What opening came to; a failure is kept, unless this process lacks something.
+    fn keeps<T>(&self, closed: impl FnOnce() -> ClosedDoor, opened: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &opened
+            && threads::lack(error).is_none()
+        {
+            *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed());
+        }
+        opened
+    }
+}
+
+/// Addresses at which nothing listens, or a Unix socket that is not there.
+pub(super) enum ClosedDoor {
+    Tcp(Vec<SocketAddr>),
+    Unix(PathBuf),
+}
+
+impl ClosedDoor {
+    /// Whether something takes a connection there now. It costs nobody more than that.
+    pub(super) async fn is_open(&self) -> bool {
+        match self {
+            ClosedDoor::Tcp(addresses) => connect_any(addresses).await.is_ok(),
+            ClosedDoor::Unix(path) => open_unix(path).await.is_ok(),
+        }
     }
 }
 
@@ -126,7 +161,8 @@ impl Stream {
             Target::Tcp(node) => node,
             Target::Unix(path) => {
                 progress.reaches(Step::Connection);
-                let carrier = open_unix(path).await.map_err(|error| unreachable_error(&error, at))?;
+                let opened = progress.keeps(|| ClosedDoor::Unix(path.clone()), open_unix(path).await);
+                let carrier = opened.map_err(|error| unreachable_error(&error, at))?;
                 return Ok(Stream::over(carrier));
             }
         };
@@ -196,9 +232,13 @@ async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStrea
     if addresses.is_empty() {
         return Err(unknown(&io::ErrorKind::NotFound.into()));
     }
-    // All at once: which of them is dead is not known.
-    let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
-    select_ok(attempts).await.map(|(tcp, _)| tcp).map_err(|error| unreachable_error(&error, at))
+    let opened = connect_any(&addresses).await;
+    progress.keeps(|| ClosedDoor::Tcp(addresses), opened).map_err(|error| unreachable_error(&error, at))
+}
+
+/// To one of the addresses, at least one. All at once: which of them is dead is not known.
+async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    select_ok(addresses.iter().map(|address| Box::pin(TcpStream::connect(address)))).await.map(|(tcp, _)| tcp)
 }
 
 #[cfg(unix)]

@@ -1,8 +1,11 @@
 //! Keeps a connection: made when it is first asked for, made anew for as long as anybody holds the store, whatever goes wrong.
 //!
 //! While there is none, who asks is answered soon. A short interruption is ridden out: nobody is refused before
-//! `failFastMs` after the loss. Later, who asks waits for one attempt that began after he came, and for `failFastMs` at most; being asked shortens
-//! the wait between two attempts. What time does not mend (a wrong password) is told as soon as an attempt has shown it.
+//! `failFastMs` after the loss. Later, who asks waits for one attempt that began after he came, and for `failFastMs` at most; where none
+//! begins in that time, for `reconnectMinMs`. What time does not mend (a wrong password) is told as soon as an attempt has shown it.
+//!
+//! Attempts have a pace of their own (`pace.rs`). Where nothing listens, callers have it looked whether something does, which costs next
+//! to nothing, and the next attempt is made as soon as that is so.
 
 mod takeover;
 
@@ -14,9 +17,10 @@ use std::time::Duration;
 use ::redis::{PushInfo, PushKind, RedisError};
 use fail::fail_point;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::connection::{Connector, Link};
+use super::pace::Pace;
 use super::replicas::Replicas;
 use super::role::Role;
 use super::steps::{Hop, Route};
@@ -47,6 +51,8 @@ struct Outage {
     since: Instant,
     /// The number of the last attempt that has ended.
     ended: u64,
+    /// When the next one begins. `None`: it is under way, or about to begin.
+    next: Option<Instant>,
     why: Error,
 }
 
@@ -194,12 +200,19 @@ impl Shared {
             let until = match &*state.borrow_and_update() {
                 State::Up(link) => return Ok(link.clone()),
                 State::Idle => None,
-                State::Down(Outage { since, ended, why }) => {
+                State::Down(Outage { since, ended, next, why }) => {
                     let now = Instant::now();
-                    let until = match *ended > begun {
-                        true if is_final(why) => now,
-                        true => patience.min(*since + self.pace.fail_fast),
-                        false => patience,
+                    let hope = patience.min(*since + self.pace.fail_fast);
+                    let until = match *next {
+                        _ if *ended > begun => {
+                            if is_final(why) {
+                                now
+                            } else {
+                                hope
+                            }
+                        }
+                        Some(next) if next > patience => patience.min(hope.max(came + self.pace.min)),
+                        _ => patience,
                     };
                     if now >= until {
                         return Err(why.clone());
@@ -224,7 +237,7 @@ impl Shared {
             if is_it {
                 let why = format!("the connection to Redis at {} was lost", self.connector.address);
                 let why = Error::new(Code::Unavailable, why);
-                *state = State::Down(Outage { since: Instant::now(), ended: number, why });
+                *state = State::Down(Outage { since: Instant::now(), ended: number, next: None, why });
             }
             is_it
         });
@@ -254,8 +267,9 @@ impl Shared {
 
     /// One attempt; the link if it came to one.
     async fn attempt(self: &Arc<Self>) -> Option<Link> {
-        let number = self.begun.fetch_add(1, SeqCst) + 1;
+        let number = self.begin_one();
         let began = Instant::now();
+        self.waits_for_next(None);
         if number > 1 {
             let to = &self.connector.address;
             self.events.tell(EventKind::Reconnecting, format!("connecting to Redis at {to} again"));
@@ -282,7 +296,7 @@ impl Shared {
                 Ok(link) => State::Up(link),
                 Err(why) => {
                     let since = if let State::Down(outage) = state { outage.since } else { began };
-                    State::Down(Outage { since, ended: number, why })
+                    State::Down(Outage { since, ended: number, next: None, why })
                 }
             }
         });
@@ -310,14 +324,45 @@ impl Shared {
         }
     }
 
-    /// Between two attempts: `min` to `max`, longer with each failure, at random so that servers do not come back all at once.
-    async fn pause(&self, began: Instant, failures: u32) {
-        let Reconnect { min, max, .. } = self.pace;
-        let most = min.saturating_mul(1 << failures.min(16)).min(max).max(min);
-        let delay = min + (most - min).mul_f64(fastrand::f64());
-        // Whoever asks does not wait so long; but no server is asked more often than every `min`.
-        let _ = timeout(delay, self.asked.notified()).await;
-        sleep_until(began + min).await;
+    fn begin_one(&self) -> u64 {
+        self.begun.fetch_add(1, SeqCst) + 1
+    }
+
+    /// When the next attempt begins; `None`: now.
+    fn waits_for_next(&self, at: Option<Instant>) {
+        self.state.send_if_modified(|state| {
+            let State::Down(outage) = state else { return false };
+            outage.next = at;
+            at.is_some()
+        });
+    }
+
+    /// Between two attempts.
+    async fn pause(&self, began: Instant, pace: &Pace) {
+        let Some(door) = self.connector.closed_door() else {
+            let next = pace.next(began);
+            self.waits_for_next(Some(next));
+            return sleep_until(next).await;
+        };
+        let last = pace.last(began);
+        let mut looked = began;
+        loop {
+            self.waits_for_next(Some(pace.earliest(looked)));
+            if timeout_at(last, self.asked.notified()).await.is_err() {
+                return;
+            }
+            sleep_until(pace.earliest(looked).min(last)).await;
+            looked = Instant::now();
+            let number = self.begin_one();
+            if timeout_at(last, door.is_open()).await.unwrap_or(true) {
+                return;
+            }
+            self.state.send_modify(|state| {
+                if let State::Down(outage) = state {
+                    outage.ended = number;
+                }
+            });
+        }
     }
 }
 
@@ -339,7 +384,7 @@ fn hear(shared: &Weak<Shared>, number: u64, push: &PushInfo) {
 
 /// Makes connections, one after the other, until nobody holds the store.
 async fn supervise(shared: Weak<Shared>) {
-    let mut failures = 0;
+    let Some(mut pace) = shared.upgrade().map(|held| Pace::new(&held.pace)) else { return };
     loop {
         fail_point!("redis-supervise");
         let began = Instant::now();
@@ -353,13 +398,13 @@ async fn supervise(shared: Weak<Shared>) {
             held.lose(number);
             // What holds for a moment only is no better than what fails.
             if began.elapsed() > held.pace.min {
-                failures = 0;
+                pace.succeeded();
                 continue;
             }
         }
-        failures += 1;
+        pace.failed(began);
         let Some(held) = shared.upgrade() else { return };
-        held.pause(began, failures).await;
+        held.pause(began, &pace).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! A cluster: which of its servers a key lies on, asked of the servers themselves, and a connection to each of its primaries.
 //!
-//! The servers are asked every second, and as soon as one of them sends a caller on or cannot be reached. Whoever asks for a key waits
+//! The servers are asked every second, and as soon as one of them sends a caller on or cannot be reached. Those that are not connected
+//! are asked at the pace of any attempt to connect (`pace.rs`). Whoever asks for a key waits
 //! for its server as for a single one (`supervisor.rs`), and for another one if the key has one meanwhile.
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::connection::Door;
 use super::failure;
 use super::node::Node;
+use super::pace::Pace;
 use super::slots::{SLOTS, Slots, slot};
 use super::steps::{Hop, Route};
 use super::supervisor::{Supervisor, is_final};
@@ -252,10 +254,10 @@ impl Shared {
     }
 
     /// Asks the servers who holds what. Answers how soon to ask again.
-    async fn round(&self) -> Duration {
+    async fn round(&self, seeds: &mut Seeds) -> Duration {
         let asked = async {
             fail_point!("redis-ask-cluster");
-            self.ask().await
+            self.ask(seeds).await
         };
         let found = unless_panicked(asked).await.unwrap_or_else(|| Err(defect()));
         let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { POLL };
@@ -279,7 +281,7 @@ impl Shared {
     }
 
     /// A few of those that are connected are asked at once; if none of them is well, those that the store was given.
-    async fn ask(&self) -> Result<View> {
+    async fn ask(&self, seeds: &mut Seeds) -> Result<View> {
         let question = &question();
         let mut connected = self.known.borrow().map.primaries();
         fastrand::shuffle(&mut connected);
@@ -289,9 +291,17 @@ impl Shared {
             self.view(&node, answers.map_err(|_| None)?)
         });
         let known = match first_well(asked).await {
-            Ok(view) if view.is_well => return Ok(view),
+            Ok(view) if view.is_well => {
+                seeds.pace.succeeded();
+                return Ok(view);
+            }
             view => view.ok(),
         };
+        let began = Instant::now();
+        if began < seeds.due {
+            let why = || self.known.borrow().why.clone().unwrap_or_else(|| self.unreachable());
+            return known.ok_or_else(why);
+        }
         let patience = if known.is_some() { PATIENCE } else { PATIENCE_ANEW.min(self.config.connect_timeout) };
         let asked = self.seeds.iter().map(|node| async move {
             match self.door.ask(node, &node.to_string(), patience, question).await {
@@ -299,7 +309,14 @@ impl Shared {
                 Err(error) => Err(Some(error)),
             }
         });
-        match (first_well(asked).await, known) {
+        let found = first_well(asked).await;
+        if matches!(&found, Ok(view) if view.is_well) {
+            seeds.pace.succeeded();
+        } else {
+            seeds.pace.failed(began);
+            seeds.due = seeds.pace.next(began);
+        }
+        match (found, known) {
             (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => Ok(view),
             // That one cannot be reached says little.
             (Err(why), None) => Err(match why {
@@ -386,6 +403,12 @@ impl Shared {
     }
 }
 
+/// When those may be asked that the store was given.
+struct Seeds {
+    pace: Pace,
+    due: Instant,
+}
+
 /// What a server says of the cluster.
 struct View {
     slots: Slots,
@@ -435,11 +458,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Asks the servers who holds what, until nobody holds the store.
 async fn keep_up(shared: Weak<Shared>) {
+    let Some(pace) = shared.upgrade().map(|held| Pace::new(&held.config.reconnect)) else { return };
+    let mut seeds = Seeds { pace, due: Instant::now() };
     loop {
         fail_point!("redis-keep-up");
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
-        let poll = held.round().await;
+        let poll = held.round(&mut seeds).await;
         let asked = held.asked.clone();
         drop(held);
         let _ = timeout(poll, asked.notified()).await;

@@ -1,0 +1,100 @@
+//! When the next attempt to connect is made. Callers do not hasten it: an attempt may cost a TLS handshake, a question to a name
+//! server and a call of `credentials`.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Reconnect;
+
+/// So many attempts are made in the first [`WINDOW`] of an outage, at most.
+const AT_FIRST: u32 = 3;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The attempts of an outage.
+pub(super) struct Pace {
+    settings: Reconnect,
+    first: Option<Instant>,
+    failures: u32,
+}
+
+impl Pace {
+    pub(super) fn new(settings: &Reconnect) -> Self {
+        Pace { settings: settings.clone(), first: None, failures: 0 }
+    }
+
+    /// The outage is over.
+    pub(super) fn succeeded(&mut self) {
+        self.first = None;
+        self.failures = 0;
+    }
+
+    /// An attempt that began at this moment has failed.
+    pub(super) fn failed(&mut self, began: Instant) {
+        self.first.get_or_insert(began);
+        self.failures += 1;
+    }
+
+    /// When the next attempt begins, after one that began at this moment: later with each failure, at random, so that servers do not
+    /// come back all at once.
+    pub(super) fn next(&self, began: Instant) -> Instant {
+        let Reconnect { min, max, .. } = self.settings;
+        self.after(began, min.saturating_mul(4_u32.saturating_pow(self.failures)).min(max))
+    }
+
+    /// The same, as late as ever.
+    pub(super) fn last(&self, began: Instant) -> Instant {
+        self.after(began, self.settings.max)
+    }
+
+    fn after(&self, began: Instant, most: Duration) -> Instant {
+        let delay = most.mul_f64(0.5 + fastrand::f64() / 2.0).max(self.settings.min);
+        (began + delay).max(self.earliest(began))
+    }
+
+    /// When the next attempt may begin, whatever speaks for it.
+    pub(super) fn earliest(&self, began: Instant) -> Instant {
+        let after_window = self.first.filter(|_| self.failures >= AT_FIRST);
+        let after_window = after_window.map(|first| first + WINDOW.min(self.settings.max * AT_FIRST));
+        after_window.unwrap_or(began).max(began + self.settings.min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempts(min: u64, max: u64, until: Duration) -> Vec<Duration> {
+        let [min, max, fail_fast] = [min, max, 250].map(Duration::from_millis);
+        let mut pace = Pace::new(&Reconnect { fail_fast, min, max });
+        let start = Instant::now();
+        let mut began = vec![start];
+        while let Some(&last) = began.last()
+            && last < start + until
+        {
+            pace.failed(last);
+            began.push(pace.next(last));
+        }
+        began.into_iter().map(|at| at - start).collect()
+    }
+
+    #[test]
+    fn there_are_three_attempts_in_the_first_second_and_then_one_in_each_longest_pause() {
+        for _ in 0..100 {
+            let at = attempts(50, 800, Duration::from_secs(30));
+            assert!(at.iter().filter(|at| **at < WINDOW).count() <= 3, "{at:?}");
+            let pauses = at.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(pauses.clone().all(|pause| pause <= Duration::from_millis(850)), "{at:?}");
+            assert!(pauses.skip(3).all(|pause| pause >= Duration::from_millis(400)), "{at:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_are_as_long_as_the_options_say() {
+        for (min, max) in [(10, 100), (5000, 5000), (50, 60_000)] {
+            let at = attempts(min, max, Duration::from_secs(100));
+            let bounds = Duration::from_millis(min)..=Duration::from_millis(max).max(WINDOW);
+            assert!(at.windows(2).all(|pair| bounds.contains(&(pair[1] - pair[0]))), "{at:?}");
+        }
+    }
+}
