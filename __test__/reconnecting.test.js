@@ -1,10 +1,16 @@
-// How often a store tries to connect while callers ask, and how soon it is back.
+// How often a store tries to connect while callers ask, how soon it is back, and what a process does that was frozen.
 
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { open } from "./contract/engines.js";
 import { until } from "./contract/wait.js";
+import { endWithProcess } from "./support/lifetime.js";
 import { listen } from "./support/listener.js";
+import { startProxy } from "./support/proxy.js";
 import { startRedis } from "./support/redis.js";
 
 const WINDOW_MS = 1000;
@@ -12,6 +18,7 @@ const MOST_IN_WINDOW = 3;
 /** Half of reconnectMaxMs' default, less what timers are early. */
 const LEAST_PAUSE_MS = 390;
 const BACK_WITHIN_MS = 1000;
+const FAIL_FAST_MS = 250;
 /** For a process to be scheduled on a busy machine. */
 const SLACK_MS = 500;
 
@@ -114,5 +121,46 @@ describe("while callers ask, few attempts are made", { concurrency: true }, () =
 		const backAt = performance.now();
 		await until("a success", () => successes.length > 0);
 		assert.ok(successes[0] - backAt < SLACK_MS, `back after ${successes[0] - backAt} ms`);
+	});
+});
+
+describe("a process that was frozen", { concurrency: true, skip: process.platform === "win32" }, () => {
+	/** It is seen that it stood still when that took longer than 2 s. */
+	const FROZEN_MS = 2200;
+
+	/** What its first ping comes to after it was frozen, and how many ms that took. `meanwhile`: what is done to its connection. */
+	async function thawed(t, meanwhile) {
+		const proxy = await startProxy(t, await startFor(t));
+		const child = fork(fileURLToPath(new URL("./lifecycle/scarce.child.js", import.meta.url)));
+		const release = endWithProcess(() => child.kill("SIGKILL"));
+		t.after(() => {
+			child.kill("SIGKILL");
+			release();
+		});
+		await once(child, "message");
+		const ping = async () => {
+			child.send({ options: { url: proxy.url } });
+			const [outcome] = await once(child, "message");
+			return outcome;
+		};
+		assert.equal(await ping(), "done");
+		child.kill("SIGSTOP");
+		meanwhile(proxy);
+		await sleep(FROZEN_MS);
+		child.kill("SIGCONT");
+		const start = performance.now();
+		return [await ping(), performance.now() - start];
+	}
+
+	test("and whose connection has died without a word makes another at once", async (t) => {
+		const [outcome, tookMs] = await thawed(t, (proxy) => proxy.forget());
+		assert.equal(outcome, "done");
+		assert.ok(tookMs < FAIL_FAST_MS + SLACK_MS, `took ${tookMs} ms`);
+	});
+
+	test("fails within failFastMs where it can make none", async (t) => {
+		const [outcome, tookMs] = await thawed(t, (proxy) => proxy.freeze());
+		assert.match(outcome, /^UNAVAILABLE/);
+		assert.ok(tookMs < FAIL_FAST_MS + SLACK_MS, `took ${tookMs} ms`);
 	});
 });

@@ -80,6 +80,11 @@ export class RedisProxy {
 		for (const socket of this.#sockets) socket.resume();
 	}
 
+	/** Carries nothing any more on the connections that there are, and closes none; new ones work. */
+	forget() {
+		for (const socket of this.#sockets) socket.pause();
+	}
+
 	/** Cuts connections as a host does that has forgotten them: by RST. @param {() => boolean} [which] asked for each */
 	cut(which = () => true) {
 		for (const socket of this.#sockets) if (which()) socket.resetAndDestroy();

@@ -2,6 +2,7 @@
 //! the engine on a cluster, `redis/cluster.rs`, whose steps it takes where the server permits a script one key only (`redis/reach.rs`).
 
 mod batch;
+mod clocks;
 mod cluster;
 mod connection;
 mod degraded;

@@ -94,11 +94,20 @@ impl<R: Route> Steps<R> {
         let patience = asked + self.route.fail_fast().min(self.command_timeout);
         let mut redirected = None;
         let mut redirections = 0;
+        let mut doubted: Option<(Instant, Error)> = None;
         loop {
             let hop = match redirected.take() {
                 Some(hop) => hop,
-                None => self.before(asked, pin!(self.route.hop(key))).await?,
+                None => {
+                    let hop = pin!(self.route.hop(key));
+                    let found = self.before(asked, hop);
+                    match doubted.take() {
+                        Some((at, why)) => timeout_at(at + self.route.fail_fast(), found).await.unwrap_or(Err(why))?,
+                        None => found.await?,
+                    }
+                }
             };
+            hop.link.connection.clocks().look();
             let heard = hop.link.connection.heard();
             fail_point!("redis-before-send");
             let answer = heard.unless_silent(asked, self.command_timeout, pin!(send(hop.clone()))).await;
@@ -116,7 +125,11 @@ impl<R: Route> Steps<R> {
                 hop.server.drop_link(&hop.link);
             }
             match kind {
-                Kind::Lost if std::mem::take(&mut again) => continue,
+                Kind::Lost if std::mem::take(&mut again) => {
+                    let why = |at| (at, failure::error(&error, hop.server.address()));
+                    doubted = hop.link.connection.doubted().map(why);
+                    continue;
+                }
                 // Refused, so not carried out: it may be sent again, whatever it is.
                 Kind::Demoted if Instant::now() < patience => continue,
                 Kind::NotReady if Instant::now() < patience => {

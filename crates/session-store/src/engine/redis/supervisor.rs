@@ -38,6 +38,10 @@ use crate::guarded::{again_after_panics, defect, unless_panicked};
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// How long a server may take to answer after the clocks have jumped: at least, and at most.
+const LEAST_DOUBT: Duration = Duration::from_millis(50);
+const MOST_DOUBT: Duration = Duration::from_secs(1);
+
 #[derive(Clone)]
 enum State {
     /// Nobody has asked yet, or the first attempt is under way.
@@ -391,9 +395,10 @@ async fn supervise(shared: Weak<Shared>) {
         let Some(held) = shared.upgrade() else { return };
         let link = held.attempt().await;
         let (state, connector) = (held.state.subscribe(), held.connector.clone());
+        let fail_fast = held.pace.fail_fast;
         drop(held);
         if let Some(link) = link {
-            let number = takeover::hold(link, &connector, &shared, state).await;
+            let number = takeover::hold(link, &connector, &shared, fail_fast, state).await;
             let Some(held) = shared.upgrade() else { return };
             held.lose(number);
             // What holds for a moment only is no better than what fails.
@@ -417,8 +422,9 @@ enum Stayed {
 }
 
 /// Until a link is lost, or turns out to be of no use, or is tracked where it was not.
-async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<State>) -> Stayed {
+async fn stay(link: Link, connector: &Connector, fail_fast: Duration, mut state: watch::Receiver<State>) -> Stayed {
     let Link { connection, is_tracked, primary, number } = link;
+    let doubts = doubts(connection.clone(), fail_fast);
     let beats = async {
         match &connector.feed {
             Some(feed) if is_tracked => feed.watch(number, connection).await,
@@ -439,7 +445,20 @@ async fn stay(link: Link, connector: &Connector, mut state: watch::Receiver<Stat
     tokio::select! {
         stayed = beats => stayed,
         () = another => Stayed::UntilLost,
+        () = doubts => Stayed::UntilLost,
         _ = state.wait_for(|state| !matches!(state, State::Up(link) if link.number == number)) => Stayed::UntilLost,
+    }
+}
+
+/// Until the server does not answer after a time of which this process knows nothing. Half of `failFastMs` is left to connect again.
+async fn doubts(mut connection: Wire, fail_fast: Duration) {
+    let patience = (fail_fast / 2).clamp(LEAST_DOUBT, MOST_DOUBT);
+    loop {
+        connection.clocks().jump().await;
+        let (since, heard) = (Instant::now(), connection.heard().clone());
+        if heard.unless_silent(since, patience, Role::ask(&mut connection)).await.is_none() {
+            return connection.leave(since);
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use ::redis::{
     AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisFuture, Value,
 };
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
+use super::clocks::Clocks;
 use super::failure;
 use super::heard::Heard;
 use super::relogin::{Keeper, Logins, Relogins};
@@ -32,6 +34,9 @@ struct Driver {
     heard: Heard,
     /// Where the login expires.
     keeper: OnceLock<Keeper>,
+    clocks: Clocks,
+    /// When it turned out that it may be dead, if it was left for that.
+    doubted: OnceLock<Instant>,
 }
 
 impl Drop for Driver {
@@ -67,8 +72,14 @@ impl Wire {
         let (first, is_plain, heard) = (stream.first(), stream.is_plain_tcp(), stream.heard());
         match MultiplexedConnection::new_with_config(login, stream, config).await {
             Ok((connection, driver)) => {
-                let driver =
-                    Arc::new(Driver { task: tokio::spawn(driver).abort_handle(), heard, keeper: OnceLock::new() });
+                let task = tokio::spawn(driver).abort_handle();
+                let driver = Arc::new(Driver {
+                    task,
+                    heard,
+                    clocks: Clocks::new(),
+                    keeper: OnceLock::new(),
+                    doubted: OnceLock::new(),
+                });
                 Ok(Wire { connection, driver, asking: false })
             }
             Err(error) => Err(Refusal {
@@ -96,6 +107,22 @@ impl Wire {
     /// When the server was heard last.
     pub(super) fn heard(&self) -> &Heard {
         &self.driver.heard
+    }
+
+    /// To be looked at before each use.
+    pub(super) fn clocks(&self) -> &Clocks {
+        &self.driver.clocks
+    }
+
+    /// Ends it, and what is under way on it: it has not answered since it was doubted.
+    pub(super) fn leave(&self, doubted: Instant) {
+        let _ = self.driver.doubted.set(doubted);
+        self.driver.task.abort();
+    }
+
+    /// Since when it was doubted, if it was left.
+    pub(super) fn doubted(&self) -> Option<Instant> {
+        self.driver.doubted.get().copied()
     }
 }
 

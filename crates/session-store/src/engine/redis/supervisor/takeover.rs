@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -16,6 +17,7 @@ pub(super) async fn hold(
     mut link: Link,
     connector: &Connector,
     shared: &Weak<Shared>,
+    fail_fast: Duration,
     state: watch::Receiver<State>,
 ) -> u64 {
     let mut is_refusal_told = false;
@@ -24,7 +26,7 @@ pub(super) async fn hold(
         link = tokio::select! {
             biased;
             next = successor(shared, &link) => next,
-            stayed = stay(link.clone(), connector, state.clone()) => match (stayed, shared.upgrade()) {
+            stayed = stay(link.clone(), connector, fail_fast, state.clone()) => match (stayed, shared.upgrade()) {
                 (Stayed::UntilTracked, Some(shared)) => {
                     link.is_tracked = true;
                     shared.mark_tracked(link.number);
