@@ -69,8 +69,7 @@ function settle(): void {
 /** Takes an event (JSON), the number of a question for user name and password, or null: there will be none any more. */
 function hear(handle: number, told: string | number | null): void {
 	if (typeof told === "string") {
-		const { event, reason } = JSON.parse(told);
-		watching.get(handle)?.tell(event, reason);
+		watching.get(handle)?.tell(JSON.parse(told));
 	} else if (told === null) {
 		asked.delete(handle);
 	} else {

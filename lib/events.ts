@@ -21,24 +21,49 @@ export interface StoreLogger {
 	warn(line: string): void;
 }
 
+/** An event, as the native side tells it. */
+export interface Told {
+	event: StoreEvent;
+	reason: string;
+	/** Of the event: one for each, in the whole process. */
+	number: number;
+	/** Of the connection that it happened to: a store has one for each server. */
+	connection: number;
+}
+
 const EVENTS: readonly StoreEvent[] = ["ready", "down", "reconnecting", "failover", "degraded", "underReplicated"];
 
-/** At most one line in so many ms. */
-const LINE_EVERY_MS = 1000;
+/** Ends that too few replicas acknowledged give at most one line in so many ms. */
+const UNDER_REPLICATED_EVERY_MS = 1000;
 
 /** The same warning at most once in so many ms. */
 const WARNING_EVERY_MS = 60_000;
 
-/** When the last line was written: once for all module instances, because each of them may have a store of the same server. */
-const LAST_LINE = Symbol.for("better-auth-redis-store.lastLine");
-const shared = globalThis as { [LAST_LINE]?: number };
+/** What begins each line. */
+const PREFIX = "[better-auth-redis-store]";
+
+/** The numbers of the latest events that were written, for all module instances: each of them hears of the same connections. */
+const WRITTEN = Symbol.for("better-auth-redis-store.written");
+const shared = globalThis as { [WRITTEN]?: Set<number> };
+const WRITTEN_KEPT = 256;
+
+/** Whether an event was written already, which it is from now on. */
+function wasWritten(number: number): boolean {
+	shared[WRITTEN] ??= new Set();
+	const written = shared[WRITTEN];
+	if (written.has(number)) return true;
+	written.add(number);
+	if (written.size > WRITTEN_KEPT) for (const oldest of written.values()) return !written.delete(oldest);
+	return false;
+}
 
 /** The listeners of one store, and its logger. */
 export class StoreEvents {
 	readonly #listeners = new Map<StoreEvent, Set<StoreListener>>();
 	readonly #logger: StoreLogger | false;
-	/** Whether the last that was heard is that it is down: then its return is news. */
-	#isDown = false;
+	/** The connections that are down, each with whether it was written that it is made again. */
+	readonly #down = new Map<number, boolean>();
+	#underReplicatedAt = Number.NEGATIVE_INFINITY;
 	/** When each warning was last written, by this thread's monotonic clock in ms. */
 	readonly #warned = new Map<string, number>();
 
@@ -64,8 +89,9 @@ export class StoreEvents {
 		return () => listeners.delete(listener);
 	}
 
-	tell(event: StoreEvent, reason: string): void {
-		this.#log(event, reason);
+	tell(told: Told): void {
+		const { event, reason } = told;
+		this.#log(told);
 		for (const listener of this.#listeners.get(event) ?? []) {
 			try {
 				listener(reason);
@@ -85,7 +111,7 @@ export class StoreEvents {
 		if (this.#logger === false || (last !== undefined && now - last < everyMs)) return;
 		this.#warned.set(line, now);
 		try {
-			this.#logger.warn(`better-auth-redis-store: ${line}`);
+			this.#logger.warn(`${PREFIX} ${line}`);
 		} catch (error) {
 			queueMicrotask(() => {
 				throw error;
@@ -93,15 +119,34 @@ export class StoreEvents {
 		}
 	}
 
-	#log(event: StoreEvent, reason: string): void {
-		const isNews = event !== "ready" || this.#isDown;
-		if (event === "down") this.#isDown = true;
-		if (event === "ready") this.#isDown = false;
-		const now = performance.now();
-		if (this.#logger === false || !isNews || now - (shared[LAST_LINE] ?? Number.NEGATIVE_INFINITY) < LINE_EVERY_MS)
-			return;
-		shared[LAST_LINE] = now;
-		this.#logger[event === "ready" ? "info" : "warn"](`better-auth-redis-store: ${event}: ${reason}`);
+	#log(told: Told): void {
+		const { event, reason, number } = told;
+		if (!this.#isNews(told) || this.#logger === false || wasWritten(number)) return;
+		this.#logger[event === "ready" ? "info" : "warn"](`${PREFIX} ${event}: ${reason}`);
+	}
+
+	/** Of an outage: its beginning, that a connection is made again, and its end. Everything else that happens is news. */
+	#isNews({ event, connection }: Told): boolean {
+		switch (event) {
+			case "down":
+				this.#down.set(connection, false);
+				return true;
+			case "reconnecting": {
+				const isNews = this.#down.get(connection) !== true;
+				this.#down.set(connection, true);
+				return isNews;
+			}
+			case "ready":
+				return this.#down.delete(connection);
+			case "underReplicated": {
+				const now = performance.now();
+				if (now - this.#underReplicatedAt < UNDER_REPLICATED_EVERY_MS) return false;
+				this.#underReplicatedAt = now;
+				return true;
+			}
+			default:
+				return true;
+		}
 	}
 }
 

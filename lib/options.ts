@@ -173,7 +173,7 @@ export interface StoreOptions {
 	 * compares the two, and writes the row where they differ. Default: Better Auth's own adapter, once a `sessionGate` was made of this storage.
 	 */
 	loadUser?: LoadUser | undefined;
-	/** Takes a line when something happens to the connection, at most one a second; `false`: none. Default `console`. */
+	/** Takes a line when something happens to the connection; `false`: none. Default `console`. */
 	logger?: StoreLogger | false | undefined;
 }
 

@@ -1,5 +1,7 @@
 //! What happens to a store's connection, told to whoever wants to know.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -27,6 +29,10 @@ pub enum EventKind {
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
+    /// One number for each event of a process, whoever hears of it.
+    pub number: u64,
+    /// The connection that it happened to: a store has one for each server.
+    pub connection: u64,
     /// What.
     pub event: EventKind,
     /// Which server, or why: a sentence without secrets.
@@ -35,24 +41,38 @@ pub struct Event {
 
 /// Tells events to all who listen.
 #[derive(Clone)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events {
+    sender: broadcast::Sender<Event>,
+    connection: u64,
+}
 
 /// Hears events from now on.
 pub struct Listener(broadcast::Receiver<Event>);
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Events(broadcast::Sender::new(KEPT))
+        Events { sender: broadcast::Sender::new(KEPT), connection: next_number() }
+    }
+
+    /// To tell of another connection of the same store.
+    pub(crate) fn of_another_connection(&self) -> Self {
+        Events { sender: self.sender.clone(), connection: next_number() }
     }
 
     pub(crate) fn tell(&self, event: EventKind, reason: impl Into<String>) {
         // It is no loss that nobody listens.
-        let _ = self.0.send(Event { event, reason: reason.into() });
+        let (number, connection) = (next_number(), self.connection);
+        let _ = self.sender.send(Event { number, connection, event, reason: reason.into() });
     }
 
     pub(crate) fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
+        Listener(self.sender.subscribe())
     }
+}
+
+fn next_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Relaxed) + 1
 }
 
 impl Listener {

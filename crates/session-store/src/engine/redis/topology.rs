@@ -387,8 +387,13 @@ impl Shared {
     /// A connection to a primary.
     fn server(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
         let feed = self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
-        let server =
-            Supervisor::new(&self.config, &node.of(&self.server), &self.credentials, feed, self.events.clone());
+        let server = Supervisor::new(
+            &self.config,
+            &node.of(&self.server),
+            &self.credentials,
+            feed,
+            self.events.of_another_connection(),
+        );
         // The near cache answers nothing before every primary is heard.
         server.begin();
         server
@@ -397,7 +402,13 @@ impl Shared {
     /// A connection to a server that is about to get a slot.
     fn guest(&self, node: Node) -> Supervisor {
         let connect = |node: &Node| {
-            Supervisor::new(&self.config, &node.of(&self.server), &self.credentials, None, self.events.clone())
+            Supervisor::new(
+                &self.config,
+                &node.of(&self.server),
+                &self.credentials,
+                None,
+                self.events.of_another_connection(),
+            )
         };
         lock(&self.guests).entry(node).or_insert_with_key(connect).clone()
     }
