@@ -1,0 +1,57 @@
+// Better Auth's own routes while Redis is down, by way of the example's handler: 503 with Retry-After, and other failures as they are.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import ts from "typescript";
+import { startRedis } from "../support/redis.js";
+import { App, ORIGIN, PASSWORD } from "./support/app.js";
+import { versions } from "./support/versions.js";
+
+const source = readFileSync(new URL("../../examples/nextjs/src/lib/auth-routes.ts", import.meta.url), "utf8");
+
+/** The example's `answerAuth`, over another application's `auth` and `storage`. */
+async function answerAuthOf({ auth, storage }) {
+	const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
+	const { outputText } = ts.transpileModule(source, { compilerOptions: options });
+	const exports = {};
+	new Function("exports", "require", outputText)(exports, () => ({ auth, storage }));
+	return exports.answerAuth;
+}
+
+const post = (path, body) =>
+	new Request(`${ORIGIN}/api/auth${path}`, {
+		method: "POST",
+		headers: { "content-type": "application/json", origin: ORIGIN },
+		body: JSON.stringify(body),
+	});
+
+describe("Better Auth's own routes", () => {
+	for (const version of versions) {
+		test(`answer 503 while Redis is down, and only then (${version.release})`, async (t) => {
+			const server = await startRedis();
+			t.after(() => server.stop());
+			const app = new App(version, { url: server.url, logger: false });
+			t.after(() => app.close());
+			await app.signUp();
+			const answerAuth = await answerAuthOf(app);
+			const signIn = (password = PASSWORD) =>
+				answerAuth(post("/sign-in/email", { email: "ada@example.com", password }));
+			assert.equal((await signIn()).status, 200);
+			assert.equal((await signIn("wrong password")).status, 401);
+
+			await server.kill();
+			const refused = await signIn();
+			assert.equal(refused.status, 503);
+			assert.equal(refused.headers.get("retry-after"), "2");
+
+			await server.restart();
+			app.statements.before = async () => {
+				throw new Error("the database");
+			};
+			assert.equal((await signIn()).status, 500);
+			app.statements.before = undefined;
+			app.errors.splice(0);
+		});
+	}
+});
