@@ -6,7 +6,7 @@ import { invalid } from "./error.js";
  * - `down`: it was lost, or could not be made.
  * - `reconnecting`: another attempt to make it begins.
  * - `failover`: another server is the primary.
- * - `degraded`: it is up, but something is missing: the near cache, WAIT, or a `maxmemory-policy` that keeps what sessions need; or it answers
+ * - `degraded`: it is up, but something is missing: the near cache, WAIT, a login that could be renewed, or a `maxmemory-policy` that keeps what sessions need; or it answers
  *   slowly (option `slowMs`), or its memory is full: each at most once in 30 s.
  * - `underReplicated`: an end was carried out, and fewer replicas than `revoke.waitReplicas` acknowledged it in time.
  */

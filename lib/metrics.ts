@@ -18,7 +18,7 @@ export interface NearCacheMetrics {
 	invalidations: number;
 	/** How often everything was forgotten, by reason. */
 	flushes: {
-		/** The connection was lost. */
+		/** The connection was lost, or another one took over from it. */
 		disconnected: number;
 		/** FLUSHALL or FLUSHDB. */
 		flushed: number;
