@@ -20,6 +20,8 @@ type Reply = string | number | null;
 
 /** Somebody who waits for a completion: of a call, or of a tick's reads, which may come in parts. */
 interface Waiter {
+	/** Of the store that was called. */
+	readonly handle: number;
 	complete(answer: never): void;
 	fail(error: SessionStoreError): void;
 }
@@ -34,6 +36,8 @@ const resource = { hasRef: () => waiters.size > 0 };
 const watching = new Map<number, StoreEvents>();
 /** By the handle of a store, who is asked for user name and password. */
 const asked = new Map<number, CredentialsFunction>();
+/** By the handle of a store that is closed, what is to be called when its last call has been settled. */
+const closing = new Map<number, () => void>();
 /** In place of a call's number. */
 const EVENT = 0;
 /**
@@ -63,6 +67,19 @@ function settle(): void {
 		if (code !== false) waiters.delete(number);
 		if (!code) waiter.complete(done[i + 2] as never);
 		else waiter.fail(new SessionStoreError(code, done[i + 2] as string));
+	}
+	endClosing();
+}
+
+/** Ends the closing of the stores that wait for no call any more. */
+function endClosing(): void {
+	if (closing.size === 0) return;
+	const busy = new Set<number>();
+	for (const { handle } of waiters.values()) busy.add(handle);
+	for (const [handle, end] of closing) {
+		if (busy.has(handle)) continue;
+		closing.delete(handle);
+		end();
 	}
 }
 
@@ -106,6 +123,7 @@ function flush(): void {
 		// The system refuses a thread: nothing that was ever asked is under way.
 		for (const waiter of waiters.values()) waiter.fail(new SessionStoreError("UNAVAILABLE", (error as Error).message));
 		waiters.clear();
+		endClosing();
 	}
 }
 
@@ -124,7 +142,7 @@ const TOO_LONG = "the value is too long for a JavaScript string (about 512 MiB)"
 
 /** The promises of one tick's reads of one store. */
 class Reads implements Waiter {
-	readonly #handle: number;
+	readonly handle: number;
 	readonly #isTrusted: boolean;
 	readonly #keys: string[] = [];
 	readonly resolves: Resolve[] = [];
@@ -138,7 +156,7 @@ class Reads implements Waiter {
 	#settled = 0;
 
 	constructor(handle: number, isTrusted: boolean) {
-		this.#handle = handle;
+		this.handle = handle;
 		this.#isTrusted = isTrusted;
 	}
 
@@ -163,7 +181,7 @@ class Reads implements Waiter {
 	send(): void {
 		if (this.sent) return;
 		this.sent = true;
-		native.read(this.#handle, expect(this), this.#keys.join("\0"), this.#isTrusted, Date.now());
+		native.read(this.handle, expect(this), this.#keys.join("\0"), this.#isTrusted, Date.now());
 	}
 
 	/** All of them; or some, each string after how many it holds. */
@@ -246,6 +264,7 @@ export class Connection {
 	#trustedReads: Reads | undefined;
 	#near: NearCache | undefined;
 	#closed = false;
+	#closing: Promise<void> | undefined;
 
 	/** @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong. */
 	constructor({ logger, loadUser, ...options }: StoreOptions) {
@@ -261,7 +280,7 @@ export class Connection {
 	call(op: native.Op, a = "", b = "", n = Number.NaN, handed?: string[]): Promise<Reply> {
 		return new Promise((complete, fail) => {
 			const handle = this.#open();
-			native.submit(handle, expect({ complete, fail }), op, a, b, n, Date.now(), handed);
+			native.submit(handle, expect({ handle, complete, fail }), op, a, b, n, Date.now(), handed);
 			handOver();
 		});
 	}
@@ -336,17 +355,27 @@ export class Connection {
 		if (this.#handle !== undefined) native.expectLife(this.#handle, seconds);
 	}
 
-	close(): void {
+	/** Resolves when every call that was made before is settled. */
+	close(): Promise<void> {
+		this.#closing ??= this.#close();
+		return this.#closing;
+	}
+
+	async #close(): Promise<void> {
 		this.#closed = true;
 		this.looks.close();
 		this.#near = undefined;
 		this.#reads?.send();
 		this.#trustedReads?.send();
-		if (this.#handle !== undefined) {
-			native.close(this.#handle);
-			watching.delete(this.#handle);
-		}
+		const handle = this.#handle;
+		if (handle === undefined) return;
 		this.#handle = undefined;
+		native.close(handle);
+		watching.delete(handle);
+		await new Promise<void>((resolve) => {
+			closing.set(handle, resolve);
+			endClosing();
+		});
 	}
 
 	#open(): number {

@@ -165,9 +165,12 @@ export class RedisSessionStore<S extends Session = Session> {
 		return this.#connection.events.on(event, listener);
 	}
 
-	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */
-	async close(): Promise<void> {
-		this.#connection.close();
+	/**
+	 * Releases this store, and resolves when every call that was made before is settled. Later calls reject with `CLOSED`; the connection ends
+	 * with the last store that shares it.
+	 */
+	close(): Promise<void> {
+		return this.#connection.close();
 	}
 }
 

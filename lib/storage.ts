@@ -67,7 +67,10 @@ export interface RedisStorage {
 	metrics(): StoreMetrics;
 	/** Listens to what happens to the connection. Returns a function that ends it. @throws `INVALID_ARGUMENT` for another event. */
 	on(event: StoreEvent, listener: StoreListener): () => void;
-	/** Releases this store. Later calls reject with `CLOSED`; the connection ends with the last store that shares it. */
+	/**
+	 * Releases this store, and resolves when every call that was made before is settled. Later calls reject with `CLOSED`; the connection ends
+	 * with the last store that shares it.
+	 */
 	close(): Promise<void>;
 }
 
@@ -134,7 +137,7 @@ export function redisStorage(options?: string | StoreOptions): RedisStorage {
 		},
 		metrics: () => connection.metrics(),
 		on: (event, listener) => connection.events.on(event, listener),
-		close: async () => connection.close(),
+		close: () => connection.close(),
 	};
 	setInternals(storage, {
 		readTrusted: (key) => read(key, true),
