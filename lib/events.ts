@@ -53,7 +53,8 @@ function wasWritten(number: number): boolean {
 	const written = shared[WRITTEN];
 	if (written.has(number)) return true;
 	written.add(number);
-	if (written.size > WRITTEN_KEPT) for (const oldest of written.values()) return !written.delete(oldest);
+	const [oldest] = written;
+	if (written.size > WRITTEN_KEPT && oldest !== undefined) written.delete(oldest);
 	return false;
 }
 

@@ -19,6 +19,9 @@ async function answerAuthOf({ auth, storage }) {
 	return exports.answerAuth;
 }
 
+/** A limit that asks Redis, and refuses nobody here. */
+const limit = (enabled) => ({ enabled, customRules: { "/sign-in/email": { window: 60, max: 100 } } });
+
 const post = (path, body) =>
 	new Request(`${ORIGIN}/api/auth${path}`, {
 		method: "POST",
@@ -27,11 +30,13 @@ const post = (path, body) =>
 	});
 
 describe("Better Auth's own routes", () => {
-	for (const version of versions) {
-		test(`answer 503 while Redis is down, and only then (${version.release})`, async (t) => {
+	const cases = versions.flatMap((version) => [false, true].map((isLimited) => [version, isLimited]));
+	for (const [version, isLimited] of cases) {
+		const name = `${version.release}${isLimited ? ", with a limit of requests" : ""}`;
+		test(`answer 503 while Redis is down, and only then (${name})`, async (t) => {
 			const server = await startRedis();
 			t.after(() => server.stop());
-			const app = new App(version, { url: server.url, logger: false });
+			const app = new App(version, { url: server.url, logger: false }, { rateLimit: limit(isLimited) });
 			t.after(() => app.close());
 			await app.signUp();
 			const answerAuth = await answerAuthOf(app);

@@ -39,7 +39,7 @@ impl Pace {
     /// come back all at once.
     pub(super) fn next(&self, began: Instant) -> Instant {
         let Reconnect { min, max, .. } = self.settings;
-        self.after(began, min.saturating_mul(4_u32.saturating_pow(self.failures)).min(max))
+        self.after(began, min.saturating_mul(2_u32.saturating_pow(self.failures)).min(max))
     }
 
     /// The same, as late as ever.

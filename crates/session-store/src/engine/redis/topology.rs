@@ -263,6 +263,10 @@ impl Shared {
         let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { POLL };
         let why = match found {
             Ok(View { slots, .. }) => {
+                let known = self.known.borrow().clone();
+                if known.rounds > 0 && known.map.servers.is_empty() {
+                    self.events.tell(EventKind::Ready, "the cluster's servers are known".to_owned());
+                }
                 self.known.send_if_modified(|known| self.install(known, slots));
                 None
             }
