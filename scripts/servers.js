@@ -16,6 +16,7 @@ import { root } from "./programs.js";
 const SUITES = [
 	["The contract", "contract/redis"],
 	["The contract, Cluster", "contract/cluster"],
+	["Sentinel: each kind of failover", "sentinel"],
 	["Better Auth's session endpoints, six releases", "better-auth/sessions"],
 	["A full memory", "races/full-memory"],
 ];
