@@ -22,7 +22,8 @@ function watched(t, options) {
 	const told = [];
 	const lines = [];
 	const logger = { info: (line) => lines.push(`info ${line}`), warn: (line) => lines.push(`warn ${line}`) };
-	const storage = redisStorage({ logger, ...options });
+	// A busy machine is slow, and that is for one test only.
+	const storage = redisStorage({ logger, slowMs: 600_000, ...options });
 	t.after(() => storage.close());
 	for (const event of ["ready", "down", "reconnecting", "failover", "degraded"]) {
 		storage.on(event, (reason) => told.push([event, reason]));

@@ -20,7 +20,8 @@ async function begin(t, config = []) {
 	t.after(() => server.stop());
 	const proxy = await startProxy(t, server);
 	const told = [];
-	const { storage } = await openCached(t, proxy, FAST, { connectionName: NAME, failFastMs: 50, logger: false });
+	const options = { connectionName: NAME, failFastMs: 50, slowMs: 600_000, logger: false };
+	const { storage } = await openCached(t, proxy, FAST, options);
 	storage.on("degraded", (reason) => told.push(reason));
 	const mine = sessions(5);
 	await seed(connect(t, server), mine);
