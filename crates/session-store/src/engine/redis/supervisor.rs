@@ -341,13 +341,23 @@ impl Shared {
         });
     }
 
-    /// Between two attempts.
-    async fn pause(&self, began: Instant, pace: &Pace) {
+    /// After a connection that was lost as soon as it was made: callers hasten the next attempt.
+    async fn pause_after_loss(&self, began: Instant, pace: &Pace) {
+        let next = began + self.pace.min;
+        self.waits_for_next(Some(next));
+        let _ = timeout_at(pace.next(began), self.asked.notified()).await;
+        sleep_until(next).await;
+    }
+
+    /// After an attempt that failed.
+    async fn pause(&self, began: Instant, pace: &mut Pace) {
         let Some(door) = self.connector.closed_door() else {
             let next = pace.next(began);
             self.waits_for_next(Some(next));
             return sleep_until(next).await;
         };
+        // What nobody heard of counts for nothing.
+        pace.succeeded();
         let last = pace.last(began);
         let mut looked = began;
         loop {
@@ -406,10 +416,13 @@ async fn supervise(shared: Weak<Shared>) {
                 pace.succeeded();
                 continue;
             }
+            pace.failed(began);
+            held.pause_after_loss(began, &pace).await;
+            continue;
         }
         pace.failed(began);
         let Some(held) = shared.upgrade() else { return };
-        held.pause(began, &pace).await;
+        held.pause(began, &mut pace).await;
     }
 }
 
