@@ -160,6 +160,20 @@ describe("a password that expires", { concurrency: true }, () => {
 			assert.ok(flushes.disconnected >= 2, "what was read on a connection that is gone is read anew");
 			await until("the last one alone", async () => (await tokens.connections(server)).size === 1);
 		});
+
+		test("and a function whose answers have expired: new connections come less and less often", async (t) => {
+			const server = await startFor(t, { config: ['rename-command AUTH ""'] });
+			const asked = [];
+			const credentials = () => {
+				asked.push(performance.now());
+				return { password: SECRETS.password, expiresAt: Date.now() - 60_000 };
+			};
+			const { storage } = open(t, { host: server.host, port: server.port, credentials, logger: false });
+			await storage.ping();
+			// Each connection after the first: the login that is refused, and its own.
+			await until("three connections after the first", () => asked.length === 7);
+			assert.ok(asked[6] - asked[0] > 1700, `${asked}`);
+		});
 	});
 
 	describe("a function whose answers expire", { concurrency: true }, () => {

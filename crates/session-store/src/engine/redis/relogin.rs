@@ -4,6 +4,8 @@
 //! leaves the connection logged in as before; whoever holds the connection then makes another one.
 
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -32,6 +34,8 @@ pub(super) struct Logins {
     function: Option<Credentials>,
     /// How long the function may take.
     patience: Duration,
+    /// How often in a row an answer was about to expire. Kept over connections, so that those that replace one another slow down too.
+    in_vain: Arc<AtomicU32>,
 }
 
 /// What to log in with, and when it expires (ms since the epoch).
@@ -53,7 +57,7 @@ pub(super) enum Relogin {
 
 impl Logins {
     pub(super) fn new(settings: RedisConnectionInfo, function: Option<Credentials>, patience: Duration) -> Self {
-        Logins { settings, function, patience }
+        Logins { settings, function, patience, in_vain: Arc::default() }
     }
 
     /// Whether a function is asked.
@@ -138,9 +142,8 @@ async fn keep(
     mut expires_at: i64,
     told: watch::Sender<Relogin>,
 ) {
-    let mut in_vain = 0;
     loop {
-        sleep(pause(expires_at.saturating_sub(system_clock()), &mut in_vain)).await;
+        sleep(pause(expires_at.saturating_sub(system_clock()), &logins.in_vain)).await;
         let outcome = match logins.next_in_time().await {
             Err(error) => Relogin::Failed(error),
             Ok(Expiring { login, expires_at: next }) => match auth(&mut connection, &login).await {
@@ -164,15 +167,14 @@ async fn auth(connection: &mut MultiplexedConnection, login: &RedisConnectionInf
 }
 
 /// How long to wait before the next login, when the password expires in `left_ms`. `in_vain`: how often in a row it was about to expire.
-fn pause(left_ms: i64, in_vain: &mut u32) -> Duration {
+fn pause(left_ms: i64, in_vain: &AtomicU32) -> Duration {
     let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
     let due = left.mul_f64(SHARE);
     if left >= SHORT {
-        *in_vain = 0;
+        in_vain.store(0, Relaxed);
         return due;
     }
-    let pause = FIRST_PAUSE.saturating_mul(1 << (*in_vain).min(16)).min(LONGEST_PAUSE);
-    *in_vain += 1;
+    let pause = FIRST_PAUSE.saturating_mul(1 << in_vain.fetch_add(1, Relaxed).min(16)).min(LONGEST_PAUSE);
     due.max(pause)
 }
 
@@ -182,25 +184,25 @@ mod tests {
 
     #[test]
     fn the_next_login_is_at_80_percent_of_what_is_left() {
-        let mut in_vain = 3;
-        assert_eq!(pause(900_000, &mut in_vain), Duration::from_secs(720));
-        assert_eq!(in_vain, 0);
-        assert_eq!(pause(5000, &mut in_vain), Duration::from_secs(4));
+        let in_vain = AtomicU32::new(3);
+        assert_eq!(pause(900_000, &in_vain), Duration::from_secs(720));
+        assert_eq!(in_vain.load(Relaxed), 0);
+        assert_eq!(pause(5000, &in_vain), Duration::from_secs(4));
     }
 
     #[test]
     fn what_has_expired_is_asked_for_less_and_less_often() {
-        let mut in_vain = 0;
-        let pauses = [i64::MIN, -1, 0, 900, 10].map(|left| pause(left, &mut in_vain).as_millis());
+        let in_vain = AtomicU32::new(0);
+        let pauses = [i64::MIN, -1, 0, 900, 10].map(|left| pause(left, &in_vain).as_millis());
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000]);
         for _ in 0..100 {
-            pause(0, &mut in_vain);
+            pause(0, &in_vain);
         }
-        assert_eq!(pause(0, &mut in_vain), LONGEST_PAUSE);
+        assert_eq!(pause(0, &in_vain), LONGEST_PAUSE);
     }
 
     #[test]
     fn no_time_is_too_long() {
-        assert!(pause(i64::MAX, &mut 0) > Duration::from_secs(1 << 40));
+        assert!(pause(i64::MAX, &AtomicU32::new(0)) > Duration::from_secs(1 << 40));
     }
 }
