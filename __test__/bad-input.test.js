@@ -488,7 +488,6 @@ describe("options", () => {
 			[`redis://${secret}:${secret}@localhost:${secret}`, /^url: .*port/],
 			[`${secret}://localhost`, /^url: must begin with/],
 			["redis-sentinel://a,,b", /^url: has no valid list of hosts/],
-			["redis+cluster://localhost/1", /^url: a cluster has database 0 only/],
 			["unix://", /^url: must be unix:\/\/ and the absolute path/],
 			["memory://a b", /^url: memory:\/\/ takes .*a name/],
 			[7, /^url: must be a string, not a number/],

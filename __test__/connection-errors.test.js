@@ -145,6 +145,10 @@ const cases = {
 		"older than Redis 6.2": async (t) => ({ host: "127.0.0.1", port: await startOldRedis(t, "5.0.14") }),
 		"older than Redis 6.2, with RESP3": async (t) => ({ host: "127.0.0.1", port: await startOldRedis(t, "6.0.16") }),
 		"without so many databases": async (t) => ({ url: (await start(t)).url, db: 99 }),
+		"part of a cluster that has database 0 only": async (t) => {
+			const { host, port } = await start(t, { config: ["cluster-enabled yes"] });
+			return { cluster: [{ host, port }], db: 3 };
+		},
 	},
 	Login: {
 		"a wrong password": async (t) => {

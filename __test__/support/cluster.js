@@ -117,6 +117,12 @@ export class RedisCluster {
 	}
 }
 
+/** Makes a cluster of one server, started with `cluster-enabled yes`. @param {RedisServer} server */
+export async function holdAllSlots(server) {
+	await server.cli("CLUSTER", "ADDSLOTS", ...Array.from({ length: 16_384 }, (_, slot) => slot));
+	await until("a cluster that serves", async () => /cluster_state:ok/.test(await server.cli("CLUSTER", "INFO")));
+}
+
 function address({ host, port }) {
 	return `${host}:${port}`;
 }

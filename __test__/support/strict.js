@@ -1,7 +1,7 @@
 // Stand-ins for servers that permit a script less than Redis does. Behind each is a real one.
 
 import { createHash } from "node:crypto";
-import { until } from "../contract/wait.js";
+import { holdAllSlots } from "./cluster.js";
 import { RedisProxy } from "./proxy.js";
 import { RedisServer } from "./redis.js";
 
@@ -44,9 +44,7 @@ export class ShardedEndpoint extends Fronted {
 
 	async start() {
 		await super.start();
-		const slots = Array.from({ length: 16_384 }, (_, slot) => slot);
-		await this.server.cli("CLUSTER", "ADDSLOTS", ...slots);
-		await until("a cluster that serves", async () => /cluster_state:ok/.test(await this.server.cli("CLUSTER", "INFO")));
+		await holdAllSlots(this.server);
 		const denial = "return redis.error_reply('ERR This instance has cluster support disabled')";
 		this.proxy.rewriteCommand = (words) => (is(words, "CLUSTER") ? ["EVAL", denial, 0] : words);
 		this.proxy.rewrite = alone;

@@ -67,9 +67,6 @@ impl Options {
         let sentinel_login = self.sentinel_login(&address, sentinel, tls.is_some());
         let nat_map = self.nat_map(&address);
         let db = self.agreed("db", url.db, db).unwrap_or(0);
-        if db != 0 && matches!(address, Address::Cluster { .. }) {
-            self.problem(if self.has("db") { "db" } else { "url" }, "a cluster has database 0 only");
-        }
         let password = self.agreed("password", url.password, password);
         if asks_for_login && password.is_some() {
             self.problem("credentials", "given together with a password; give one or the other");

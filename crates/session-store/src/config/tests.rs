@@ -537,8 +537,6 @@ fn a_cluster_is_named_in_a_url_or_in_options() {
 #[test]
 fn what_a_cluster_cannot_be_is_told() {
     for (options, expected) in [
-        (json!({ "url": "redis-cluster://a/2" }), "url: a cluster has database 0 only"),
-        (json!({ "cluster": [{ "host": "a" }], "db": 1 }), "db: a cluster has database 0 only"),
         (json!({ "cluster": [] }), "cluster: must be a list of { host, port }"),
         (json!({ "cluster": ["a:1"] }), "cluster: must be a list of { host, port }"),
         (json!({ "cluster": [{ "host": "a" }], "host": "a" }), "cluster: given together with host"),

@@ -265,6 +265,9 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
         Error::new(Code::Protocol, format!("{at}: {what}"))
     } else if says("not an integer") || says("overflow") {
         not_a_counter()
+    } else if says("SELECT is not allowed") {
+        let what = "is part of a cluster that has database 0 only; on Valkey 9 its setting cluster-databases gives more";
+        Error::new(Code::InvalidArgument, format!("db: {at} {what}"))
     } else if says("DB index") {
         Error::new(Code::InvalidArgument, format!("db: {at} has no database of this number"))
     } else if is_unknown(&answer) {
