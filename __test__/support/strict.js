@@ -69,7 +69,12 @@ function alone(frame) {
 
 /** A server whose scripts may touch only keys that they declare, as Dragonfly and Kvrocks have it: a guard stands before each script. */
 export class StrictServer extends Fronted {
-	/** How many scripts touched a key that they had not declared. */
+	/** Whether the guard is there. */
+	isStrict = true;
+	/** What the server says to a script in place of carrying it out. @type {((script: string) => string | undefined)} */
+	refusal = () => undefined;
+
+	/** How many scripts touched a key that they had not declared. @returns {Promise<number>} */
 	get refusals() {
 		return this.server.cli("GET", REFUSALS).then(Number);
 	}
@@ -79,8 +84,11 @@ export class StrictServer extends Fronted {
 		/** The scripts that were sent, by their digests. @type {Map<string, Buffer>} */
 		const known = new Map();
 		this.proxy.rewriteCommand = (words) => {
+			if (!this.isStrict) return words;
 			const [, script, ...rest] = words;
 			if (is(words, "EVAL")) {
+				const refusal = this.refusal(script.toString());
+				if (refusal) return ["EVAL", "return redis.error_reply(ARGV[1])", 0, refusal];
 				known.set(createHash("sha1").update(script).digest("hex"), script);
 				return ["EVAL", guarded(script), ...rest];
 			}

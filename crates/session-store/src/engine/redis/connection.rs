@@ -146,6 +146,11 @@ impl Connector {
         }
     }
 
+    /// Whether a server is asked what its scripts may touch.
+    pub(super) fn is_asked_for_reach(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// Whether the server's scripts may touch one key only, by what it has answered last.
     pub(super) fn is_one_key(&self) -> bool {
         self.is_one_key.load(SeqCst)

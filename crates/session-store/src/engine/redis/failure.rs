@@ -135,6 +135,14 @@ pub(super) fn kind(error: &RedisError) -> Kind {
     }
 }
 
+/// Whether the server refuses a script keys of several slots, or keys that the script did not declare.
+pub(super) fn is_key_refusal(error: &RedisError) -> bool {
+    let says = |words| error.detail().is_some_and(|answer| answer.contains(words));
+    error.kind() == ErrorKind::Server(ServerErrorKind::CrossSlot)
+        || says("undeclared key")
+        || says("Script attempted to access")
+}
+
 /// Whether the server lacks HELLO, and so RESP3.
 pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
@@ -232,8 +240,10 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
             not_ready(&at, "its cluster is down (CLUSTERDOWN); CLUSTER INFO and CLUSTER SLOTS tell what is wrong")
         }
         ErrorKind::Server(ServerErrorKind::TryAgain) => not_ready(&at, "a slot is being moved (TRYAGAIN)"),
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
-            in_cluster(address)
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => in_cluster(address),
+        _ if is_key_refusal(error) => {
+            let what = "has begun to refuse scripts over several keys: the store connects again and goes on with one key each; try again";
+            Error::new(Code::Unavailable, format!("{at} {what}"))
         }
         _ => match State::of(error) {
             Some(state) => Error::new(Code::Unavailable, format!("{at} {}", state.words())),
@@ -266,7 +276,8 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
     } else if says("not an integer") || says("overflow") {
         not_a_counter()
     } else if says("SELECT is not allowed") {
-        let what = "is part of a cluster that has database 0 only; on Valkey 9 its setting cluster-databases gives more";
+        let what =
+            "is part of a cluster that has database 0 only; on Valkey 9 its setting cluster-databases gives more";
         Error::new(Code::InvalidArgument, format!("db: {at} {what}"))
     } else if says("DB index") {
         Error::new(Code::InvalidArgument, format!("db: {at} has no database of this number"))

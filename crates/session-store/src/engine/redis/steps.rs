@@ -124,6 +124,9 @@ impl<R: Route> Steps<R> {
             if matches!(kind, Kind::Lost | Kind::Demoted) {
                 hop.server.drop_link(&hop.link);
             }
+            if failure::is_key_refusal(&error) {
+                hop.server.refuses_keys(&hop.link);
+            }
             match kind {
                 Kind::Lost if std::mem::take(&mut again) => {
                     let why = |at| (at, failure::error(&error, hop.server.address()));

@@ -149,6 +149,13 @@ impl Supervisor {
         self.0.connector.is_one_key()
     }
 
+    /// Leaves a link whose server refuses what it permitted when it was asked: the next one asks it again.
+    pub(super) fn refuses_keys(&self, link: &Link) {
+        if self.0.connector.is_asked_for_reach() && !self.was_one_key() {
+            self.drop_link(link);
+        }
+    }
+
     /// Leaves a link that turned out not to tell of changes.
     pub(super) fn is_deaf(&self, link: &Link) {
         if let Some(feed) = &self.0.connector.feed {

@@ -18,8 +18,9 @@ local looked, live, bytes, gone, undecided = 0, 0, 0, {}, {}
 for n = 1, math.min(#ids, MOST) do
   local id = ids[n]
   local record = key_prefix .. id
-  -- A key of another type is no session.
+  -- A key of another type is no session. Any other refusal is this step's.
   local size = id ~= spared and redis.pcall('STRLEN', record)
+  if type(size) == 'table' and not string.find(size.err, 'WRONGTYPE', 1, true) then return size end
   if type(size) == 'number' then
     if bytes > 0 and bytes + size > MOST_BYTES then break end
     bytes = bytes + size

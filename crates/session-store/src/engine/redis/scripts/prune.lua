@@ -20,7 +20,9 @@ local gone, absent = {}, {}
 for n = 1, looked do
   local id = ids[n]
   local record = key_prefix .. id
+  -- A key of another type is no session. Any other refusal is this step's.
   local size = redis.pcall('STRLEN', record)
+  if type(size) == 'table' and not string.find(size.err, 'WRONGTYPE', 1, true) then return size end
   local current = type(size) == 'number' and size <= TOMBSTONE_BYTES and redis.call('GET', record)
   if past[id] or is_tombstone(current) then
     gone[#gone + 1] = id
