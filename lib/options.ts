@@ -32,9 +32,9 @@ export interface NearCacheOptions {
 	maxBytes?: number | undefined;
 	/** How long a value is answered at most without being read anew, in ms. Default 60000. */
 	ttlMs?: number | undefined;
-	/** How old an answer may be when the connection freezes or is cut, in ms. Default 3000. */
+	/** How old an answer may be when the connection freezes or is cut, in ms; at least 1.5 times `heartbeatMs`. Default 3000. */
 	maxStalenessMs?: number | undefined;
-	/** How often the server is asked for a sign of life, in ms; less than `maxStalenessMs`. Default 1000. */
+	/** The older name of the store's option `heartbeatMs`. Both may be given if they are equal. */
 	heartbeatMs?: number | undefined;
 }
 
@@ -124,6 +124,11 @@ export interface StoreOptions {
 	reconnectMinMs?: number | undefined;
 	/** The longest one, in ms: the wait grows with each failure, at random, after three attempts in the first second. Default 800. */
 	reconnectMaxMs?: number | undefined;
+	/**
+	 * How often an idle connection is asked for a sign of life, in ms. Sentinels, and a cluster for its slots, are asked as often, and once a second at
+	 * most. Each question is a command that some services bill. Default 1000.
+	 */
+	heartbeatMs?: number | undefined;
 	/** How many operations may be under way; further ones reject with `UNAVAILABLE` at once. Default 50000. */
 	maxInFlight?: number | undefined;
 	/** Idle time before TCP keep-alive probes, in ms; 0 sends none. Default 30000. */

@@ -27,7 +27,7 @@ const BESIDE = {
 	reconnectMaxMs: { reconnectMinMs: 1 },
 	timeoutMs: { commandTimeout: 600_000, revoke: { waitReplicas: 1 } },
 	maxStalenessMs: { nearCache: { heartbeatMs: 10 } },
-	heartbeatMs: { nearCache: { maxStalenessMs: 60_000 } },
+	heartbeatMs: { nearCache: { maxStalenessMs: 180_000 } },
 };
 
 const page = readFileSync(join(root, "docs/options.md"), "utf8");

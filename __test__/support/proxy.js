@@ -23,6 +23,8 @@ export class RedisProxy {
 	url;
 	/** How often clients sent something after the server had answered. */
 	roundTrips = 0;
+	/** How many connections clients have made. */
+	connections = 0;
 	/** How many pushes were swallowed. */
 	swallowed = 0;
 	/** Whether RESP3 pushes are lost on the way to the client. */
@@ -37,6 +39,9 @@ export class RedisProxy {
 
 	/** How late everything arrives, in ms, in each direction. */
 	delayMs = 0;
+
+	/** How many bytes a second reach each client: a slow line carries them in small pieces, and without looking at them. */
+	bytesPerSecond = Infinity;
 
 	#server;
 	#listener = net.createServer({ allowHalfOpen: true }, (client) => this.#carry(client));
@@ -107,7 +112,23 @@ export class RedisProxy {
 		this.#queues.set(socket, queue);
 	}
 
+	/** Passes bytes on as a slow line does, one piece after the other. */
+	async #trickle(socket, bytes) {
+		const piece = Math.ceil(this.bytesPerSecond / 100);
+		const before = this.#queues.get(socket);
+		const queue = (async () => {
+			await before;
+			for (let at = 0; at < bytes.length && socket.writable; at += piece) {
+				await sleep(10);
+				socket.write(bytes.subarray(at, at + piece));
+			}
+		})();
+		this.#queues.set(socket, queue);
+		await queue;
+	}
+
 	#carry(client) {
+		this.connections++;
 		const { host, port } = this.#server;
 		const upstream = net.connect({ host, port, noDelay: true, allowHalfOpen: true });
 		client.setNoDelay(true);
@@ -140,6 +161,7 @@ export class RedisProxy {
 		});
 		upstream.on("data", (chunk) => {
 			isAnswered = true;
+			if (this.bytesPerSecond < Infinity) return void this.#trickle(client, chunk);
 			const passed = this.isRaw ? chunk : answers(chunk);
 			if (passed.length > 0) this.#pass(client, passed);
 		});

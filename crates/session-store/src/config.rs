@@ -44,6 +44,8 @@ pub struct Config {
     pub on_unavailable: OnUnavailable,
     /// What is read again is answered from this process's memory: `nearCache`, default on; `None`: off.
     pub near_cache: Option<NearCache>,
+    /// How often an idle connection must show that it is alive: `heartbeatMs`, default 1 s.
+    pub heartbeat: Duration,
     /// Time to set up a connection: `connectTimeout` in ms, default 10 s.
     pub connect_timeout: Duration,
     /// What happens while there is no connection.
@@ -81,10 +83,8 @@ pub struct NearCache {
     pub max_bytes: u64,
     /// How long a value is answered at most without being read anew: `ttlMs`, default 60 s.
     pub ttl: Duration,
-    /// How old an answer may be when the connection freezes or is cut: `maxStalenessMs`, default 3 s.
+    /// How old an answer may be when the connection freezes or is cut: `maxStalenessMs`, default 3 s. At least 1.5 heartbeats.
     pub max_staleness: Duration,
-    /// How often the server is asked for a sign of life: `heartbeatMs`, default 1 s. Less than `max_staleness`.
-    pub heartbeat: Duration,
 }
 
 /// How a lost connection is dealt with.
@@ -100,12 +100,7 @@ pub struct Reconnect {
 
 impl Default for NearCache {
     fn default() -> Self {
-        NearCache {
-            max_bytes: 32 * 1_024 * 1_024,
-            ttl: Duration::from_secs(60),
-            max_staleness: Duration::from_secs(3),
-            heartbeat: Duration::from_secs(1),
-        }
+        NearCache { max_bytes: 32 * 1_024 * 1_024, ttl: Duration::from_secs(60), max_staleness: Duration::from_secs(3) }
     }
 }
 
@@ -285,7 +280,8 @@ impl Config {
         let tombstone = options.integer("tombstoneSeconds", TOMBSTONE_SECONDS);
         let max_value_bytes = options.integer("maxValueBytes", VALUE_BYTES);
         let max_sessions = options.integer::<u32>("maxSessionsPerUser", 1..=u32::MAX.into());
-        let near_cache = options.near_cache();
+        let heartbeat = options.heartbeat();
+        let near_cache = options.near_cache(heartbeat);
         let reconnect = options.reconnect();
         let max_in_flight = options.integer("maxInFlight", IN_FLIGHT);
         let connect_timeout = options.integer("connectTimeout", TIMEOUT_MS);
@@ -304,6 +300,7 @@ impl Config {
                 revoke,
                 on_unavailable,
                 near_cache,
+                heartbeat,
                 reconnect,
                 max_in_flight: max_in_flight.unwrap_or(50_000),
                 connect_timeout: Duration::from_millis(connect_timeout.unwrap_or(10_000)),

@@ -175,8 +175,7 @@ enum Read {
 
 impl Process {
     fn new() -> Self {
-        let settings =
-            config::NearCache { max_bytes: 1 << 20, ttl: HOUR, max_staleness: HOUR, ..config::NearCache::default() };
+        let settings = config::NearCache { max_bytes: 1 << 20, ttl: HOUR, max_staleness: HOUR };
         let cache = NearCache::new(&settings, HOUR);
         assert_eq!(cache.joins(), FIRST.feed);
         cache.begins(FIRST, Moment::now());

@@ -13,10 +13,10 @@ use super::{NearCache, OnUnavailable, Reconnect, Revoke, Tls, TlsVersion};
 
 /// Every option there is.
 #[rustfmt::skip]
-pub(super) const OPTIONS: [&str; 34] = [
+pub(super) const OPTIONS: [&str; 35] = [
     "url", "host", "port", "path", "cluster", "natMap", "sentinels", "name", "sentinelUsername", "sentinelPassword", "sentinelTLS", "username", "password", "credentials", "db", "tls",
     "connectTimeout", "commandTimeout", "slowMs", "failFastMs", "reconnectMinMs", "reconnectMaxMs", "maxInFlight",
-    "keepAlive", "connectionName",
+    "heartbeatMs", "keepAlive", "connectionName",
     "keyPrefix", "userPrefix", "tombstoneSeconds", "maxValueBytes", "maxSessionsPerUser", "nearCache",
     "revoke", "onUnavailable", "storeSessionInDatabase",
 ];
@@ -25,8 +25,8 @@ pub(super) const OPTIONS: [&str; 34] = [
 const NEAR_CACHE: [(&str, RangeInclusive<u64>); 4] = [
     ("maxBytes", 64 * 1_024..=64 * 1_024 * 1_024 * 1_024),
     ("ttlMs", 1..=24 * 3_600_000),
-    ("maxStalenessMs", 100..=60_000),
-    ("heartbeatMs", 10..=60_000),
+    ("maxStalenessMs", 100..=180_000),
+    ("heartbeatMs", HEARTBEAT_MS),
 ];
 
 /// The member of the option `tls` that turns the check of certificates off.
@@ -54,6 +54,7 @@ pub(super) const PORTS: RangeInclusive<u64> = 1..=65_535;
 pub(super) const DATABASES: RangeInclusive<u64> = 0..=65_535;
 pub(super) const TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
 pub(super) const IN_FLIGHT: RangeInclusive<u64> = 1..=10_000_000;
+pub(super) const HEARTBEAT_MS: RangeInclusive<u64> = 10..=60_000;
 /// Linux refuses a keep-alive time above 32,767 seconds, and the connection with it.
 pub(super) const KEEP_ALIVE_MS: RangeInclusive<u64> = 0..=32_767_000;
 pub(super) const TOMBSTONE_SECONDS: RangeInclusive<u64> = 1..=86_400;
@@ -138,9 +139,26 @@ impl Options {
         }
     }
 
-    pub(super) fn near_cache(&mut self) -> Option<NearCache> {
+    /// `heartbeatMs`, or the member of `nearCache` that had the name before.
+    pub(super) fn heartbeat(&mut self) -> Duration {
+        let named: Option<u64> = self.integer("heartbeatMs", HEARTBEAT_MS);
+        // What is wrong with it is told by `near_cache`.
+        let before =
+            self.given.get("nearCache").and_then(|members| integer(members.get("heartbeatMs")?, &HEARTBEAT_MS).ok());
+        if let (Some(named), Some(before)) = (named, before)
+            && named != before
+        {
+            let what = format!(
+                "{named} differs from nearCache.heartbeatMs ({before}), which is its older name; give one of the two"
+            );
+            self.problem("heartbeatMs", what);
+        }
+        Duration::from_millis(named.or(before).unwrap_or(1_000))
+    }
+
+    pub(super) fn near_cache(&mut self, heartbeat: Duration) -> Option<NearCache> {
         let members = match self.given.get("nearCache") {
-            None | Some(Value::Bool(true)) => return Some(NearCache::default()),
+            None | Some(Value::Bool(true)) => Map::new(),
             Some(Value::Bool(false)) => return None,
             Some(Value::Object(members)) => members.clone(),
             Some(other) => {
@@ -171,15 +189,18 @@ impl Options {
         };
         let default = NearCache::default();
         let max_bytes = read("maxBytes").unwrap_or(default.max_bytes);
-        let [ttl, max_staleness, heartbeat] =
-            [("ttlMs", default.ttl), ("maxStalenessMs", default.max_staleness), ("heartbeatMs", default.heartbeat)]
-                .map(|(name, default)| read(name).map_or(default, Duration::from_millis));
-        if heartbeat >= max_staleness {
-            let (beat, bound) = (heartbeat.as_millis(), max_staleness.as_millis());
-            let what = format!("heartbeatMs ({beat}) must be less than maxStalenessMs ({bound})");
+        read("heartbeatMs");
+        let [ttl, max_staleness] = [("ttlMs", default.ttl), ("maxStalenessMs", default.max_staleness)]
+            .map(|(name, default)| read(name).map_or(default, Duration::from_millis));
+        let (bound, beat) = (max_staleness.as_millis(), heartbeat.as_millis());
+        let least = (beat * 3).div_ceil(2);
+        if bound < least {
+            let what = format!(
+                "maxStalenessMs ({bound}) must be at least 1.5 times heartbeatMs ({beat}): give maxStalenessMs: {least} or more, or nearCache: false"
+            );
             self.problem("nearCache", what);
         }
-        Some(NearCache { max_bytes, ttl, max_staleness, heartbeat })
+        Some(NearCache { max_bytes, ttl, max_staleness })
     }
 
     /// `command_timeout`: of an operation in all, what it waits for replicas included.

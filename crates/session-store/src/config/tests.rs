@@ -73,6 +73,7 @@ fn defaults() {
         revoke: None,
         on_unavailable: OnUnavailable::Reject,
         near_cache: Some(NearCache::default()),
+        heartbeat: Duration::from_secs(1),
         max_sessions_per_user: None,
         reconnect: Reconnect {
             fail_fast: Duration::from_millis(250),
@@ -98,10 +99,45 @@ fn the_near_cache_is_on_off_or_set() {
         (json!({ "ttl": 5 }), "nearCache: unknown member \"ttl\""),
         (json!({ "maxBytes": 1 }), "nearCache.maxBytes: must be an integer from 65536"),
         (json!({ "ttlMs": "5" }), "nearCache.ttlMs: must be an integer from 1"),
-        (json!({ "maxStalenessMs": 200, "heartbeatMs": 200 }), "nearCache: heartbeatMs (200) must be less than"),
+        (
+            json!({ "maxStalenessMs": 200, "heartbeatMs": 200 }),
+            "nearCache: maxStalenessMs (200) must be at least 1.5 times heartbeatMs (200): give maxStalenessMs: 300 or more",
+        ),
+        (json!({ "heartbeatMs": 9 }), "nearCache.heartbeatMs: must be an integer from 10 to 60000"),
     ] {
         let problems = Config::from_json(&json!({ "url": "redis://a", "nearCache": value }).to_string()).unwrap_err();
         assert!(problems[0].starts_with(problem), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_heartbeat_is_an_option_of_its_own_and_has_an_older_name() {
+    let options = |heartbeat, near_cache| {
+        Config::from_json(&json!({ "url": "redis://a", "heartbeatMs": heartbeat, "nearCache": near_cache }).to_string())
+    };
+    let lasts = |options: Result<Config, _>| options.unwrap().heartbeat.as_millis();
+    assert_eq!(lasts(options(json!(60_000), json!(false))), 60_000);
+    assert_eq!(lasts(options(json!(60_000), json!({ "maxStalenessMs": 180_000 }))), 60_000);
+    assert_eq!(lasts(options(json!(50), json!({ "heartbeatMs": 50, "maxStalenessMs": 100 }))), 50);
+    assert_eq!(config(json!({ "url": "redis://a", "nearCache": { "heartbeatMs": 50 } })).heartbeat.as_millis(), 50);
+    let problems = |heartbeat, near_cache| options(heartbeat, near_cache).unwrap_err();
+    assert_eq!(
+        problems(json!(50), json!({ "heartbeatMs": 60 })),
+        ["heartbeatMs: 50 differs from nearCache.heartbeatMs (60), which is its older name; give one of the two"]
+    );
+    assert_eq!(problems(json!(9), json!(true)), ["heartbeatMs: must be an integer from 10 to 60000, not 9"]);
+    for near_cache in [json!(true), json!({})] {
+        assert_eq!(
+            problems(json!(5_000), near_cache),
+            [
+                "nearCache: maxStalenessMs (3000) must be at least 1.5 times heartbeatMs (5000): give maxStalenessMs: 7500 or more, or nearCache: false"
+            ]
+        );
+    }
+    for (heartbeat, staleness, least) in [(2_001, 3_000, 3_002), (60_000, 89_999, 90_000), (67, 100, 101)] {
+        let problems = problems(json!(heartbeat), json!({ "maxStalenessMs": staleness }));
+        assert!(problems[0].ends_with(&format!("give maxStalenessMs: {least} or more, or nearCache: false")));
+        lasts(options(json!(heartbeat), json!({ "maxStalenessMs": least })));
     }
 }
 
@@ -235,7 +271,7 @@ fn every_option_is_read() {
         "keepAlive": 60_000, "connectionName": "web-1", "keyPrefix": "s:", "userPrefix": "u:",
         "tombstoneSeconds": 1, "maxValueBytes": 1024, "maxSessionsPerUser": 5,
         "failFastMs": 1, "reconnectMinMs": 2, "reconnectMaxMs": 3, "maxInFlight": 4,
-        "revoke": { "waitReplicas": 3, "timeoutMs": 7 }, "onUnavailable": "reject", "storeSessionInDatabase": false,
+        "heartbeatMs": 10, "revoke": { "waitReplicas": 3, "timeoutMs": 7 }, "onUnavailable": "reject", "storeSessionInDatabase": false,
         "nearCache": { "maxBytes": 65536, "ttlMs": 1, "maxStalenessMs": 100, "heartbeatMs": 10 },
     });
     let pem = || Some(PEM.to_owned());
@@ -267,8 +303,8 @@ fn every_option_is_read() {
             max_bytes: 65_536,
             ttl: Duration::from_millis(1),
             max_staleness: Duration::from_millis(100),
-            heartbeat: Duration::from_millis(10),
         }),
+        heartbeat: Duration::from_millis(10),
         max_sessions_per_user: NonZeroU32::new(5),
         reconnect: Reconnect {
             fail_fast: Duration::from_millis(1),

@@ -13,6 +13,7 @@ use super::relogin::{Expiring, Logins};
 use super::role::Role;
 use super::sentinel::Sentinels;
 use super::stream::{ClosedDoor, Progress, Step, Stream, Target};
+use super::supervisor::is_final;
 use super::tls::Secure;
 use super::tracking::Feed;
 use super::version;
@@ -44,11 +45,15 @@ pub(super) struct Connector {
     is_one_key: AtomicBool,
     /// The primary that was connected to last.
     last: Mutex<Option<Node>>,
+    /// Where the last connection leads.
+    reached: Mutex<Option<Target>>,
     /// The server's address, as messages name it.
     pub(super) address: String,
     timeout: Duration,
     /// Of a user's index, which no user has.
     index_key: String,
+    /// How often a connection must show that it is alive.
+    pub(super) heartbeat: Duration,
     /// How far the attempt has come that is under way.
     progress: Progress,
     /// What is to hear of changes.
@@ -73,9 +78,11 @@ impl Connector {
             probe: (!config.is_cluster()).then(|| Probe::new(config)),
             is_one_key: AtomicBool::new(false),
             last: Mutex::default(),
+            reached: Mutex::default(),
             address,
             timeout: config.connect_timeout,
             index_key: config.user_prefix.clone(),
+            heartbeat: config.heartbeat,
             progress: Progress::new(),
             feed,
         }
@@ -115,9 +122,15 @@ impl Connector {
 
     /// A connection to the primary beside the one that is kept, for commands that block it.
     pub(super) async fn connect_beside(&self) -> Result<Wire> {
-        let primary = self.primary().await?;
-        let (wire, _) =
-            self.door.open(&self.target(primary.as_ref()), &Progress::new(), &self.address, |_: &PushInfo| {}).await?;
+        let mut target = self.target(self.primary().await?.as_ref());
+        // Of a name's addresses another one may be a replica.
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Target::Tcp(node), Some(Target::Address(of, address))) = (&target, reached)
+            && of == *node
+        {
+            target = Target::Address(of, address);
+        }
+        let (wire, _, _) = self.door.open(&target, &Progress::new(), &self.address, |_: &PushInfo| {}).await?;
         Ok(wire)
     }
 
@@ -169,9 +182,41 @@ impl Connector {
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
         let target = self.target(primary.as_ref());
-        let (wire, protocol) = self.door.open(&target, &self.progress, &self.address, heard).await?;
+        let mut why = None;
+        // A name may have addresses of several servers, of which one is the primary.
+        let outcome = loop {
+            let error = match self.attempt_at(&target, primary.clone(), number, heard.clone()).await {
+                Ok(link) => break Ok(link),
+                Err(error) if is_final(&error) => break Err(error),
+                Err(error) => error,
+            };
+            // That an address cannot be reached says less than what another one has answered.
+            let most = match why.take() {
+                Some(why) if self.progress.step() <= Step::Connection => why,
+                _ => error,
+            };
+            if !self.progress.has_untried() {
+                break Err(most);
+            }
+            why = Some(most);
+        };
+        self.progress.forget_tried();
+        outcome
+    }
+
+    /// At any of the addresses that were not tried.
+    async fn attempt_at(
+        &self,
+        target: &Target,
+        primary: Option<Node>,
+        number: u64,
+        heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
+    ) -> Result<Link> {
+        let (wire, protocol, reached) = self.door.open(target, &self.progress, &self.address, heard).await?;
         let ready = self.make_ready(wire, primary, protocol, number);
-        ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))
+        let link = ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))?;
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reached);
+        Ok(link)
     }
 
     /// Finds out what a connection is good for.
@@ -272,22 +317,23 @@ impl Door {
         }
     }
 
-    /// A connection, and what is spoken on it: RESP3 if the server does. `at`: the server, as messages name it.
+    /// A connection, what is spoken on it (RESP3 if the server does), and where it leads. `at`: the server, as messages name it.
     async fn open(
         &self,
         target: &Target,
         progress: &Progress,
         at: &str,
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
-    ) -> Result<(Wire, ProtocolVersion)> {
+    ) -> Result<(Wire, ProtocolVersion, Target)> {
         let stream = self.stream(target, progress, at).await?;
+        let reached = stream.leads_to(target);
         // Only now that there is somebody to log in to: what is asked may cost more than a connection.
         let Expiring { login, expires_at } = self.login(progress).await?;
         let resp3 = login.clone().set_protocol(ProtocolVersion::RESP3);
         let (wire, protocol) = match Wire::login(stream, &resp3, Some(heard), at).await {
             Ok(wire) => (wire, ProtocolVersion::RESP3),
             Err(refusal) if refusal.no_resp3 => {
-                let stream = self.stream(target, progress, at).await?;
+                let stream = self.stream(&reached, progress, at).await?;
                 progress.reaches(Step::Login);
                 let wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
                 (wire, ProtocolVersion::RESP2)
@@ -297,10 +343,10 @@ impl Door {
         if let Some(expires_at) = expires_at {
             wire.stay_logged_in(&self.logins, expires_at);
         }
-        Ok((wire, protocol))
+        Ok((wire, protocol, reached))
     }
 
-    /// Asks one server, on a connection of its own. `patience`: for the server's part of it.
+    /// Asks one server, on a connection of its own. `patience`: for each of its answers.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
         node: &Node,
@@ -308,6 +354,16 @@ impl Door {
         patience: Duration,
         question: &Pipeline,
     ) -> Result<RedisResult<T>> {
+        let mut wire = self.enter(node, at, patience).await?;
+        let late = |_| {
+            let what = format!("Redis at {at} cannot be reached: {}", Step::Login.words());
+            Error::new(Code::Unavailable, what)
+        };
+        timeout(patience, question.query_async(&mut wire)).await.map_err(late)
+    }
+
+    /// A connection to one server, for questions. `patience`: for each of its answers.
+    pub(super) async fn enter(&self, node: &Node, at: &str, patience: Duration) -> Result<Wire> {
         let progress = Progress::new();
         let late = |_| {
             let what = format!("Redis at {at} cannot be reached: {}", progress.step().words());
@@ -316,11 +372,8 @@ impl Door {
         let stream =
             timeout(patience, self.stream(&Target::Tcp(node.clone()), &progress, at)).await.map_err(late)??;
         let Expiring { login, .. } = timeout(self.timeout, self.login(&progress)).await.map_err(late)??;
-        let asked = async {
-            let mut wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
-            Ok(question.query_async(&mut wire).await)
-        };
-        timeout(patience, asked).await.map_err(late)?
+        let entered = timeout(patience, Wire::login(stream, &login, NOBODY, at)).await.map_err(late)?;
+        entered.map_err(|refusal| refusal.error)
     }
 
     async fn stream(&self, target: &Target, progress: &Progress, at: &str) -> Result<Stream> {

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a server may be silent that was asked for a sign of life.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
 
 /// The moment at which something came from a server on one connection.
 #[derive(Clone)]
@@ -16,16 +20,28 @@ struct Last {
     opened: Instant,
     /// In µs after `opened`.
     last: AtomicU64,
+    /// A call has waited for an answer in vain.
+    doubted: Notify,
 }
 
 impl Heard {
     pub(super) fn new() -> Self {
-        Heard(Arc::new(Last { opened: Instant::now(), last: AtomicU64::new(0) }))
+        Heard(Arc::new(Last { opened: Instant::now(), last: AtomicU64::new(0), doubted: Notify::new() }))
     }
 
     /// Something comes at this moment.
     pub(super) fn note(&self) {
         self.0.last.store(self.0.opened.elapsed().as_micros() as u64, Relaxed);
+    }
+
+    /// Has the server asked for a sign of life at once, as a call has waited in vain.
+    pub(super) fn doubt(&self) {
+        self.0.doubted.notify_one();
+    }
+
+    /// Until the next sign of life is due: after `heartbeat`, or as soon as there is doubt.
+    pub(super) async fn beat_is_due(&self, heartbeat: Duration) {
+        let _ = timeout(heartbeat, self.0.doubted.notified()).await;
     }
 
     /// The later one of two moments: when something came last, and `asked`.
@@ -90,7 +106,7 @@ mod tests {
     #[test]
     fn what_an_answer_took_is_counted_from_the_question_or_from_the_connection() {
         let opened = Instant::now() + PATIENCE;
-        let heard = Heard(Arc::new(Last { opened, last: AtomicU64::new(250_000) }));
+        let heard = Heard(Arc::new(Last { opened, last: AtomicU64::new(250_000), doubted: Notify::new() }));
         assert_eq!(heard.took(opened + Duration::from_millis(50)), Duration::from_millis(200));
         assert_eq!(heard.took(opened - PATIENCE), Duration::from_millis(250));
         assert_eq!(heard.took(opened + Duration::from_millis(300)), Duration::ZERO);

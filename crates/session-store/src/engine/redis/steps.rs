@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::connection::Link;
 use super::degraded::Degraded;
 use super::failure::{self, Kind};
+use super::heard::Heard;
 use super::replicas::Acknowledgements;
 use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
@@ -112,7 +113,7 @@ impl<R: Route> Steps<R> {
             fail_point!("redis-before-send");
             let answer = heard.unless_silent(asked, self.command_timeout, pin!(send(hop.clone()))).await;
             fail_point!("redis-after-reply");
-            let error = match answer.ok_or_else(|| self.late())? {
+            let error = match answer.ok_or_else(|| self.unanswered(heard))? {
                 Ok(answer) => {
                     self.degraded.answered(heard.took(asked), hop.server.address());
                     return Ok(answer);
@@ -165,6 +166,12 @@ impl<R: Route> Steps<R> {
     /// What is there within `commandTimeout` after `asked`.
     pub(super) async fn before<T>(&self, asked: Instant, found: impl Future<Output = Result<T>>) -> Result<T> {
         timeout_at(asked + self.command_timeout, found).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    /// The server is silent: the connection may be of no more use.
+    fn unanswered(&self, heard: &Heard) -> Error {
+        heard.doubt();
+        self.late()
     }
 
     fn late(&self) -> Error {
@@ -241,10 +248,11 @@ impl<R: Route> Steps<R> {
             let link = self.before(asked, server.link()).await?;
             let mut connection = link.connection.clone();
             let answer = command.query_async(&mut connection);
-            let answer = link.connection.heard().unless_silent(asked, self.command_timeout, answer).await;
-            let error = match answer.ok_or_else(|| self.late())? {
+            let heard = link.connection.heard();
+            let answer = heard.unless_silent(asked, self.command_timeout, answer).await;
+            let error = match answer.ok_or_else(|| self.unanswered(heard))? {
                 Ok(answer) => {
-                    self.degraded.answered(link.connection.heard().took(asked), server.address());
+                    self.degraded.answered(heard.took(asked), server.address());
                     return Ok(answer);
                 }
                 Err(error) => error,

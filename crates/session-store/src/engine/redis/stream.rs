@@ -30,13 +30,16 @@ const SILENCE: Duration = Duration::from_millis(500);
 const FIRST_BYTES: usize = 64;
 
 /// Where to connect.
+#[derive(Clone)]
 pub(super) enum Target {
     Tcp(Node),
+    /// One of the addresses that a name has.
+    Address(Node, SocketAddr),
     Unix(PathBuf),
 }
 
 /// What the making of a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub(super) enum Step {
     Name,
@@ -68,11 +71,21 @@ pub(super) struct Progress {
     step: AtomicU8,
     /// Where nothing took the connection.
     closed: Mutex<Option<ClosedDoor>>,
+    addresses: Mutex<Addresses>,
+}
+
+/// Of the addresses that a name has.
+#[derive(Default)]
+struct Addresses {
+    /// Those that were connected to.
+    tried: Vec<SocketAddr>,
+    /// Whether there are others.
+    are_more: bool,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Progress { step: AtomicU8::new(Step::Name as u8), closed: Mutex::default() }
+        Progress { step: AtomicU8::new(Step::Name as u8), closed: Mutex::default(), addresses: Mutex::default() }
     }
 
     pub(super) fn reaches(&self, step: Step) {
@@ -96,6 +109,39 @@ impl Progress {
             *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed());
         }
         opened
+    }
+
+    /// Whether the name has addresses that were not tried.
+    pub(super) fn has_untried(&self) -> bool {
+        self.addresses().are_more
+    }
+
+    /// The next connection may be to any of the addresses.
+    pub(super) fn forget_tried(&self) {
+        *self.addresses() = Addresses::default();
+    }
+
+    /// Those of `found` that were not tried; all, if all were.
+    fn untried(&self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let mut addresses = self.addresses();
+        addresses.are_more = false;
+        let untried: Vec<_> = found.iter().filter(|address| !addresses.tried.contains(address)).copied().collect();
+        if untried.is_empty() {
+            addresses.tried.clear();
+            return found;
+        }
+        untried
+    }
+
+    /// One of `untried` was connected to.
+    fn tries(&self, address: SocketAddr, untried: &[SocketAddr]) {
+        let mut addresses = self.addresses();
+        addresses.are_more = untried.iter().any(|other| *other != address);
+        addresses.tried.push(address);
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,6 +167,8 @@ pub(super) struct Stream {
     first: FirstBytes,
     has_heard: bool,
     heard: Heard,
+    /// The server's address, where it has one.
+    address: Option<SocketAddr>,
 }
 
 enum Carrier {
@@ -157,32 +205,43 @@ impl Stream {
         progress: &Progress,
         at: &str,
     ) -> Result<Self> {
-        let node = match target {
-            Target::Tcp(node) => node,
+        let (node, tcp) = match target {
+            Target::Tcp(node) => (node, open_tcp(node, progress, at).await?),
+            Target::Address(node, address) => {
+                progress.reaches(Step::Connection);
+                (node, TcpStream::connect(address).await.map_err(|error| unreachable_error(&error, at))?)
+            }
             Target::Unix(path) => {
                 progress.reaches(Step::Connection);
                 let opened = progress.keeps(|| ClosedDoor::Unix(path.clone()), open_unix(path).await);
                 let carrier = opened.map_err(|error| unreachable_error(&error, at))?;
-                return Ok(Stream::over(carrier));
+                return Ok(Stream::over(carrier, None));
             }
         };
-        let tcp = open_tcp(node, progress, at).await?;
         let tuned = tune(&tcp, keep_alive).and_then(|()| tcp.peer_addr());
         let address = tuned.map_err(|error| unreachable_error(&error, at))?;
-        let Some(secure) = secure else { return Ok(Stream::over(Carrier::Tcp(tcp))) };
+        let Some(secure) = secure else { return Ok(Stream::over(Carrier::Tcp(tcp), Some(address))) };
         progress.reaches(Step::Handshake);
         let (connector, name) = secure.connector(node.host()).await?;
         tokio::select! {
             tls = connector.connect(name, tcp) => match tls {
-                Ok(tls) => Ok(Stream::over(Carrier::Tls(Box::new(tls)))),
+                Ok(tls) => Ok(Stream::over(Carrier::Tls(Box::new(tls)), Some(address))),
                 Err(error) => Err(tls::handshake_error(&error, at)),
             },
             () = speaks_without_tls(address) => Err(tls::no_tls(at)),
         }
     }
 
-    fn over(carrier: Carrier) -> Self {
-        Stream { carrier, first: FirstBytes::default(), has_heard: false, heard: Heard::new() }
+    fn over(carrier: Carrier, address: Option<SocketAddr>) -> Self {
+        Stream { carrier, first: FirstBytes::default(), has_heard: false, heard: Heard::new(), address }
+    }
+
+    /// Where it leads, of the places that `target` may mean.
+    pub(super) fn leads_to(&self, target: &Target) -> Target {
+        match (target, self.address) {
+            (Target::Tcp(node), Some(address)) => Target::Address(node.clone(), address),
+            _ => target.clone(),
+        }
     }
 
     /// What the server says first, once it has.
@@ -232,8 +291,13 @@ async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStrea
     if addresses.is_empty() {
         return Err(unknown(&io::ErrorKind::NotFound.into()));
     }
+    let addresses = progress.untried(addresses);
     let opened = connect_any(&addresses).await;
-    progress.keeps(|| ClosedDoor::Tcp(addresses), opened).map_err(|error| unreachable_error(&error, at))
+    let tcp = progress.keeps(|| ClosedDoor::Tcp(addresses.clone()), opened);
+    let tcp = tcp.map_err(|error| unreachable_error(&error, at))?;
+    let address = tcp.peer_addr().map_err(|error| unreachable_error(&error, at))?;
+    progress.tries(address, &addresses);
+    Ok(tcp)
 }
 
 /// To one of the addresses, at least one. All at once: which of them is dead is not known.
@@ -341,6 +405,24 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn each_address_of_a_name_is_tried_before_one_is_tried_again() {
+        let all: Vec<SocketAddr> = (1..=3).map(|n| ([127, 0, 0, n], 6379).into()).collect();
+        let progress = Progress::new();
+        assert!(!progress.has_untried());
+        for tried in [1, 0, 2] {
+            let untried = progress.untried(all.clone());
+            assert!(untried.contains(&all[tried]));
+            progress.tries(all[tried], &untried);
+            assert_eq!(progress.has_untried(), tried != 2);
+        }
+        assert_eq!(progress.untried(all.clone()), all);
+        progress.tries(all[0], &all);
+        progress.forget_tried();
+        assert!(!progress.has_untried());
+        assert_eq!(progress.untried(all.clone()), all);
+    }
 
     #[tokio::test]
     async fn what_the_server_said_before_a_reset_is_heard_though_writing_finds_out_first() {

@@ -17,9 +17,10 @@ use std::time::Duration;
 use ::redis::{PushInfo, PushKind, RedisError};
 use fail::fail_point;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{Connector, Link};
+use super::heard::SILENCE;
 use super::pace::Pace;
 use super::replicas::Replicas;
 use super::role::Role;
@@ -33,10 +34,6 @@ use crate::credentials::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
-
-/// How often an idle connection must show that it is alive, and how long it may take, where the near cache does not ask already.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-const SILENCE: Duration = Duration::from_secs(3);
 
 /// How long a server may take to answer after the clocks have jumped: at least, and at most.
 const LEAST_DOUBT: Duration = Duration::from_millis(50);
@@ -447,12 +444,12 @@ async fn stay(link: Link, connector: &Connector, fail_fast: Duration, mut state:
     let doubts = doubts(connection.clone(), fail_fast);
     let beats = async {
         match &connector.feed {
-            Some(feed) if is_tracked => feed.watch(number, connection).await,
+            Some(feed) if is_tracked => feed.watch(number, connection, connector.heartbeat).await,
             Some(feed) => tokio::select! {
-                () = heartbeats(connection.clone()) => {}
-                () = feed.begins_late(number, connection) => return Stayed::UntilTracked,
+                () = heartbeats(connection.clone(), connector.heartbeat) => {}
+                () = feed.begins_late(number, connection, connector.heartbeat) => return Stayed::UntilTracked,
             },
-            None => heartbeats(connection).await,
+            None => heartbeats(connection, connector.heartbeat).await,
         }
         Stayed::UntilLost
     };
@@ -482,11 +479,11 @@ async fn doubts(mut connection: Wire, fail_fast: Duration) {
     }
 }
 
-/// Until the server does not answer, or is a primary no more.
-async fn heartbeats(mut connection: Wire) {
+/// Until the server does not answer, or is a primary no more. This is for a connection that the near cache does not watch.
+async fn heartbeats(mut connection: Wire, every: Duration) {
+    let heard = connection.heard().clone();
     loop {
-        sleep(HEARTBEAT).await;
-        let heard = connection.heard().clone();
+        heard.beat_is_due(every).await;
         match heard.unless_silent(Instant::now(), SILENCE, Role::ask(&mut connection)).await {
             Some(Ok(Role::Primary | Role::Unknown)) => {}
             Some(Err(error)) if failure::is_passing(&error) => {}

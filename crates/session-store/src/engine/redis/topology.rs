@@ -1,7 +1,8 @@
 //! A cluster: which of its servers a key lies on, asked of the servers themselves, and a connection to each of its primaries.
 //!
-//! The servers are asked every second, and as soon as one of them sends a caller on or cannot be reached. Those that are not connected
-//! are asked at the pace of any attempt to connect (`pace.rs`). Whoever asks for a key waits
+//! One server is asked every second whether all is as before, and a few of them who holds what: when it is not, every now and then,
+//! and as soon as one of them sends a caller on or cannot be reached. Those that are not connected are asked at the pace of any attempt
+//! to connect (`pace.rs`). Whoever asks for a key waits
 //! for its server as for a single one (`supervisor.rs`), and for another one if the key has one meanwhile.
 
 use std::collections::HashMap;
@@ -32,11 +33,16 @@ use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
 
-/// How often the servers are asked who holds what, and how often at most when somebody needs to know.
+/// How often there is a round of questions (as often as there are heartbeats, if these are rarer), and how often at most when somebody
+/// needs to know.
 const POLL: Duration = Duration::from_secs(1);
 const LEAST_POLL: Duration = Duration::from_millis(50);
 /// How often while the cluster is not well: it is about to choose a new primary.
 const POLL_UNWELL: Duration = Duration::from_millis(250);
+
+/// After a change, so many rounds ask who holds what: servers hear of it one after the other. Later, one round of so many does.
+const ROUNDS_UNTIL_CALM: u32 = 3;
+const ROUNDS_IN_CALM: u32 = 10;
 
 /// How many servers that are connected are asked: one may stand still, or know less than the others.
 const ASKED_AT_ONCE: usize = 3;
@@ -253,24 +259,37 @@ impl Shared {
         Error::new(Code::Unavailable, what)
     }
 
-    /// Asks the servers who holds what. Answers how soon to ask again.
-    async fn round(&self, seeds: &mut Seeds) -> Duration {
+    /// Asks the servers who holds what, unless all is as before. Answers how soon to ask again.
+    async fn round(&self, seeds: &mut Seeds, calm: &mut Calm) -> Duration {
+        let poll = POLL.max(self.config.heartbeat);
         let asked = async {
             fail_point!("redis-ask-cluster");
-            self.ask(seeds).await
+            if calm.lasts() && self.is_as_before(calm).await {
+                return Ok(None);
+            }
+            self.ask(seeds).await.map(Some)
         };
-        let found = unless_panicked(asked).await.unwrap_or_else(|| Err(defect()));
-        let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { POLL };
+        let found = match unless_panicked(asked).await.unwrap_or_else(|| Err(defect())) {
+            Ok(Some(view)) => Ok(view),
+            Ok(None) => {
+                calm.rounds += 1;
+                return poll;
+            }
+            Err(why) => Err(why),
+        };
+        let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { poll };
         let why = match found {
-            Ok(View { slots, .. }) => {
+            Ok(View { slots, state, is_well }) => {
                 let known = self.known.borrow().clone();
                 if known.rounds > 0 && known.map.servers.is_empty() {
                     self.events.tell(EventKind::Ready, "the cluster's servers are known".to_owned());
                 }
-                self.known.send_if_modified(|known| self.install(known, slots));
+                let is_other = self.known.send_if_modified(|known| self.install(known, slots));
+                calm.found(state.filter(|_| is_well), is_other);
                 None
             }
             Err(why) => {
+                calm.ends();
                 if self.known.borrow().rounds == 0 {
                     self.events.tell(EventKind::Down, why.to_string());
                 }
@@ -282,6 +301,15 @@ impl Shared {
             known.why = why;
         });
         poll
+    }
+
+    /// Whether one of the servers that are connected sees the cluster as it was seen before.
+    async fn is_as_before(&self, calm: &Calm) -> bool {
+        let connected = self.known.borrow().map.servers.clone();
+        let Some(mut link) = fastrand::choice(&connected).and_then(Supervisor::live) else { return false };
+        let mut question = ::redis::cmd("CLUSTER");
+        let info = timeout(PATIENCE, question.arg("INFO").query_async::<String>(&mut link.connection)).await;
+        matches!(info, Ok(Ok(info)) if calm.state.as_ref() == Some(&state(&info)))
     }
 
     /// A few of those that are connected are asked at once; if none of them is well, those that the store was given.
@@ -339,9 +367,9 @@ impl Shared {
         let mut answers = answers.map_err(told)?;
         let slots = answers.pop().unwrap_or(Value::Nil).extract_error().map_err(told)?;
         let slots = Slots::told(node, &slots, &self.server.nat_map).ok_or_else(|| Some(self.unserved()))?;
-        let info = answers.pop().map(String::from_redis_value);
-        let is_well = !matches!(info, Some(Ok(info)) if info.contains("cluster_state:fail"));
-        Ok(View { slots, is_well })
+        let info = answers.pop().and_then(|info| String::from_redis_value(info).ok());
+        let is_well = !info.as_ref().is_some_and(|info| info.contains("cluster_state:fail"));
+        Ok(View { slots, is_well, state: info.map(|info| state(&info)) })
     }
 
     fn unreachable(&self) -> Error {
@@ -429,6 +457,43 @@ struct View {
     slots: Slots,
     /// Whether it sees the others. One that has lost sight of them serves nothing, and its map may be an old one.
     is_well: bool,
+    /// What [`state`] makes of its CLUSTER INFO, if it answers that.
+    state: Option<String>,
+}
+
+/// What servers of a cluster agree on, of an answer to CLUSTER INFO. Another holder of slots, or a server more, changes some of it.
+fn state(info: &str) -> String {
+    const SHARED: [&str; 5] =
+        ["cluster_state", "cluster_slots_", "cluster_known_nodes", "cluster_size", "cluster_current_epoch"];
+    let is_shared = |line: &&str| SHARED.iter().any(|name| line.starts_with(name));
+    info.lines().filter(is_shared).map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// For how long nothing has changed.
+#[derive(Default)]
+struct Calm {
+    /// What [`state`] made of the last CLUSTER INFO beside a map.
+    state: Option<String>,
+    /// How many rounds there were since a change.
+    rounds: u32,
+}
+
+impl Calm {
+    /// Whether the next round may leave the map as it is.
+    fn lasts(&self) -> bool {
+        self.rounds >= ROUNDS_UNTIL_CALM && !self.rounds.is_multiple_of(ROUNDS_IN_CALM)
+    }
+
+    /// `is_other`: whether the map is another one than before.
+    fn found(&mut self, state: Option<String>, is_other: bool) {
+        let is_change = is_other || state.is_none() || state != self.state;
+        self.rounds = if is_change { 0 } else { self.rounds + 1 };
+        self.state = state;
+    }
+
+    fn ends(&mut self) {
+        self.rounds = 0;
+    }
 }
 
 fn question() -> Pipeline {
@@ -475,14 +540,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn keep_up(shared: Weak<Shared>) {
     let Some(pace) = shared.upgrade().map(|held| Pace::new(&held.config.reconnect)) else { return };
     let mut seeds = Seeds { pace, due: Instant::now() };
+    let mut calm = Calm::default();
     loop {
         fail_point!("redis-keep-up");
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
-        let poll = held.round(&mut seeds).await;
+        let poll = held.round(&mut seeds, &mut calm).await;
         let asked = held.asked.clone();
         drop(held);
-        let _ = timeout(poll, asked.notified()).await;
+        if timeout(poll, asked.notified()).await.is_ok() {
+            calm.ends();
+        }
         sleep_until(began + LEAST_POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n";
+
+    #[test]
+    fn what_differs_from_server_to_server_is_no_change() {
+        let told = |own: &str| state(&format!("{INFO}{own}"));
+        assert_eq!(told("cluster_my_epoch:1\r\ncluster_stats_messages_sent:5\r\n"), told("cluster_my_epoch:2\r\n"));
+        assert_ne!(told(""), state(&INFO.replace(":6", ":7")));
+    }
+
+    #[test]
+    fn after_a_change_the_map_is_asked_for_again_and_again_and_later_now_and_then() {
+        let mut calm = Calm::default();
+        let rounds = |calm: &mut Calm| -> String {
+            let round = |_| match calm.lasts() {
+                true => {
+                    calm.rounds += 1;
+                    '.'
+                }
+                false => {
+                    calm.found(Some(state(INFO)), false);
+                    'M'
+                }
+            };
+            (0..26).map(round).collect()
+        };
+        assert_eq!(rounds(&mut calm), "MMMM.......M.........M....");
+        calm.ends();
+        assert_eq!(rounds(&mut calm), "MMM.......M.........M.....");
+        // A server that does not tell how it sees the cluster is asked each time.
+        calm.found(None, false);
+        assert!(!calm.lasts());
     }
 }

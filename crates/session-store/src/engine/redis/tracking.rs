@@ -13,6 +13,7 @@ use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, 
 use tokio::time::{Instant, sleep};
 
 use super::failure::{self, Kind};
+use super::heard::SILENCE;
 use super::role::Role;
 use super::wire::Wire;
 use crate::cache::{Flush, Moment, NearCache, Source};
@@ -20,8 +21,9 @@ use crate::cache::{Flush, Moment, NearCache, Source};
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;
 
-/// How often a change of our own is made to see whether it is told.
+/// How often a change of our own is made to see whether it is told: so long, and so many heartbeats.
 const CANARY_EVERY: Duration = Duration::from_secs(30);
+const CANARY_BEATS: u32 = 10;
 
 /// How often a cache that is off is tried again: every 30 heartbeats, which is every 30 s by default, and not more seldom than that or
 /// than a heartbeat.
@@ -105,11 +107,10 @@ impl Feed {
     }
 
     /// Until tracking is on where it was off: it is tried again, unless the server is too old.
-    pub(super) async fn begins_late(&self, number: u64, mut connection: Wire) {
+    pub(super) async fn begins_late(&self, number: u64, mut connection: Wire, heartbeat: Duration) {
         if self.is_too_old.load(SeqCst) {
             return pending().await;
         }
-        let heartbeat = self.cache.settings().heartbeat;
         let pause = (heartbeat * RETRY_BEATS).min(RETRY_EVERY.max(heartbeat));
         loop {
             sleep(pause).await;
@@ -175,20 +176,21 @@ impl Feed {
         self.cache.flush(Flush::Disconnected);
     }
 
-    /// Sends a sign of life every now and then, until the connection turns out to be of no use.
-    pub(super) async fn watch(&self, number: u64, mut connection: Wire) {
-        let settings = self.cache.settings();
-        let mut canary_due = Instant::now() + CANARY_EVERY;
+    /// Asks for a sign of life, `every` so often, until the connection turns out to be of no use.
+    pub(super) async fn watch(&self, number: u64, mut connection: Wire, every: Duration) {
+        let patience = self.cache.settings().max_staleness.min(SILENCE);
+        let canary_every = CANARY_EVERY.max(every * CANARY_BEATS);
+        let heard = connection.heard().clone();
+        let mut canary_due = Instant::now() + canary_every;
         loop {
-            sleep(settings.heartbeat).await;
+            heard.beat_is_due(every).await;
             let (sent, sent_at) = (Moment::now(), Instant::now());
             let with_canary = sent_at >= canary_due;
             if with_canary {
-                canary_due = sent_at + CANARY_EVERY;
+                canary_due = sent_at + canary_every;
             }
-            let heard = connection.heard().clone();
             let beat = self.beat(&mut connection, with_canary);
-            let (why, reason) = match heard.unless_silent(sent_at, settings.max_staleness, beat).await {
+            let (why, reason) = match heard.unless_silent(sent_at, patience, beat).await {
                 Some(Ok(Beat::Alive)) => {
                     self.cache.alive(self.source(number), sent);
                     continue;
