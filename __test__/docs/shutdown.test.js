@@ -1,5 +1,5 @@
-// docs/shutdown.md: what a process loses that exits at once, and that its recipes lose nothing: each is started as it stands there, gets
-// SIGTERM while a write is in flight, and Redis has what was written. (Next.js: __test__/next/shutdown.test.js.)
+// docs/shutdown.md: what a process loses that exits at once, and that its recipes of Express and Hono lose nothing: each is started as it stands there, gets
+// SIGTERM while a write is in flight, and Redis has what was written.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
