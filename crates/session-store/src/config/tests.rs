@@ -78,7 +78,7 @@ fn defaults() {
         reconnect: Reconnect {
             fail_fast: Duration::from_millis(250),
             min: Duration::from_millis(50),
-            max: Duration::from_secs(2),
+            max: Duration::from_millis(800),
         },
         max_in_flight: 50_000,
         connect_timeout: Duration::from_secs(10),
