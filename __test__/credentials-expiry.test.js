@@ -138,7 +138,7 @@ describe("a password that expires", { concurrency: true }, () => {
 		test("a new connection takes over: no call fails, and it is told once", async (t) => {
 			// A login is HELLO … AUTH then.
 			const server = await startFor(t, { config: ['rename-command AUTH ""'] });
-			const tokens = new TokenService(t, [server], 1000);
+			const tokens = new TokenService(t, [server], 1500);
 			const doors = open(t, { host: server.host, port: server.port, credentials: tokens.credentials });
 			const { storage } = doors;
 			const told = listen(storage);
