@@ -568,6 +568,7 @@ fn a_cluster_is_named_in_a_url_or_in_options() {
     assert_eq!(full.address, nodes(&[("::1", 7000)]));
     assert_eq!((full.username.as_deref(), full.password.as_deref()), (Some("ann"), Some("p@ss")));
     assert_eq!(full.tls, Some(Tls::default()));
+    assert_eq!((full.db, url("redis-cluster://a/2").db), (0, 2));
 }
 
 #[test]
@@ -938,7 +939,7 @@ fn no_secret_in_a_problem() {
         "http://u:S@h",
         "redis:u:S@h",
         "redis-sentinel://:S@h,/x",
-        "redis-cluster://:S@h/1",
+        "redis-cluster://:S@h/x",
         "redis-cluster://:S@h:0,S",
         "memory://:S@h",
         "memory://h?S",
