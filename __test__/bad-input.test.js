@@ -624,7 +624,7 @@ describe("options", () => {
 describe("without REDIS_URL", () => {
 	const none = { REDIS_URL: undefined, NODE_ENV: undefined };
 	const notice =
-		/^better-auth-redis-store: REDIS_URL is not set; sessions are kept in this process's memory and end with it\.\n$/;
+		/^\[better-auth-redis-store\] REDIS_URL is not set; sessions are kept in this process's memory and end with it\.\n$/;
 
 	for (const NODE_ENV of ["production", undefined, "", "staging", "Development"]) {
 		test(`NODE_ENV=${NODE_ENV} imports and constructs, and the first operation says what to set`, async () => {

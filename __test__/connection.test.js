@@ -9,7 +9,7 @@ import { open } from "./contract/engines.js";
 import { assertRejects, operations } from "./contract/errors.js";
 import { load } from "./contract/load.js";
 import { fresh, session } from "./contract/records.js";
-import { until } from "./contract/wait.js";
+import { succeeds, until } from "./contract/wait.js";
 import { connectionsNamed, connectionsSince } from "./lifecycle/clients.js";
 import { counters } from "./near-cache/stores.js";
 import { runText } from "./support/child.js";
@@ -465,12 +465,6 @@ describe("a server that stands still", () => {
 
 describe("under load", () => {
 	/** Runs the load while `disturb` is called `times` times, one after the other. */
-	const answers = (call) =>
-		call.then(
-			() => true,
-			() => false,
-		);
-
 	async function disturbed(t, doors, times, disturb) {
 		let over = false;
 		t.after(() => {
@@ -483,7 +477,7 @@ describe("under load", () => {
 		await Promise.race([disturbing, working]); // a failed check need not wait for the rest
 		await disturbing;
 		// What was done is counted by calls of which none may fail.
-		await until("an answer", () => answers(doors.storage.ping()));
+		await until("an answer", () => succeeds(doors.storage.ping()));
 		over = true;
 		const { done, failed } = await working;
 		t.diagnostic(`${times} disturbances, ${done} operations done, ${failed} UNAVAILABLE`);
@@ -503,7 +497,7 @@ describe("under load", () => {
 		const doors = open(t, { url: server.url, commandTimeout: 20_000 });
 		const { failed } = await disturbed(t, doors, rounds(5, 100), async (n) => {
 			await server.restart();
-			await until("an answer", () => answers(doors.storage.set(`round ${n}`, "", 60)));
+			await until("an answer", () => succeeds(doors.storage.set(`round ${n}`, "", 60)));
 		});
 		assert.ok(failed > 0, "the restarts were not noticed");
 	});

@@ -12,7 +12,7 @@ import { open } from "./contract/engines.js";
 import { assertRejects, SECRETS } from "./contract/errors.js";
 import { load } from "./contract/load.js";
 import { fresh } from "./contract/records.js";
-import { until } from "./contract/wait.js";
+import { succeeds, until } from "./contract/wait.js";
 import { runText } from "./support/child.js";
 import { RedisCluster } from "./support/cluster.js";
 import { rounds } from "./support/counts.js";
@@ -326,7 +326,7 @@ describe("a password that is rotated under load", () => {
 			server.password = String(n);
 			await killAll(server);
 		}
-		await doors.storage.ping();
+		await until("the server", () => succeeds(doors.storage.ping()));
 		over = true;
 		const { done, failed } = await working;
 		t.diagnostic(`${done} done, ${failed} failed`);
@@ -355,7 +355,7 @@ describe("a password that is rotated under load", () => {
 			await server.cli("ACL", "SETUSER", user, `<${old}`);
 			await server.cli("CLIENT", "KILL", "USER", user);
 		}
-		await doors.storage.ping();
+		await until("the server", () => succeeds(doors.storage.ping()));
 		over = true;
 		const { done, failed } = await working;
 		t.diagnostic(`${done} done, ${failed} failed`);

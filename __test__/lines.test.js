@@ -106,7 +106,7 @@ describe("lines", { concurrency: true }, () => {
 			const direct = open(t, { url: slow.url }).storage;
 			for (let n = 0; n < SESSIONS; n++) await signIn(direct, session({ userId }), { bio: "x".repeat(BYTES) });
 			const proxy = await startProxy(t, slow);
-			const options = { url: proxy.url, heartbeatMs: 100, commandTimeout: 500, nearCache };
+			const options = { url: proxy.url, heartbeatMs: 100, commandTimeout: 500, slowMs: 600_000, nearCache };
 			const { storage, store } = open(t, options);
 			await storage.ping();
 			const events = [];

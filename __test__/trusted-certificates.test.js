@@ -82,7 +82,7 @@ describe("NODE_EXTRA_CA_CERTS", () => {
 		return stdout
 			.trim()
 			.split("\n")
-			.filter((line) => !/: (down|reconnecting): /.test(line) && !line.startsWith("  "));
+			.filter((line) => !/\] (down|reconnecting): /.test(line) && !line.startsWith("  "));
 	}
 
 	test("adds to the authorities that are trusted, authorities and self-signed certificates alike", async (t) => {
@@ -109,8 +109,8 @@ describe("NODE_EXTRA_CA_CERTS", () => {
 		const ca = pem(server.certificates.ca);
 		const isNone = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 		const holds =
-			"better-auth-redis-store: NODE_EXTRA_CA_CERTS: the file holds something that is no certificate (PEM, BEGIN CERTIFICATE); that is ignored";
-		const missing = "better-auth-redis-store: NODE_EXTRA_CA_CERTS: the file cannot be read (ENOENT); it is ignored";
+			"[better-auth-redis-store] NODE_EXTRA_CA_CERTS: the file holds something that is no certificate (PEM, BEGIN CERTIFICATE); that is ignored";
+		const missing = "[better-auth-redis-store] NODE_EXTRA_CA_CERTS: the file cannot be read (ENOENT); it is ignored";
 		const given = { tls: { ca } };
 		assert.deepEqual(await ping(server, "/no/such.pem", given), [missing, "pong"]);
 		assert.deepEqual(await ping(server, "/no/such.pem"), [missing, "TLS"]);

@@ -123,6 +123,7 @@ function flush(): void {
 		// The system refuses a thread: nothing that was ever asked is under way.
 		for (const waiter of waiters.values()) waiter.fail(new SessionStoreError("UNAVAILABLE", (error as Error).message));
 		waiters.clear();
+		for (const handle of watching.keys()) native.watch(handle);
 		endClosing();
 	}
 }

@@ -42,19 +42,30 @@ const WARNING_EVERY_MS = 60_000;
 /** What begins each line. */
 const PREFIX = "[better-auth-redis-store]";
 
-/** The numbers of the latest events that were written, for all module instances: each of them hears of the same connections. */
+/** What was written, for all module instances of this thread: each of them hears of the same connections. */
+interface Written {
+	/** The numbers of the latest events. */
+	numbers: Set<number>;
+	/** The connections that are down, each with whether it was written that it is made again. */
+	down: Map<number, boolean>;
+}
+
 const WRITTEN = Symbol.for("better-auth-redis-store.written");
-const shared = globalThis as { [WRITTEN]?: Set<number> };
-const WRITTEN_KEPT = 256;
+const shared = globalThis as { [WRITTEN]?: Written };
+const NUMBERS_KEPT = 256;
+
+function allWritten(): Written {
+	shared[WRITTEN] ??= { numbers: new Set(), down: new Map() };
+	return shared[WRITTEN];
+}
 
 /** Whether an event was written already, which it is from now on. */
 function wasWritten(number: number): boolean {
-	shared[WRITTEN] ??= new Set();
-	const written = shared[WRITTEN];
-	if (written.has(number)) return true;
-	written.add(number);
-	const [oldest] = written;
-	if (written.size > WRITTEN_KEPT && oldest !== undefined) written.delete(oldest);
+	const { numbers } = allWritten();
+	if (numbers.has(number)) return true;
+	numbers.add(number);
+	const [oldest] = numbers;
+	if (numbers.size > NUMBERS_KEPT && oldest !== undefined) numbers.delete(oldest);
 	return false;
 }
 
@@ -62,8 +73,6 @@ function wasWritten(number: number): boolean {
 export class StoreEvents {
 	readonly #listeners = new Map<StoreEvent, Set<StoreListener>>();
 	readonly #logger: StoreLogger | false;
-	/** The connections that are down, each with whether it was written that it is made again. */
-	readonly #down = new Map<number, boolean>();
 	#underReplicatedAt = Number.NEGATIVE_INFINITY;
 	/** When each warning was last written, by this thread's monotonic clock in ms. */
 	readonly #warned = new Map<string, number>();
@@ -111,8 +120,13 @@ export class StoreEvents {
 		const last = this.#warned.get(line);
 		if (this.#logger === false || (last !== undefined && now - last < everyMs)) return;
 		this.#warned.set(line, now);
+		this.#write("warn", line);
+	}
+
+	/** A logger that throws ends nothing of ours. */
+	#write(level: "info" | "warn", line: string): void {
 		try {
-			this.#logger.warn(`${PREFIX} ${line}`);
+			if (this.#logger) this.#logger[level](`${PREFIX} ${line}`);
 		} catch (error) {
 			queueMicrotask(() => {
 				throw error;
@@ -122,23 +136,24 @@ export class StoreEvents {
 
 	#log(told: Told): void {
 		const { event, reason, number } = told;
-		if (!this.#isNews(told) || this.#logger === false || wasWritten(number)) return;
-		this.#logger[event === "ready" ? "info" : "warn"](`${PREFIX} ${event}: ${reason}`);
+		if (this.#logger === false || !this.#isNews(told) || wasWritten(number)) return;
+		this.#write(event === "ready" ? "info" : "warn", `${event}: ${reason}`);
 	}
 
 	/** Of an outage: its beginning, that a connection is made again, and its end. Everything else that happens is news. */
 	#isNews({ event, connection }: Told): boolean {
+		const { down } = allWritten();
 		switch (event) {
 			case "down":
-				this.#down.set(connection, false);
+				down.set(connection, false);
 				return true;
 			case "reconnecting": {
-				const isNews = this.#down.get(connection) !== true;
-				this.#down.set(connection, true);
+				const isNews = down.get(connection) !== true;
+				down.set(connection, true);
 				return isNews;
 			}
 			case "ready":
-				return this.#down.delete(connection);
+				return down.delete(connection);
 			case "underReplicated": {
 				const now = performance.now();
 				if (now - this.#underReplicatedAt < UNDER_REPLICATED_EVERY_MS) return false;

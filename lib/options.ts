@@ -214,7 +214,7 @@ export function withDefaultServer(options: StoreOptions): StoreOptions | null {
 	if (!noticed) {
 		noticed = true;
 		process.stderr.write(
-			"better-auth-redis-store: REDIS_URL is not set; sessions are kept in this process's memory and end with it.\n",
+			"[better-auth-redis-store] REDIS_URL is not set; sessions are kept in this process's memory and end with it.\n",
 		);
 	}
 	return { ...options, url: "memory://" };

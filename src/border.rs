@@ -47,6 +47,16 @@ impl Border {
         self.pending.set(self.pending.get() + 1);
         Ok(())
     }
+
+    /// JavaScript waits for so many things no more.
+    fn ends(&self, env: Env, ended: usize) -> Result<()> {
+        self.pending.set(self.pending.get() - ended);
+        if self.pending.get() == 0 && ended > 0 {
+            // SAFETY: as in `Border::begin`.
+            check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.waker) })?;
+        }
+        Ok(())
+    }
 }
 
 struct Handle {
@@ -322,9 +332,12 @@ fn told(completions: &Arc<Waking>, completion: Completion) {
 
 /// Hands this tick's batch to the store thread.
 #[napi(catch_unwind)]
-pub fn flush(border: u32) -> Result<()> {
-    let batch = border_of(border)?.batch.take();
-    runtime::submit(batch).map_err(|error| Error::from_reason(format!("no thread can be started: {error}")))
+pub fn flush(env: Env, border: u32) -> Result<()> {
+    let border = border_of(border)?;
+    runtime::submit(border.batch.take()).or_else(|error| {
+        border.ends(env, border.pending.get())?;
+        Err(Error::from_reason(format!("no thread can be started: {error}")))
+    })
 }
 
 /// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
@@ -406,12 +419,7 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
             }
         }
     }
-    let pending = border.pending.get() - ended;
-    border.pending.set(pending);
-    if pending == 0 && ended > 0 {
-        // SAFETY: as in `Border::begin`.
-        check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), border.waker) })?;
-    }
+    border.ends(*env, ended)?;
     Ok(flat)
 }
 

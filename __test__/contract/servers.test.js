@@ -10,6 +10,7 @@ import { redisPerFile, startRedis } from "../support/redis.js";
 import { open } from "./engines.js";
 import { assertError, assertNoSecret, assertRejects, contents, operations, SECRETS, secretSession } from "./errors.js";
 import { session } from "./records.js";
+import { succeeds, until } from "./wait.js";
 
 const server = redisPerFile();
 
@@ -237,6 +238,6 @@ describe("a server", () => {
 		}
 		await assertRejects(() => doors.store.getSession(SECRETS.token), "READONLY");
 		await replica.cli("REPLICAOF", "NO", "ONE");
-		await doors.storage.set(SECRETS.key, SECRETS.value, 60);
+		await until("the primary", () => succeeds(doors.storage.set(SECRETS.key, SECRETS.value, 60)));
 	});
 });

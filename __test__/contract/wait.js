@@ -19,3 +19,14 @@ export async function until(what, look, deadlineMs = DEADLINE_MS) {
 		await new Promise((resolve) => setTimeout(resolve, 5));
 	}
 }
+
+/**
+ * Whether a call resolves. A server that is back is used within a second, and calls before that may be refused.
+ * @param {Promise<unknown>} call
+ */
+export function succeeds(call) {
+	return call.then(
+		() => true,
+		() => false,
+	);
+}

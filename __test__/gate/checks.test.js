@@ -18,7 +18,7 @@ const redis = redisPerFile();
 /** What was refused, in `stats()`. */
 const NONE = { noCookie: 0, badSignature: 0 };
 /** Long enough for the near cache to ask nothing during a test. */
-const QUIET = { nearCache: { maxStalenessMs: 60_000, heartbeatMs: 50_000 } };
+const QUIET = { nearCache: { maxStalenessMs: 60_000, heartbeatMs: 40_000 } };
 
 /** @param {import("node:test").TestContext} t */
 async function open(t, settings, more) {

@@ -114,7 +114,7 @@ fn refusal(name: &str) -> String {
             None if OPTIONS.contains(&name) => format!("is not read; give it as option {name}"),
             None => {
                 return format!(
-                    "unknown query parameter {}: remove it; db is the one that names a database, the rest are options",
+                    "unknown query parameter {}: remove it; only db and a few parameters of other clients are read, everything else is an option",
                     shortened(name)
                 );
             }

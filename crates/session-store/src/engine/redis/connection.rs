@@ -45,6 +45,8 @@ pub(super) struct Connector {
     is_one_key: AtomicBool,
     /// The primary that was connected to last.
     last: Mutex<Option<Node>>,
+    /// Whether the last attempt was ended by a server that took the connection and did not answer: then another address is tried.
+    was_silent: AtomicBool,
     /// Where the last connection leads.
     reached: Mutex<Option<Target>>,
     /// The server's address, as messages name it.
@@ -78,6 +80,7 @@ impl Connector {
             probe: (!config.is_cluster()).then(|| Probe::new(config)),
             is_one_key: AtomicBool::new(false),
             last: Mutex::default(),
+            was_silent: AtomicBool::new(false),
             reached: Mutex::default(),
             address,
             timeout: config.connect_timeout,
@@ -95,8 +98,14 @@ impl Connector {
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
         self.progress.take_closed();
+        if !self.was_silent.swap(false, SeqCst) {
+            self.progress.forget_tried();
+        }
         let primary = self.primary().await?;
-        timeout(self.timeout, self.attempt(primary, number, heard)).await.unwrap_or_else(|_| Err(self.too_late()))
+        timeout(self.timeout, self.attempt(primary, number, heard)).await.unwrap_or_else(|_| {
+            self.was_silent.store(self.progress.step() > Step::Connection, SeqCst);
+            Err(self.too_late())
+        })
     }
 
     /// What the attempt that is under way waits for, as the end of a sentence.
@@ -106,7 +115,9 @@ impl Connector {
 
     /// Where nothing took the connection, in the attempt that has just failed.
     pub(super) fn closed_door(&self) -> Option<ClosedDoor> {
-        self.progress.take_closed()
+        // Sentinels may name another one meanwhile, and another address may have answered.
+        let is_all = self.sentinels.is_none() && !self.progress.has_tried();
+        self.progress.take_closed().filter(|_| is_all)
     }
 
     fn too_late(&self) -> Error {
@@ -184,10 +195,10 @@ impl Connector {
         let target = self.target(primary.as_ref());
         let mut why = None;
         // A name may have addresses of several servers, of which one is the primary.
-        let outcome = loop {
+        loop {
             let error = match self.attempt_at(&target, primary.clone(), number, heard.clone()).await {
-                Ok(link) => break Ok(link),
-                Err(error) if is_final(&error) => break Err(error),
+                Ok(link) => return Ok(link),
+                Err(error) if is_final(&error) => return Err(error),
                 Err(error) => error,
             };
             // That an address cannot be reached says less than what another one has answered.
@@ -196,12 +207,10 @@ impl Connector {
                 _ => error,
             };
             if !self.progress.has_untried() {
-                break Err(most);
+                return Err(most);
             }
             why = Some(most);
-        };
-        self.progress.forget_tried();
-        outcome
+        }
     }
 
     /// At any of the addresses that were not tried.

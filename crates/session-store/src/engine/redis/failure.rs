@@ -83,8 +83,8 @@ impl State {
                  lower that setting"
             }
             State::DiskFailed => {
-                "takes no writes (MISCONF): it cannot write to its disk; its log says why, mostly the disk is full or \
-                 the folder read-only"
+                "takes no writes (MISCONF): it cannot write to its disk; its log says why; usually the disk is full or \
+                 the folder is read-only"
             }
             State::TooManyClients => {
                 "has as many clients as it allows: raise maxclients, or close connections; CLIENT LIST shows whose they are"

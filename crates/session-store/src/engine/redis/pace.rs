@@ -17,17 +17,28 @@ pub(super) struct Pace {
     settings: Reconnect,
     first: Option<Instant>,
     failures: u32,
+    /// How often nothing took the connection.
+    refusals: u32,
 }
 
 impl Pace {
     pub(super) fn new(settings: &Reconnect) -> Self {
-        Pace { settings: settings.clone(), first: None, failures: 0 }
+        Pace { settings: settings.clone(), first: None, failures: 0, refusals: 0 }
     }
 
-    /// The outage is over, or nobody hears of the attempts.
+    /// The outage is over.
     pub(super) fn succeeded(&mut self) {
         self.first = None;
         self.failures = 0;
+        self.refusals = 0;
+    }
+
+    /// Nobody heard of an attempt that began at this moment, so it counts for nothing. When the next one begins.
+    pub(super) fn refused(&mut self, began: Instant) -> Instant {
+        self.first = None;
+        self.failures = 0;
+        self.refusals += 1;
+        self.next_of(self.refusals + 1, began)
     }
 
     /// An attempt that began at this moment has failed.
@@ -39,17 +50,13 @@ impl Pace {
     /// When the next attempt begins, after one that began at this moment: later with each failure, at random, so that servers do not
     /// come back all at once.
     pub(super) fn next(&self, began: Instant) -> Instant {
+        self.next_of(self.failures, began)
+    }
+
+    fn next_of(&self, failures: u32, began: Instant) -> Instant {
         let Reconnect { min, max, .. } = self.settings;
-        self.after(began, min.saturating_mul(2_u32.saturating_pow(self.failures)).min(max))
-    }
-
-    /// The same, as late as ever.
-    pub(super) fn last(&self, began: Instant) -> Instant {
-        self.after(began, self.settings.max)
-    }
-
-    fn after(&self, began: Instant, most: Duration) -> Instant {
-        let delay = most.mul_f64(0.5 + fastrand::f64() / 2.0).max(self.settings.min);
+        let most = min.saturating_mul(2_u32.saturating_pow(failures)).min(max);
+        let delay = most.mul_f64(0.5 + fastrand::f64() / 2.0).max(min);
         (began + delay).max(self.earliest(began))
     }
 

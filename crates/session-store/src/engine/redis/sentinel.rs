@@ -117,13 +117,12 @@ impl Sentinels {
     async fn answers(&self, sentinel: &Sentinel, at: &str, question: &Pipeline) -> Result<RedisResult<Vec<Value>>> {
         let silent = |_| Error::new(Code::Unavailable, format!("Redis at {at} does not answer"));
         if let Some(mut wire) = sentinel.kept() {
-            let answers = timeout(self.patience, question.query_async(&mut wire)).await;
+            // It may have died without a word, as after a change of the network.
+            let answers = timeout(self.patience / 4, question.query_async(&mut wire)).await;
             if let Ok(Ok(answers)) = answers {
                 return Ok(Ok(answers));
             }
             sentinel.keep(None);
-            // One that is silent is not asked a second time, for there are others.
-            answers.map_err(silent)?.ok();
         }
         let mut wire = self.door.enter(&sentinel.node, at, self.patience).await?;
         let answers = timeout(self.patience, question.query_async(&mut wire)).await.map_err(silent)?;

@@ -233,7 +233,14 @@ impl<R: Route> Steps<R> {
                 Some(refusal) if again => Err(refusal),
                 _ => Ok(answers
                     .into_iter()
-                    .map(|answer| answer.map_err(|error| self.told(&error, &hop.server)))
+                    .map(|answer| {
+                        answer.map_err(|error| {
+                            if failure::is_key_refusal(&error) {
+                                hop.server.refuses_keys(&hop.link);
+                            }
+                            self.told(&error, &hop.server)
+                        })
+                    })
                     .collect()),
             }
         })

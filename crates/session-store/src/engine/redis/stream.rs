@@ -13,7 +13,7 @@ use futures_util::future::select_ok;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::heard::Heard;
@@ -28,6 +28,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 /// How much of what a server says first is kept.
 const FIRST_BYTES: usize = 64;
+
+/// How long addresses that were not tried may be silent before the others of a name are connected to as well.
+const TRIED_AFTER: Duration = Duration::from_secs(1);
 
 /// Where to connect.
 #[derive(Clone)]
@@ -116,6 +119,11 @@ impl Progress {
         self.addresses().are_more
     }
 
+    /// Whether one of the name's addresses took a connection.
+    pub(super) fn has_tried(&self) -> bool {
+        !self.addresses().tried.is_empty()
+    }
+
     /// The next connection may be to any of the addresses.
     pub(super) fn forget_tried(&self) {
         *self.addresses() = Addresses::default();
@@ -133,11 +141,12 @@ impl Progress {
         untried
     }
 
-    /// One of `untried` was connected to.
-    fn tries(&self, address: SocketAddr, untried: &[SocketAddr]) {
+    /// One of those that were found was connected to.
+    fn tries(&self, address: SocketAddr, found: &[SocketAddr]) {
         let mut addresses = self.addresses();
-        addresses.are_more = untried.iter().any(|other| *other != address);
+        let is_new = !addresses.tried.contains(&address);
         addresses.tried.push(address);
+        addresses.are_more = is_new && found.iter().any(|other| !addresses.tried.contains(other));
     }
 
     fn addresses(&self) -> MutexGuard<'_, Addresses> {
@@ -291,18 +300,26 @@ async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStrea
     if addresses.is_empty() {
         return Err(unknown(&io::ErrorKind::NotFound.into()));
     }
-    let addresses = progress.untried(addresses);
-    let opened = connect_any(&addresses).await;
-    let tcp = progress.keeps(|| ClosedDoor::Tcp(addresses.clone()), opened);
-    let tcp = tcp.map_err(|error| unreachable_error(&error, at))?;
-    let address = tcp.peer_addr().map_err(|error| unreachable_error(&error, at))?;
+    let untried = progress.untried(addresses.clone());
+    let first = match untried.len() < addresses.len() {
+        true => timeout(TRIED_AFTER, connect_any(&untried)).await.ok(),
+        false => None,
+    };
+    let opened = match first {
+        Some(opened) => opened,
+        None => connect_any(&addresses).await,
+    };
+    let opened = progress.keeps(|| ClosedDoor::Tcp(untried), opened);
+    let (tcp, address) = opened.map_err(|error| unreachable_error(&error, at))?;
     progress.tries(address, &addresses);
     Ok(tcp)
 }
 
 /// To one of the addresses, at least one. All at once: which of them is dead is not known.
-async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    select_ok(addresses.iter().map(|address| Box::pin(TcpStream::connect(address)))).await.map(|(tcp, _)| tcp)
+async fn connect_any(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
+    // Not its `peer_addr`: that of 0.0.0.0 is another one.
+    let connect = |&address| Box::pin(async move { Ok((TcpStream::connect(address).await?, address)) });
+    select_ok(addresses.iter().map(connect)).await.map(|(opened, _)| opened)
 }
 
 #[cfg(unix)]

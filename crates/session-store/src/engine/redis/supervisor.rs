@@ -332,6 +332,18 @@ impl Shared {
         }
     }
 
+    /// At the start, and after a panic, which may have left a connection that nobody watches.
+    fn starts(&self) -> Pace {
+        let left = match &*self.state.borrow() {
+            State::Up(link) => Some(link.number),
+            State::Idle | State::Down(_) => None,
+        };
+        if let Some(number) = left {
+            self.lose(number);
+        }
+        Pace::new(&self.pace)
+    }
+
     fn begin_one(&self) -> u64 {
         self.begun.fetch_add(1, SeqCst) + 1
     }
@@ -360,9 +372,7 @@ impl Shared {
             self.waits_for_next(Some(next));
             return sleep_until(next).await;
         };
-        // What nobody heard of counts for nothing.
-        pace.succeeded();
-        let last = pace.last(began);
+        let last = pace.refused(began);
         let mut looked = began;
         loop {
             self.waits_for_next(Some(pace.earliest(looked)));
@@ -402,12 +412,13 @@ fn hear(shared: &Weak<Shared>, number: u64, push: &PushInfo) {
 
 /// Makes connections, one after the other, until nobody holds the store.
 async fn supervise(shared: Weak<Shared>) {
-    let Some(mut pace) = shared.upgrade().map(|held| Pace::new(&held.pace)) else { return };
+    let Some(mut pace) = shared.upgrade().map(|held| held.starts()) else { return };
     loop {
         fail_point!("redis-supervise");
         let began = Instant::now();
         let Some(held) = shared.upgrade() else { return };
         let link = held.attempt().await;
+        let made = Instant::now();
         let (state, connector) = (held.state.subscribe(), held.connector.clone());
         let fail_fast = held.pace.fail_fast;
         drop(held);
@@ -416,7 +427,7 @@ async fn supervise(shared: Weak<Shared>) {
             let Some(held) = shared.upgrade() else { return };
             held.lose(number);
             // What holds for a moment only is no better than what fails.
-            if began.elapsed() > held.pace.min {
+            if made.elapsed() > held.pace.min {
                 pace.succeeded();
                 continue;
             }

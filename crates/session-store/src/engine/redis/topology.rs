@@ -2,8 +2,8 @@
 //!
 //! One server is asked every second whether all is as before, and a few of them who holds what: when it is not, every now and then,
 //! and as soon as one of them sends a caller on or cannot be reached. Those that are not connected are asked at the pace of any attempt
-//! to connect (`pace.rs`). Whoever asks for a key waits
-//! for its server as for a single one (`supervisor.rs`), and for another one if the key has one meanwhile.
+//! to connect (`pace.rs`). Whoever asks for a key waits for its server as for a single one (`supervisor.rs`), and for another one if
+//! the key has one meanwhile.
 
 use std::collections::HashMap;
 use std::future::{Future, pending};
@@ -277,7 +277,7 @@ impl Shared {
             }
             Err(why) => Err(why),
         };
-        let poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { poll };
+        let mut poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { poll };
         let why = match found {
             Ok(View { slots, state, is_well }) => {
                 let known = self.known.borrow().clone();
@@ -289,6 +289,7 @@ impl Shared {
                 None
             }
             Err(why) => {
+                poll = poll.min(seeds.due.saturating_duration_since(Instant::now()));
                 calm.ends();
                 if self.known.borrow().rounds == 0 {
                     self.events.tell(EventKind::Down, why.to_string());
@@ -344,6 +345,7 @@ impl Shared {
         let found = first_well(asked).await;
         if matches!(&found, Ok(view) if view.is_well) {
             seeds.pace.succeeded();
+            seeds.due = began;
         } else {
             seeds.pace.failed(began);
             seeds.due = seeds.pace.next(began);

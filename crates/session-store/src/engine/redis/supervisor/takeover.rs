@@ -11,6 +11,7 @@ use crate::engine::redis::connection::{Connector, Link};
 use crate::engine::redis::relogin::Relogin;
 use crate::error::Result;
 use crate::events::EventKind;
+use crate::guarded::{defect, unless_panicked};
 
 /// Until a link is lost, or the last of those that took over from it. Answers its number.
 pub(super) async fn hold(
@@ -72,7 +73,7 @@ async fn successor(shared: &Weak<Shared>, link: &Link) -> Link {
         if let Some(shared) = shared.upgrade()
             && !std::mem::replace(&mut is_told, true)
         {
-            shared.degraded(&format!("the login expires and was not renewed, which is tried again: {why}"));
+            shared.degraded(&format!("the login will expire and could not be renewed; the store tries again: {why}"));
         }
     }
 }
@@ -84,7 +85,8 @@ async fn take_over(shared: &Weak<Shared>, old: &Link) -> Result<Option<Link>> {
     let Some(shared) = shared.upgrade() else { return Ok(None) };
     let number = shared.begun.fetch_add(1, SeqCst) + 1;
     let told = Arc::downgrade(&shared);
-    let link = shared.connector.connect(number, move |push| hear(&told, number, push)).await?;
+    let connected = shared.connector.connect(number, move |push| hear(&told, number, push));
+    let link = unless_panicked(connected).await.unwrap_or_else(|| Err(defect()))?;
     let takes_over = shared.state.send_if_modified(|state| {
         let is_live = matches!(state, State::Up(live) if live.number == old.number);
         if is_live {
