@@ -157,11 +157,12 @@ describe("Redis Cluster", () => {
 		const key = await keyAt(from);
 		const slot = await from.cli("CLUSTER", "KEYSLOT", `session:${key}`);
 		const [fromId, toId] = await Promise.all([from, to].map((server) => server.cli("CLUSTER", "MYID")));
-		await from.cli("CLIENT", "PAUSE", 400, "WRITE");
+		await from.cli("CLIENT", "PAUSE", 60_000, "WRITE");
 		const writing = storage.set(key, "late", 60);
 		await to.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
 		await to.cli("CLUSTER", "SETSLOT", slot, "NODE", toId);
 		await from.cli("CLUSTER", "SETSLOT", slot, "NODE", toId);
+		await from.cli("CLIENT", "UNPAUSE");
 		await writing;
 		assert.equal(await to.cli("GET", `session:${key}`), "late");
 		await cluster.settles();

@@ -38,7 +38,7 @@ impl Pace {
         self.first = None;
         self.failures = 0;
         self.refusals += 1;
-        self.next_of(self.refusals + 1, began)
+        self.next_of(self.refusals + 2, began)
     }
 
     /// An attempt that began at this moment has failed.

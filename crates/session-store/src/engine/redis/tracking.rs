@@ -140,10 +140,10 @@ impl Feed {
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
             return Ok(Some(TOO_OLD));
         }
-        if let Some(refusal) = [&life, &tracking].into_iter().find_map(failure::passing) {
+        if let Some(refusal) = failure::passing(&tracking) {
             return Err(refusal);
         }
-        // That it does not answer for the canary now says nothing about other keys later.
+        // That it does not answer for the canary now says nothing about other keys later: its cluster may be down.
         if let Err(refusal) = life.extract_error()
             && failure::kind(&refusal) == Kind::Other
         {
