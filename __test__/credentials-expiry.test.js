@@ -214,7 +214,7 @@ describe("a password that expires", { concurrency: true }, () => {
 			await until("a login that works", () => asked.length === 4);
 			await storage.ping();
 			assert.equal(told.length, 1, told.join("\n"));
-			assert.match(told[0], /^degraded: .*the login expires and was not renewed.*rejected with RangeError/);
+			assert.match(told[0], /^degraded: .*the login will expire and could not be renewed.*rejected with RangeError/);
 			assert.ok(!told[0].includes(SECRETS.password));
 		});
 
@@ -229,7 +229,7 @@ describe("a password that expires", { concurrency: true }, () => {
 			await storage.ping();
 			assert.match(await server.cli("CLIENT", "LIST", "TYPE", "normal"), new RegExp(`^id=${id} `, "m"));
 			assert.equal(told.length, 1, told.join("\n"));
-			assert.match(told[0], /^degraded: .*was not renewed.*refused the user name or password/);
+			assert.match(told[0], /^degraded: .*could not be renewed.*refused the user name or password/);
 		});
 	});
 });
