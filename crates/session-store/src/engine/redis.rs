@@ -48,7 +48,7 @@ use crate::error::Result;
 use crate::events::Events;
 use batch::Batch;
 use cluster::OneKeyEngine;
-use degraded::Degraded;
+pub(crate) use cluster::cluster_engine;
 use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
 use scripts::ScriptInvocation;
@@ -59,18 +59,6 @@ use steps::{
 use supervisor::Supervisor;
 use tracking::Feed;
 pub use trust::trust_certificates;
-
-/// Records on a cluster; the arguments are those of [`RedisEngine::new`].
-pub(crate) fn cluster_engine(
-    config: &Config,
-    server: &Server,
-    credentials: &Credentials,
-    keyspace: Keyspace,
-    cache: Option<Arc<NearCache>>,
-    events: Events,
-) -> impl Engine {
-    OneKeyEngine::new(config, server, credentials, keyspace, cache, events)
-}
 
 /// Records on one server.
 pub(crate) struct RedisEngine {
@@ -95,11 +83,8 @@ impl RedisEngine {
     ) -> Self {
         let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
         let key_prefix = keyspace.key_prefix.clone();
-        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
-        let degraded = Degraded::new(config.slow, events.clone());
-        let route = Supervisor::new(config, server, credentials, feed, events);
-        let command_timeout = config.command_timeout;
-        let steps = Arc::new(Steps { route, keyspace, acknowledgements, command_timeout, degraded });
+        let route = Supervisor::new(config, server, credentials, feed, events.clone());
+        let steps = Steps::new(config, route, keyspace, &events);
         let batch = |script, repeat, common| Batch::new(steps.clone(), script, repeat, common);
         RedisEngine {
             puts: batch(&scripts::PUT, Repeat::Safe, vec![key_prefix.clone()]),

@@ -10,7 +10,6 @@ use ::redis::{FromRedisValue, Pipeline, Value, cmd};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
-use super::degraded::Degraded;
 use super::failure;
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
@@ -41,25 +40,20 @@ pub(super) const PUT_TAKES: Duration = Duration::from_secs(1);
 /// Records, by steps over one key each.
 pub(super) struct OneKeyEngine<R>(Arc<Steps<R>>);
 
-impl OneKeyEngine<Cluster> {
-    /// Records on a cluster.
-    ///
-    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
-    /// the connections.
-    pub(super) fn new(
-        config: &Config,
-        server: &Server,
-        credentials: &Credentials,
-        keyspace: Keyspace,
-        cache: Option<Arc<NearCache>>,
-        events: Events,
-    ) -> Self {
-        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
-        let degraded = Degraded::new(config.slow, events.clone());
-        let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events);
-        let command_timeout = config.command_timeout;
-        OneKeyEngine(Arc::new(Steps { route, keyspace, acknowledgements, command_timeout, degraded }))
-    }
+/// Records on a cluster.
+///
+/// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
+/// the connections.
+pub(crate) fn cluster_engine(
+    config: &Config,
+    server: &Server,
+    credentials: &Credentials,
+    keyspace: Keyspace,
+    cache: Option<Arc<NearCache>>,
+    events: Events,
+) -> impl Engine {
+    let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events.clone());
+    OneKeyEngine::of(Steps::new(config, route, keyspace, &events))
 }
 
 impl<R: Route> OneKeyEngine<R> {

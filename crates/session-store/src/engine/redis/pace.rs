@@ -98,6 +98,24 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_takes_is_tried_as_seldom_and_counts_for_nothing() {
+        let [min, max, fail_fast] = [50, 60_000, 250].map(Duration::from_millis);
+        for _ in 0..100 {
+            let mut pace = Pace::new(&Reconnect { fail_fast, min, max });
+            let start = Instant::now();
+            let mut at = vec![start];
+            for _ in 0..5 {
+                let last = *at.last().unwrap();
+                pace.failed(last);
+                at.push(pace.refused(last));
+            }
+            assert!(at.iter().filter(|at| **at < start + WINDOW).count() <= 3);
+            assert!(at[2] < start + Duration::from_millis(1500), "the pauses grow from the first one");
+            assert_eq!(pace.earliest(start), start + min);
+        }
+    }
+
+    #[test]
     fn pauses_are_as_long_as_the_options_say() {
         for (min, max) in [(10, 100), (5000, 5000), (50, 60_000)] {
             let at = attempts(min, max, Duration::from_secs(100));

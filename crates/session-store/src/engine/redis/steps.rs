@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value};
@@ -18,8 +19,10 @@ use super::heard::Heard;
 use super::replicas::Acknowledgements;
 use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
+use crate::config::Config;
 use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored, another_application};
 use crate::error::{Code, Error, Result};
+use crate::events::Events;
 use crate::session::Record;
 
 /// How long a server is left alone that says that it is not ready, or sends on to another that sends back.
@@ -83,6 +86,13 @@ pub(super) struct Steps<R> {
 }
 
 impl<R: Route> Steps<R> {
+    /// `events`: is told how the servers answer.
+    pub(super) fn new(config: &Config, route: R, keyspace: Keyspace, events: &Events) -> Arc<Self> {
+        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
+        let degraded = Degraded::new(config.slow, events.clone());
+        Arc::new(Steps { route, keyspace, acknowledgements, command_timeout: config.command_timeout, degraded })
+    }
+
     /// `key`: of Redis', one that the step touches.
     pub(super) async fn run<T, F, Sent>(&self, key: &str, repeat: Repeat, send: F) -> Result<T>
     where

@@ -438,6 +438,12 @@ mod tests {
         progress.tries(all[0], &all);
         progress.forget_tried();
         assert!(!progress.has_untried());
+        // The others are silent: one that was tried before is no reason to go on.
+        progress.tries(all[0], &all);
+        assert!(progress.has_untried());
+        progress.tries(all[0], &all);
+        assert!(!progress.has_untried());
+        progress.forget_tried();
         assert_eq!(progress.untried(all.clone()), all);
     }
 

@@ -56,7 +56,10 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
         config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
     } else {
         let (roots, pinned) = match &tls.ca {
-            Some(ca) => (Arc::new(authorities(ca)?), certificates("ca", ca)?),
+            Some(ca) => {
+                let given = certificates("ca", ca)?;
+                (Arc::new(authorities(&given)?), given)
+            }
             None => trust::with_extra(public_authorities().await?),
         };
         config.dangerous().with_custom_certificate_verifier(trust::verifier(roots, pinned, &provider)?)
@@ -83,11 +86,11 @@ fn certificates(member: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>>
     })
 }
 
-fn authorities(ca: &str) -> Result<RootCertStore> {
+fn authorities(ca: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("ca", ca)? {
+    for certificate in ca {
         let what = "tls: ca holds something that is no certificate";
-        roots.add(certificate).map_err(|error| Error::new(Code::Tls, what).caused_by(&error))?;
+        roots.add(certificate.clone()).map_err(|error| Error::new(Code::Tls, what).caused_by(&error))?;
     }
     Ok(roots)
 }
