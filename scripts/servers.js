@@ -3,15 +3,12 @@
 //   --document   also writes the table into docs/servers.md
 //   <path>...    these servers too: npm run test:servers -- /opt/keydb/bin/keydb-server
 
-import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { redisStorage } from "better-auth-redis-store";
 import { until } from "../__test__/contract/wait.js";
 import { startRedis } from "../__test__/support/redis.js";
 import { installServers } from "../__test__/support/servers.js";
-import { root } from "./programs.js";
+import { runSuite, tableOf, writeTable } from "./suites.js";
 
 const SUITES = [
 	["The contract", "contract/redis"],
@@ -42,16 +39,10 @@ const titles = [
 	...NEAR_CACHE_SUITES.map(([title]) => title),
 	"From",
 ];
-const lines = rows.map((cells, row) => [titles[row], ...cells]);
-lines.splice(
-	1,
-	0,
-	lines[0].map(() => "---"),
-);
-const table = lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+const table = tableOf(rows.map((cells, row) => [titles[row], ...cells]));
 
 console.log(`\n${table}`);
-if (values.document) document();
+if (values.document) writeTable("servers.md", table);
 if (columns.flat().includes("fails")) process.exitCode = 1;
 
 /** The cells of a server's column. */
@@ -60,9 +51,9 @@ async function tryServer({ name, path, source }) {
 	const off = await whyNearCacheIsOff();
 	return [
 		name,
-		...SUITES.map(([, file]) => runSuite(name, file)),
+		...SUITES.map(([, file]) => runOn(name, file)),
 		off === null ? "on" : `off: ${off}`,
-		...NEAR_CACHE_SUITES.map(([, file]) => (off === null ? runSuite(name, file) : "–")),
+		...NEAR_CACHE_SUITES.map(([, file]) => (off === null ? runOn(name, file) : "–")),
 		source,
 	];
 }
@@ -84,27 +75,6 @@ async function whyNearCacheIsOff() {
 	}
 }
 
-function runSuite(server, file) {
-	const { NODE_TEST_CONTEXT: _, ...env } = process.env; // the suite is no test file of the run that this may be in
-	const start = performance.now();
-	const args = ["--test", "--test-concurrency=1", `./__test__/${file}.test.js`];
-	const { status, stdout, stderr } = spawnSync(process.execPath, args, {
-		cwd: root,
-		env,
-		encoding: "utf8",
-		timeout: 300_000,
-	});
-	const result = status === 0 ? "passes" : "fails";
-	console.log(`${server}: ${file} ${result} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
-	if (status !== 0) console.log(stdout.slice(-10_000), stderr.slice(-10_000));
-	return result;
-}
-
-function document() {
-	const file = join(root, "docs/servers.md");
-	const text = readFileSync(file, "utf8");
-	writeFileSync(
-		file,
-		text.replace(/(<!-- table -->\n).*(<!-- end -->)/s, (_, before, after) => `${before}${table}\n${after}`),
-	);
+function runOn(server, file) {
+	return runSuite(server, file, process.execPath, ["--test", "--test-concurrency=1"]);
 }
