@@ -9,8 +9,8 @@ use napi::bindgen_prelude::{Array, ArrayBuffer, Either3, Env, Function, Null, Ob
 use napi::{Error, JsString, JsValue, Result, Status, check_status, sys};
 use napi_derive::napi;
 use session_store::{
-    Code, Command, Config, Hit, Login, Moment, Provider, Question, Read, Registration, Reply, Seen, Serving, Sessions,
-    Shared, Take, Values,
+    Code, Command, Config, Hit, Login, Moment, Provider, Question, Read, Registration, Reply, Seen,
+    Serving, Sessions, Shared, Take, Values,
 };
 use tokio::sync::oneshot;
 
@@ -29,8 +29,8 @@ struct Border {
     batch: RefCell<Vec<Task>>,
     /// Calls that JavaScript waits for. While there are any, the process is kept alive.
     pending: Cell<usize>,
-    /// What the last wake-up handed out: Better Auth writes a session back in the very run of microtasks that its reading
-    /// started.
+    /// What the last wake-up handed out: Better Auth writes a session back in the very run of
+    /// microtasks that its reading started.
     seen: Cell<Seen>,
     /// What JavaScript was asked and has not answered, by number.
     questions: RefCell<HashMap<u32, Question>>,
@@ -41,7 +41,8 @@ impl Border {
     /// Counts one more thing that JavaScript waits for.
     fn begin(&self, env: Env) -> Result<()> {
         if self.pending.get() == 0 {
-            // SAFETY: on the thread of `env`, whose cleanup hook empties HANDLES before the threadsafe function ends.
+            // SAFETY: on the thread of `env`, whose cleanup hook empties HANDLES before the
+            // threadsafe function ends.
             check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.waker) })?;
         }
         self.pending.set(self.pending.get() + 1);
@@ -62,7 +63,8 @@ impl Border {
 struct Handle {
     store: Arc<dyn Sessions>,
     border: Rc<Border>,
-    /// That this one's function is asked for user name and password. Calls under way keep it, for they may need a connection.
+    /// That this one's function is asked for user name and password. Calls under way keep it, for
+    /// they may need a connection.
     asked: Option<Arc<Registration>>,
 }
 
@@ -128,19 +130,21 @@ pub enum Op {
     Cleanup,
     /// `a`: user id.
     UserHalves,
-    /// `a`: user id, `b`: row as JSON, `n`: 1 to write an older row, too, `handed`: what `UserHalves` answered.
+    /// `a`: user id, `b`: row as JSON, `n`: 1 to write an older row, too, `handed`: what
+    /// `UserHalves` answered.
     InstallUser,
     /// No arguments.
     Ping,
 }
 
-/// Registers this module instance: `onCompletions` is called when there is something to drain. `resource`: what async hooks are shown in
-/// its place. Answers its number.
+/// Registers this module instance: `onCompletions` is called when there is something to drain.
+/// `resource`: what async hooks are shown in its place. Answers its number.
 #[napi(catch_unwind)]
 pub fn attach(env: Env, on_completions: Function<(), ()>, resource: Object) -> Result<u32> {
     let waker = Waker::new(env, on_completions, resource)?;
     let raw = waker.raw();
-    let completions = Arc::new(Completions::new(Box::new(move || waker.wake()) as Box<dyn Fn() + Send + Sync>));
+    let completions =
+        Arc::new(Completions::new(Box::new(move || waker.wake()) as Box<dyn Fn() + Send + Sync>));
     // Registered after the threadsafe function, so it runs before Node.js tears that down.
     let closing = completions.clone();
     env.add_env_cleanup_hook((), move |()| {
@@ -169,13 +173,15 @@ pub fn check(options: String) -> Result<()> {
     config(&options).map(drop)
 }
 
-/// Trusts the certificates of a PEM text beside the public authorities; see `trust_certificates` of the core. Answers whether all of it could be read.
+/// Trusts the certificates of a PEM text beside the public authorities; see `trust_certificates` of
+/// the core. Answers whether all of it could be read.
 #[napi(catch_unwind)]
 pub fn trust_certificates(pem: String) -> bool {
     session_store::trust_certificates(&pem)
 }
 
-/// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does, and for prefixes that nest in an open store's.
+/// Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does, and for
+/// prefixes that nest in an open store's.
 #[napi(catch_unwind)]
 pub fn open(border: u32, options: String) -> Result<u32> {
     let store = session_store::open(config(&options)?)
@@ -187,19 +193,21 @@ pub fn open(border: u32, options: String) -> Result<u32> {
     })
 }
 
-/// From now on a store's connections ask this module instance for user name and password, until the handle is released: among what
-/// [`drain`] answers. The last that says so is asked.
+/// From now on a store's connections ask this module instance for user name and password, until the
+/// handle is released: among what [`drain`] answers. The last that says so is asked.
 #[napi(catch_unwind)]
 pub fn provide(handle: u32) -> Result<()> {
     HANDLES.with_borrow_mut(|handles| {
-        let entry = handles.get_mut(handle as usize).and_then(Option::as_mut).ok_or_else(unknown)?;
+        let entry =
+            handles.get_mut(handle as usize).and_then(Option::as_mut).ok_or_else(unknown)?;
         let asking = Asking { handle, completions: entry.border.completions.clone() };
         entry.asked = entry.store.register(Arc::new(asking)).map(Arc::new);
         Ok(())
     })
 }
 
-/// Answers a question for user name and password. `expires_at`: when the password expires, in ms since the epoch.
+/// Answers a question for user name and password. `expires_at`: when the password expires, in ms
+/// since the epoch.
 #[napi(catch_unwind)]
 pub fn answer(
     border: u32,
@@ -208,23 +216,29 @@ pub fn answer(
     username: Option<String>,
     expires_at: Option<f64>,
 ) -> Result<()> {
-    let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
+    let question =
+        border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
     question.answer(Login { username, password, expires_at: expires_at.map(|ms| ms as i64) });
     Ok(())
 }
 
-/// Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets.
+/// Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use.
+/// `what`: without secrets.
 #[napi(catch_unwind)]
 pub fn refuse(border: u32, question: u32, is_wrong: bool, what: String) -> Result<()> {
-    let question = border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
+    let question =
+        border_of(border)?.questions.borrow_mut().remove(&question).ok_or_else(unknown)?;
     question.refuse(if is_wrong { Code::InvalidArgument } else { Code::Auth }, &what);
     Ok(())
 }
 
-/// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
-/// `now`: JavaScript's clock, in ms since the epoch.
+/// Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed
+/// out under this key, the latest last. `now`: JavaScript's clock, in ms since the epoch.
 #[napi(catch_unwind)]
-#[allow(clippy::too_many_arguments, reason = "an object of them would cost more than the call does")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "an object of them would cost more than the call does"
+)]
 pub fn submit(
     env: Env,
     handle: u32,
@@ -239,7 +253,8 @@ pub fn submit(
     with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
         store.follow_clock(now as i64);
-        let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
+        let (store, completions, asked) =
+            (store.clone(), border.completions.clone(), asked.clone());
         let read = Read {
             seen: border.seen.get(),
             handed: handed.unwrap_or_default(),
@@ -255,19 +270,28 @@ pub fn submit(
     })
 }
 
-/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `is_trusted`: no stranger chose them. `now`:
-/// as in [`submit`].
+/// Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL.
+/// `is_trusted`: no stranger chose them. `now`: as in [`submit`].
 #[napi(catch_unwind)]
-pub fn read(env: Env, handle: u32, id: u32, keys: String, is_trusted: bool, now: f64) -> Result<()> {
+pub fn read(
+    env: Env,
+    handle: u32,
+    id: u32,
+    keys: String,
+    is_trusted: bool,
+    now: f64,
+) -> Result<()> {
     with_handle(handle, |Handle { store, border, asked }| {
         border.begin(env)?;
         store.follow_clock(now as i64);
-        let (store, completions, asked) = (store.clone(), border.completions.clone(), asked.clone());
+        let (store, completions, asked) =
+            (store.clone(), border.completions.clone(), asked.clone());
         border.batch.borrow_mut().push(Box::pin(async move {
             let own = completions.clone();
             let mut is_first = true;
             let take: Take = Box::new(move |Values { values, serving }, is_last| {
-                let (taken, waits) = if is_last { (None, None) } else { Some(oneshot::channel()).unzip() };
+                let (taken, waits) =
+                    if is_last { (None, None) } else { Some(oneshot::channel()).unzip() };
                 let is_whole = std::mem::take(&mut is_first) && is_last;
                 let part = Part { packed: Packed::parts(&values), is_whole, serving, taken };
                 let completion = (id, Outcome::Reads(Ok(part)));
@@ -298,7 +322,8 @@ pub fn expect_life(handle: u32, seconds: f64) -> Result<()> {
     })
 }
 
-/// Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers.
+/// Tells this module instance from now on what happens to a store's connection: among what
+/// [`drain`] answers.
 #[napi(catch_unwind)]
 pub fn watch(handle: u32) -> Result<()> {
     with_handle(handle, |Handle { store, border, .. }| {
@@ -340,12 +365,14 @@ pub fn flush(env: Env, border: u32) -> Result<()> {
     })
 }
 
-/// Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
-/// answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. Reads answer one string
-/// (src/packed.rs); or, where that would be too long, an array of how many values follow and their string (null: too long by itself), with
-/// false in place of the code while there are more to come. An
-/// event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
-/// place of the JSON, and null says that this handle is not asked any more.
+/// Everything that has completed, flat: number of the call, code of its error or null, then its
+/// answer or the error's message. A `Set` answers the user's id when a session was created or its
+/// user half changed, 0 when it was ignored, else null. Reads answer one string (src/packed.rs);
+/// or, where that would be too long, an array of how many values follow and their string (null: too
+/// long by itself), with false in place of the code while there are more to come. An event has the
+/// number 0, the store's handle in place of the code, and JSON; a question for user name and
+/// password has its own number in place of the JSON, and null says that this handle is not asked
+/// any more.
 #[napi(catch_unwind)]
 pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     let border = border_of(border)?;
@@ -356,8 +383,10 @@ pub fn drain(env: &Env, border: u32) -> Result<Array<'_>> {
     });
     let seen = border.seen.get();
     border.seen.set(Seen { after: seen.up_to, up_to: served.fold(seen.up_to, Serving::max) });
-    let goes_on = |outcome: &Outcome| matches!(outcome, Outcome::Reads(Ok(Part { taken: Some(_), .. })));
-    let ended = completions.iter().filter(|(id, outcome)| *id != EVENT && !goes_on(outcome)).count();
+    let goes_on =
+        |outcome: &Outcome| matches!(outcome, Outcome::Reads(Ok(Part { taken: Some(_), .. })));
+    let ended =
+        completions.iter().filter(|(id, outcome)| *id != EVENT && !goes_on(outcome)).count();
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (i, (id, outcome)) in completions.into_iter().enumerate() {
         let at = i as u32 * 3;
@@ -431,11 +460,17 @@ fn js_text<'env>(env: &'env Env, text: &str) -> Result<JsString<'env>> {
     if text.is_ascii() { env.create_string_latin1(text) } else { env.create_string(text) }
 }
 
-/// What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know.
+/// What the near cache knows a key to hold: a text, or null where there is nothing; undefined when
+/// it does not know.
 #[napi(catch_unwind)]
-pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<Either3<JsString<'env>, Null, ()>> {
-    let hit =
-        with_handle(handle, |Handle { store, .. }| with_text::<KEY_BYTES, _>(env, &key, |key| store.cached(key)))?;
+pub fn cached<'env>(
+    env: &'env Env,
+    handle: u32,
+    key: JsString<'env>,
+) -> Result<Either3<JsString<'env>, Null, ()>> {
+    let hit = with_handle(handle, |Handle { store, .. }| {
+        with_text::<KEY_BYTES, _>(env, &key, |key| store.cached(key))
+    })?;
     match hit.as_ref().map(Hit::text) {
         Some(Some(text)) => js_text(env, text).map(Either3::A),
         Some(None) => Ok(Either3::B(Null)),
@@ -443,17 +478,21 @@ pub fn cached<'env>(env: &'env Env, handle: u32, key: JsString<'env>) -> Result<
     }
 }
 
-/// For how many ms what [`cached`] answered may be answered again, while the memory of [`near_cache`] says that nothing has changed.
+/// For how many ms what [`cached`] answered may be answered again, while the memory of
+/// [`near_cache`] says that nothing has changed.
 #[napi(catch_unwind)]
 pub fn life(env: &Env, handle: u32, key: JsString) -> Result<f64> {
-    with_handle(handle, |Handle { store, .. }| with_text::<KEY_BYTES, _>(env, &key, |key| store.life_ms(key)))
+    with_handle(handle, |Handle { store, .. }| {
+        with_text::<KEY_BYTES, _>(env, &key, |key| store.life_ms(key))
+    })
 }
 
 /// What is needed to keep copies of the near cache's answers.
 #[napi(object)]
 pub struct NearCache<'env> {
-    /// The last sign of life by the monotonic clock of [`clock`] and by the wall clock (two doubles, in ms), then 32-bit integers: hits of
-    /// the copies, and how often a key of each stripe was taken away.
+    /// The last sign of life by the monotonic clock of [`clock`] and by the wall clock (two
+    /// doubles, in ms), then 32-bit integers: hits of the copies, and how often a key of each
+    /// stripe was taken away.
     pub memory: ArrayBuffer<'env>,
     /// How old a sign of life may be, in ms.
     pub max_staleness_ms: f64,
@@ -464,14 +503,18 @@ pub struct NearCache<'env> {
 /// The near cache of a store, if it has one.
 #[napi(catch_unwind)]
 pub fn near_cache<'env>(env: &'env Env, handle: u32) -> Result<Option<NearCache<'env>>> {
-    let Some((shared, settings)) = with_handle(handle, |Handle { store, .. }| Ok(store.shared()))? else {
+    let Some((shared, settings)) = with_handle(handle, |Handle { store, .. }| Ok(store.shared()))?
+    else {
         return Ok(None);
     };
     let address: *mut u8 = Arc::as_ptr(&shared).cast_mut().cast();
-    // SAFETY: `shared` is kept until JavaScript has let go of the memory. JavaScript reads it atomically, or in aligned
-    // words of 8 bytes, which the platforms of this package do not tear.
-    let memory =
-        unsafe { ArrayBuffer::from_external(env, address, size_of::<Shared>(), shared, |_, shared| drop(shared)) }?;
+    // SAFETY: `shared` is kept until JavaScript has let go of the memory. JavaScript reads it
+    // atomically, or in aligned words of 8 bytes, which the platforms of this package do not tear.
+    let memory = unsafe {
+        ArrayBuffer::from_external(env, address, size_of::<Shared>(), shared, |_, shared| {
+            drop(shared)
+        })
+    }?;
     if memory.as_ptr() != address {
         // A runtime that allows no memory of ours gives a copy, which never changes.
         return Ok(None);
@@ -493,12 +536,22 @@ pub fn metrics(handle: u32) -> Result<String> {
 }
 
 /// Uses a JavaScript string, on the stack when it has less than `N` bytes.
-pub(crate) fn with_text<const N: usize, T>(env: &Env, text: &JsString, use_it: impl FnOnce(&str) -> T) -> Result<T> {
+pub(crate) fn with_text<const N: usize, T>(
+    env: &Env,
+    text: &JsString,
+    use_it: impl FnOnce(&str) -> T,
+) -> Result<T> {
     let mut buffer = [0_u8; N];
     let mut length = 0;
     // SAFETY: `text` lives, and the buffer has the length that is told.
     check_status!(unsafe {
-        sys::napi_get_value_string_utf8(env.raw(), text.raw(), buffer.as_mut_ptr().cast(), buffer.len(), &mut length)
+        sys::napi_get_value_string_utf8(
+            env.raw(),
+            text.raw(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            &mut length,
+        )
     })?;
     // Whole characters only are written: within four bytes of the end, some may be missing.
     match str::from_utf8(&buffer[..length]) {
@@ -507,19 +560,24 @@ pub(crate) fn with_text<const N: usize, T>(env: &Env, text: &JsString, use_it: i
     }
 }
 
-/// Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle.
+/// Releases a handle. Calls under way end as if nothing had happened; the connection ends with the
+/// last handle.
 #[napi(catch_unwind)]
 pub fn close(handle: u32) {
-    let released = HANDLES.with_borrow_mut(|handles| handles.get_mut(handle as usize).and_then(Option::take));
+    let released =
+        HANDLES.with_borrow_mut(|handles| handles.get_mut(handle as usize).and_then(Option::take));
     drop(released);
 }
 
 fn config(options: &str) -> Result<Config> {
-    Config::from_json(options).map_err(|problems| Error::new(Status::InvalidArg, problems.join("\n")))
+    Config::from_json(options)
+        .map_err(|problems| Error::new(Status::InvalidArg, problems.join("\n")))
 }
 
 fn with_handle<T>(number: u32, use_it: impl FnOnce(&Handle) -> Result<T>) -> Result<T> {
-    HANDLES.with_borrow(|handles| use_it(handles.get(number as usize).and_then(Option::as_ref).ok_or_else(unknown)?))
+    HANDLES.with_borrow(|handles| {
+        use_it(handles.get(number as usize).and_then(Option::as_ref).ok_or_else(unknown)?)
+    })
 }
 
 fn border_of(number: u32) -> Result<Rc<Border>> {
@@ -532,7 +590,9 @@ fn unknown() -> Error {
 
 fn command(op: Op, a: String, b: String, n: f64, now: i64, read: Read) -> Command {
     match op {
-        Op::Set => Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(read) },
+        Op::Set => {
+            Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(read) }
+        }
         Op::Delete => Command::Delete { key: a },
         Op::Take => Command::Take { key: a },
         Op::Increment => Command::Increment { key: a, ttl: n },

@@ -39,14 +39,15 @@ pub(crate) type Completion = (u32, Outcome);
 
 /// Completions on their way to JavaScript. `W` wakes its thread.
 ///
-/// No wake-up is lost: the flag falls before the queue is taken, so that a completion pushed after the taking wakes again.
-/// After [`Completions::close`] nothing is woken: the environment is gone.
+/// No wake-up is lost: the flag falls before the queue is taken, so that a completion pushed after
+/// the taking wakes again. After [`Completions::close`] nothing is woken: the environment is gone.
 pub(crate) struct Completions<W> {
-    /// `None`: closed. What comes later is dropped, so that a question finds out that nobody will answer it.
+    /// `None`: closed. What comes later is dropped, so that a question finds out that nobody will
+    /// answer it.
     queue: Mutex<Option<Vec<Completion>>>,
     waking: AtomicBool,
-    /// Taken away under this lock when the environment ends, because a threadsafe function must not be called from another
-    /// thread while its environment is torn down (nodejs/node#55706).
+    /// Taken away under this lock when the environment ends, because a threadsafe function must not
+    /// be called from another thread while its environment is torn down (nodejs/node#55706).
     waker: Mutex<Option<W>>,
 }
 

@@ -28,14 +28,24 @@ pub struct CookieVerifier(session_store::CookieVerifier);
 impl CookieVerifier {
     /// `secret`: Better Auth's; then the names of its cookies.
     #[napi(constructor, catch_unwind)]
-    pub fn new(secret: String, session_token: String, dont_remember: String, session_data: String) -> Self {
+    pub fn new(
+        secret: String,
+        session_token: String,
+        dont_remember: String,
+        session_data: String,
+    ) -> Self {
         let names = CookieNames { session_token, dont_remember, session_data };
         CookieVerifier(session_store::CookieVerifier::new(&secret, names))
     }
 
-    /// The session cookie in a `Cookie` header; or why there is none: the names of [`Refusal`]s as `stats()` has them.
+    /// The session cookie in a `Cookie` header; or why there is none: the names of [`Refusal`]s as
+    /// `stats()` has them.
     #[napi(catch_unwind, ts_return_type = "SessionCookie | 'noCookie' | 'badSignature'")]
-    pub fn verify(&self, env: &Env, header: JsString) -> Result<Either<SessionCookie, &'static str>> {
+    pub fn verify(
+        &self,
+        env: &Env,
+        header: JsString,
+    ) -> Result<Either<SessionCookie, &'static str>> {
         let cookie = with_text::<HEADER_BYTES, _>(env, &header, |header| self.0.verify(header))?;
         Ok(match cookie {
             Ok(session_store::SessionCookie { token, dont_remember, has_data }) => {

@@ -1,13 +1,14 @@
-//! The values of a tick's reads as one JavaScript string: one string is made and sliced, instead of one made per value.
+//! The values of a tick's reads as one JavaScript string: one string is made and sliced, instead of
+//! one made per value.
 //!
-//! No string is longer than [`PART_BYTES`], but for that of one value: V8 has a longest string, and one value that exceeds it must not
-//! take others along.
+//! No string is longer than [`PART_BYTES`], but for that of one value: V8 has a longest string, and
+//! one value that exceeds it must not take others along.
 
 use napi::{Env, JsString};
 use session_store::{PART_BYTES, Text};
 
-/// First the length of each value in UTF-16 units, four characters of a base-256 digit each (least first; all 255: there
-/// is no value), then the values.
+/// First the length of each value in UTF-16 units, four characters of a base-256 digit each (least
+/// first; all 255: there is no value), then the values.
 pub(crate) enum Packed {
     /// Every value is ASCII.
     Latin1(Vec<u8>),

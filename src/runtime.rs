@@ -1,7 +1,8 @@
-//! The thread on which stores do their work. Started by the first batch, shared by the whole process.
+//! The thread on which stores do their work. Started by the first batch, shared by the whole
+//! process.
 //!
-//! Waking a sleeping thread costs tens of microseconds, more than a read itself. So the thread looks for what comes next for a
-//! moment before it sleeps, as long as looking has paid off lately.
+//! Waking a sleeping thread costs tens of microseconds, more than a read itself. So the thread
+//! looks for what comes next for a moment before it sleeps, as long as looking has paid off lately.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -24,8 +25,8 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// How long the thread looks before it sleeps.
 const LOOK: Duration = Duration::from_micros(50);
 
-/// Each task has a deadline of its own. Setting one costs a system call unless the thread is to be woken before it anyhow:
-/// so while there is work, it is woken this often.
+/// Each task has a deadline of its own. Setting one costs a system call unless the thread is to be
+/// woken before it anyhow: so while there is work, it is woken this often.
 const ALARM: Duration = Duration::from_millis(50);
 
 /// How many tasks go on in one turn, at most.
@@ -49,7 +50,8 @@ thread_local! {
 
 static INBOX: OnceLock<Arc<Inbox>> = OnceLock::new();
 
-/// Hands tasks to the store thread. An error: the system refuses the thread or its descriptors, and the next call tries again.
+/// Hands tasks to the store thread. An error: the system refuses the thread or its descriptors, and
+/// the next call tries again.
 pub(crate) fn submit(tasks: Vec<Task>) -> IoResult<()> {
     let inbox = inbox()?;
     inbox.lock().extend(tasks);
@@ -64,15 +66,17 @@ pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);
 }
 
-/// Leaves something for the end of this turn of the store thread, when every task that can go on has: one wake-up of a
-/// JavaScript thread then tells it of everything.
+/// Leaves something for the end of this turn of the store thread, when every task that can go on
+/// has: one wake-up of a JavaScript thread then tells it of everything.
 pub(crate) fn after_turn(work: impl FnOnce() + 'static) {
     AFTER_TURN.with_borrow_mut(|left| left.push(Box::new(work)));
 }
 
 /// What `work` comes to; a panic is an error.
 pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let defect = |_| Err(Error::new(Code::Protocol, "a defect in better-auth-redis-store: please report it"));
+    let defect = |_| {
+        Err(Error::new(Code::Protocol, "a defect in better-auth-redis-store: please report it"))
+    };
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(defect)
 }
 
@@ -89,11 +93,13 @@ fn inbox() -> IoResult<&'static Arc<Inbox>> {
 }
 
 fn start() -> IoResult<Arc<Inbox>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().event_interval(TURN).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().event_interval(TURN).enable_all().build()?;
     let inbox = Arc::new(Inbox::default());
     let served = inbox.clone();
     std::thread::Builder::new().name("session-store".into()).spawn(move || {
-        // As a task, because waking what `block_on` itself polls costs a system call each time. It ends by a panic only.
+        // As a task, because waking what `block_on` itself polls costs a system call each time. It
+        // ends by a panic only.
         while runtime.block_on(runtime.spawn(serve(served.clone()))).is_err() {}
     })?;
     Ok(inbox)
@@ -147,7 +153,8 @@ impl Inbox {
     }
 }
 
-/// Whether looking is worth while: each time it was in vain, twice as many chances are let go before it is tried again.
+/// Whether looking is worth while: each time it was in vain, twice as many chances are let go
+/// before it is tried again.
 #[derive(Default)]
 struct Patience {
     skip: u32,

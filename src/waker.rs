@@ -1,5 +1,6 @@
-//! A threadsafe function that has a resource of its own. napi's gives it none, and whoever watches async hooks then takes it for a handle
-//! that keeps the process alive (Jest's `--detectOpenHandles`).
+//! A threadsafe function that has a resource of its own. napi's gives it none, and whoever watches
+//! async hooks then takes it for a handle that keeps the process alive (Jest's
+//! `--detectOpenHandles`).
 
 use std::ptr;
 
@@ -18,7 +19,8 @@ impl Waker {
     pub(crate) fn new(env: Env, function: Function<(), ()>, resource: Object) -> Result<Self> {
         let name = env.create_string("better-auth-redis-store")?;
         let mut raw = ptr::null_mut();
-        // SAFETY: the values are of `env`, and this is its thread. Without a callback Node.js calls `function` itself, with no arguments.
+        // SAFETY: the values are of `env`, and this is its thread. Without a callback Node.js calls
+        // `function` itself, with no arguments.
         check_status!(unsafe {
             sys::napi_create_threadsafe_function(
                 env.raw(),
@@ -46,16 +48,27 @@ impl Waker {
     }
 
     pub(crate) fn wake(&self) {
-        // SAFETY: it is released only when this is dropped. It may refuse, when its environment ends: nobody waits then.
+        // SAFETY: it is released only when this is dropped. It may refuse, when its environment
+        // ends: nobody waits then.
         unsafe {
-            sys::napi_call_threadsafe_function(self.0, ptr::null_mut(), sys::ThreadsafeFunctionCallMode::nonblocking)
+            sys::napi_call_threadsafe_function(
+                self.0,
+                ptr::null_mut(),
+                sys::ThreadsafeFunctionCallMode::nonblocking,
+            )
         };
     }
 }
 
 impl Drop for Waker {
     fn drop(&mut self) {
-        // SAFETY: the one release of the one thread that it was made for. Its environment is there: `attach` has a hook that drops this first.
-        unsafe { sys::napi_release_threadsafe_function(self.0, sys::ThreadsafeFunctionReleaseMode::release) };
+        // SAFETY: the one release of the one thread that it was made for. Its environment is there:
+        // `attach` has a hook that drops this first.
+        unsafe {
+            sys::napi_release_threadsafe_function(
+                self.0,
+                sys::ThreadsafeFunctionReleaseMode::release,
+            )
+        };
     }
 }

@@ -1,6 +1,6 @@
-//! Does an operation so many times at once, for counting what it costs the core:
-//! `valgrind --tool=callgrind target/release/examples/load reads redis://localhost 512 1000`, once more with 2000 batches; the
-//! difference, by the operations that it has more, is the instructions of one.
+//! Does an operation so many times at once, for counting what it costs the core: `valgrind
+//! --tool=callgrind target/release/examples/load reads redis://localhost 512 1000`, once more with
+//! 2000 batches; the difference, by the operations that it has more, is the instructions of one.
 
 use std::sync::Arc;
 
@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().ok_or("arguments: reads or sign-ins, Redis URL, how many at once, batches");
+    let mut next = || {
+        arguments.next().ok_or("arguments: reads or sign-ins, Redis URL, how many at once, batches")
+    };
     let (operation, url, at_once, batches) = (next()?, next()?, next()?.parse()?, next()?.parse()?);
     let config = Config::from_json(&format!(
         r#"{{"url":{url:?},"keyPrefix":"load:","userPrefix":"load-users:","commandTimeout":60000,"nearCache":false}}"#
@@ -30,7 +32,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 async fn reads(store: Arc<dyn Sessions>, at_once: usize, batches: usize) -> Result<()> {
     let keys: Vec<_> = (0..at_once).map(|n| format!("token-{n:026}")).collect();
     for key in &keys {
-        let set = Command::Set { key: key.clone(), value: "x".repeat(600), ttl: Some(600.0), read: None };
+        let set =
+            Command::Set { key: key.clone(), value: "x".repeat(600), ttl: Some(600.0), read: None };
         store.clone().run(set).await?;
     }
     for _ in 0..batches {
@@ -39,7 +42,8 @@ async fn reads(store: Arc<dyn Sessions>, at_once: usize, batches: usize) -> Resu
     Ok(())
 }
 
-/// What Better Auth does with the store when a user signs in: counts, looks at the list of sessions, writes the new one.
+/// What Better Auth does with the store when a user signs in: counts, looks at the list of
+/// sessions, writes the new one.
 async fn sign_ins(store: Arc<dyn Sessions>, at_once: usize, batches: usize) {
     let mut clients = JoinSet::new();
     for client in 0..at_once {
@@ -54,7 +58,10 @@ async fn sign_ins(store: Arc<dyn Sessions>, at_once: usize, batches: usize) {
 }
 
 async fn sign_in(store: &Arc<dyn Sessions>, token: &str) -> Result<()> {
-    store.clone().run(Command::Increment { key: format!("{token}|/sign-in/email"), ttl: 10.0 }).await?;
+    store
+        .clone()
+        .run(Command::Increment { key: format!("{token}|/sign-in/email"), ttl: 10.0 })
+        .await?;
     store.clone().read(format!("active-sessions-{token}"), false, Box::new(|_, _| None)).await?;
     let filling = "x".repeat(380);
     let value = format!(

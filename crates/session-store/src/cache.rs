@@ -1,17 +1,22 @@
-//! The near cache: what this process read a moment ago, for as long as the server says that it has not changed.
+//! The near cache: what this process read a moment ago, for as long as the server says that it has
+//! not changed.
 //!
-//! It knows keys, values and a *feed*, which is whoever hears from a server: [`NearCache::joins`], [`NearCache::begins`], [`NearCache::alive`],
-//! [`NearCache::invalidate`], [`NearCache::lost`]. The rules, each checked by `tests/near_cache.rs` over every interleaving:
+//! It knows keys, values and a *feed*, which is whoever hears from a server: [`NearCache::joins`],
+//! [`NearCache::begins`], [`NearCache::alive`], [`NearCache::invalidate`], [`NearCache::lost`]. The
+//! rules, each checked by `tests/near_cache.rs` over every interleaving:
 //!
-//! - A miss leaves a flight. Only the flight's own answer may become a value, and only while the flight is still the one
-//!   under its key: an invalidation, a loss of the connection and a write of ours take it away.
-//! - A write of ours takes the value and the flight away before it is sent and before its caller is told ([`NearCache::writing`]).
+//! - A miss leaves a flight. Only the flight's own answer may become a value, and only while the
+//!   flight is still the one under its key: an invalidation, a loss of the connection and a write
+//!   of ours take it away.
+//! - A write of ours takes the value and the flight away before it is sent and before its caller is
+//!   told ([`NearCache::writing`]).
 //! - Whoever misses a key that has a flight waits for that flight.
-//! - A value is answered only while the last sign of life was *sent* less than `max_staleness` ago, by the monotonic and by the wall
-//!   clock (a suspended machine stops one of them, a corrected clock moves the other).
+//! - A value is answered only while the last sign of life was *sent* less than `max_staleness` ago,
+//!   by the monotonic and by the wall clock (a suspended machine stops one of them, a corrected
+//!   clock moves the other).
 //!
-//! - A session is answered only beside its owner's not-before marker, or the absence of one. When a marker is taken away, the copies that
-//!   JavaScript threads keep are, all of them.
+//! - A session is answered only beside its owner's not-before marker, or the absence of one. When a
+//!   marker is taken away, the copies that JavaScript threads keep are, all of them.
 //!
 //! What is kept is session records and `revoked-sessions-before-*`, of which also the absence is.
 
@@ -29,13 +34,15 @@ use crate::engine::{Slot, Stored};
 use crate::error::Result;
 use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
 
-/// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch, and reads it after every session.
+/// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch,
+/// and reads it after every session.
 pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
 
 /// What an entry weighs beside its texts, in bytes.
 const ENTRY_BYTES: usize = 350;
 
-/// Of the cache's size, what is left for the copies that JavaScript threads keep (`lib/near-cache.ts`).
+/// Of the cache's size, what is left for the copies that JavaScript threads keep
+/// (`lib/near-cache.ts`).
 const COPIES_SHARE: u64 = 8;
 
 /// A moment by both clocks, in ms.
@@ -59,13 +66,15 @@ impl Moment {
     /// Now.
     pub fn now() -> Self {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1e3);
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64() * 1e3);
         Moment { monotonic: START.elapsed().as_secs_f64() * 1e3, wall }
     }
 }
 
-/// What a thread looks at that keeps copies of the cache's answers, to see without a call whether they still hold
-/// (`lib/near-cache.ts`). Each has its own.
+/// What a thread looks at that keeps copies of the cache's answers, to see without a call whether
+/// they still hold (`lib/near-cache.ts`). Each has its own.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Shared {
@@ -75,7 +84,8 @@ pub struct Shared {
     alive_wall: AtomicU64,
     /// Hits of the copies, since they were last added up.
     hits: AtomicU32,
-    /// How often a key of each stripe was taken away. A copy holds while its stripe's counter stands as it did before the answer.
+    /// How often a key of each stripe was taken away. A copy holds while its stripe's counter
+    /// stands as it did before the answer.
     stripes: [AtomicU32; STRIPES],
 }
 
@@ -193,7 +203,8 @@ pub(crate) enum Begun<'c> {
     Leads(Lead<'c>),
 }
 
-/// A flight in its leader's hands. Dropped without having landed, it is off the board, and those who wait are told nothing.
+/// A flight in its leader's hands. Dropped without having landed, it is off the board, and those
+/// who wait are told nothing.
 pub(crate) struct Lead<'c> {
     cache: &'c NearCache,
     key: String,
@@ -205,9 +216,16 @@ impl Lead<'_> {
         &self.key
     }
 
-    /// The answer has come: keeps it if it may be, and tells those who wait. `asked`: before it was asked for; `life`: what it had
-    /// left then, in ms (`None`: it has no end); `marker`: of a session, the key of its owner's not-before marker.
-    pub(crate) fn land(self, answer: &Result<Slot>, asked: Moment, life: Option<u64>, marker: Option<&Arc<str>>) {
+    /// The answer has come: keeps it if it may be, and tells those who wait. `asked`: before it was
+    /// asked for; `life`: what it had left then, in ms (`None`: it has no end); `marker`: of a
+    /// session, the key of its owner's not-before marker.
+    pub(crate) fn land(
+        self,
+        answer: &Result<Slot>,
+        asked: Moment,
+        life: Option<u64>,
+        marker: Option<&Arc<str>>,
+    ) {
         self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked, life, marker);
         self.tell(answer);
     }
@@ -358,7 +376,10 @@ impl NearCacheMetrics {
     pub(crate) fn none() -> Self {
         NearCacheMetrics {
             enabled: false,
-            reason: Some("the store has none: option nearCache is false, or the engine is the embedded one".to_owned()),
+            reason: Some(
+                "the store has none: option nearCache is false, or the engine is the embedded one"
+                    .to_owned(),
+            ),
             hits: 0,
             misses: 0,
             coalesced: 0,
@@ -383,7 +404,12 @@ impl NearCache {
             settings: settings.clone(),
             absence,
             values: Cache::with(items, capacity, Bytes, Default::default(), evictions),
-            state: Mutex::new(State { feeds: BTreeMap::new(), joined: 0, flights: HashMap::new(), copies: Vec::new() }),
+            state: Mutex::new(State {
+                feeds: BTreeMap::new(),
+                joined: 0,
+                flights: HashMap::new(),
+                copies: Vec::new(),
+            }),
             alive: Shared::new(),
             counters,
         }
@@ -400,7 +426,10 @@ impl NearCache {
 
     fn look(&self, key: &str) -> Option<Hit> {
         let (entry, marker) = self.live_entry(key, Moment::now())?;
-        Some(Hit { value: entry.value.clone(), marker: marker.and_then(|marker| marker.value.clone()) })
+        Some(Hit {
+            value: entry.value.clone(),
+            marker: marker.and_then(|marker| marker.value.clone()),
+        })
     }
 
     /// How long a value may be answered without asking again, in ms; 0 when it is not there.
@@ -416,7 +445,9 @@ impl NearCache {
         if self.alive.silent_for(now) > self.settings.max_staleness.as_secs_f64() * 1e3 {
             return None;
         }
-        let lives = |entry: &Arc<Entry>| now.monotonic < entry.until.monotonic && now.wall < entry.until.wall;
+        let lives = |entry: &Arc<Entry>| {
+            now.monotonic < entry.until.monotonic && now.wall < entry.until.wall
+        };
         let entry = self.values.get(key).filter(lives)?;
         let Some(marker) = entry.marker.as_deref() else { return Some((entry, None)) };
         let marker = self.values.get(marker).filter(lives)?;
@@ -463,7 +494,9 @@ impl NearCache {
         state.flights.remove(key);
         let is_mark = key.starts_with(REVOKED_BEFORE);
         let (value, ttl, life) = match slot {
-            Some(Slot::Value(stored)) if is_mark || marker.is_some() && stored.is_record_of(key) => {
+            Some(Slot::Value(stored))
+                if is_mark || marker.is_some() && stored.is_record_of(key) =>
+            {
                 (Some(stored.clone()), self.settings.ttl, life)
             }
             Some(Slot::Absent | Slot::Ended) if is_mark => (None, self.absence, None),
@@ -472,14 +505,17 @@ impl NearCache {
         let ttl = ttl.as_secs_f64() * 1e3;
         let life = life.map_or(ttl, |life| ttl.min(life as f64));
         let until = Moment { monotonic: asked.monotonic + life, wall: asked.wall + life };
-        // What it takes the place of has not been evicted, which is what the table would count it as.
+        // What it takes the place of has not been evicted, which is what the table would count it
+        // as.
         self.values.remove(key);
-        self.values.insert(key.to_owned(), Arc::new(Entry { value, marker: marker.cloned(), until }));
+        self.values
+            .insert(key.to_owned(), Arc::new(Entry { value, marker: marker.cloned(), until }));
     }
 
     // ---- Writing ----
 
-    /// A write of `key` by this process: while the answer lives, and once more when it ends, nothing read before is kept.
+    /// A write of `key` by this process: while the answer lives, and once more when it ends,
+    /// nothing read before is kept.
     pub(crate) fn writing<'c>(cache: Option<&'c Self>, key: &'c str) -> Writing<'c> {
         if let Some(cache) = cache {
             cache.evict(key);
@@ -502,7 +538,8 @@ impl NearCache {
 
     // ---- The feed ----
 
-    /// Another server is to be heard, from before anything is read there: until its feed begins, nothing is answered. The feed's number.
+    /// Another server is to be heard, from before anything is read there: until its feed begins,
+    /// nothing is answered. The feed's number.
     pub(crate) fn joins(&self) -> u64 {
         let mut state = self.lock();
         state.joined += 1;
@@ -567,7 +604,8 @@ impl NearCache {
     /// A connection tells no more.
     pub(crate) fn lost(&self, source: Source, why: Flush, reason: &str) {
         let mut state = self.lock();
-        if matches!(state.feeds.get(&source.feed), Some(Feed::On { number, .. }) if *number == source.number) {
+        if matches!(state.feeds.get(&source.feed), Some(Feed::On { number, .. }) if *number == source.number)
+        {
             state.feeds.insert(source.feed, Feed::Off(reason.to_owned()));
             self.feeds_changed(&mut state);
             self.counters.flushes[why as usize].fetch_add(1, Relaxed);
@@ -607,7 +645,10 @@ impl NearCache {
         let shared = Arc::new(Shared::new());
         let mut state = self.lock();
         let of = |bits: &AtomicU64| f64::from_bits(bits.load(Relaxed));
-        shared.set_alive(Moment { monotonic: of(&self.alive.alive_monotonic), wall: of(&self.alive.alive_wall) });
+        shared.set_alive(Moment {
+            monotonic: of(&self.alive.alive_monotonic),
+            wall: of(&self.alive.alive_wall),
+        });
         state.copies.push(Arc::downgrade(&shared));
         shared
     }
@@ -620,8 +661,11 @@ impl NearCache {
     pub(crate) fn metrics(&self) -> NearCacheMetrics {
         let counters = &self.counters;
         let of = |counter: &AtomicU64| counter.load(Relaxed);
-        self.lock().each_copy(|copy| _ = counters.hits.fetch_add(copy.hits.swap(0, Relaxed).into(), Relaxed));
-        let [disconnected, flushed, demoted, silent, canary, uncertain, topology] = counters.flushes.each_ref().map(of);
+        self.lock().each_copy(|copy| {
+            _ = counters.hits.fetch_add(copy.hits.swap(0, Relaxed).into(), Relaxed)
+        });
+        let [disconnected, flushed, demoted, silent, canary, uncertain, topology] =
+            counters.flushes.each_ref().map(of);
         let reason = self.why_off();
         NearCacheMetrics {
             enabled: reason.is_none(),
@@ -631,7 +675,15 @@ impl NearCache {
             coalesced: of(&counters.coalesced),
             inserts_refused: of(&counters.inserts_refused),
             invalidations: of(&counters.invalidations),
-            flushes: Flushes { disconnected, flushed, demoted, silent, canary, uncertain, topology },
+            flushes: Flushes {
+                disconnected,
+                flushed,
+                demoted,
+                silent,
+                canary,
+                uncertain,
+                topology,
+            },
             evictions: of(&counters.evictions),
             bytes: self.values.weight(),
             entries: self.values.len() as u64,
@@ -653,7 +705,8 @@ struct Bytes;
 impl Weighter<String, Arc<Entry>> for Bytes {
     fn weight(&self, key: &String, entry: &Arc<Entry>) -> u64 {
         let value = entry.value.as_ref().map_or(0, |stored| stored.raw().len());
-        (key.len() + value + entry.marker.as_ref().map_or(0, |marker| marker.len()) + ENTRY_BYTES) as u64
+        (key.len() + value + entry.marker.as_ref().map_or(0, |marker| marker.len()) + ENTRY_BYTES)
+            as u64
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a store can be asked to do, and what it answers: the whole interface of the core, as values.
+//! What a store can be asked to do, and what it answers: the whole interface of the core, as
+//! values.
 
 use crate::engine::Stored;
 use crate::read_log::{Seen, Serving};
@@ -10,27 +11,30 @@ pub struct Read {
     pub seen: Seen,
     /// What [`crate::Sessions::cached`] has just handed out under the key, the latest last.
     pub handed: Vec<String>,
-    /// How far the writer's clock is ahead of this machine's, in ms. It changes only what is answered: a write that would be dropped because
-    /// of this machine's clock or the server's, and not by the writer's, is a `CONFLICT`.
+    /// How far the writer's clock is ahead of this machine's, in ms. It changes only what is
+    /// answered: a write that would be dropped because of this machine's clock or the server's, and
+    /// not by the writer's, is a `CONFLICT`.
     pub ahead_ms: i64,
 }
 
 /// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
-    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`]. [`crate::Sessions::read`] reads several keys together.
+    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`]. [`crate::Sessions::read`]
+    /// reads several keys together.
     Get {
         /// A session token or any other key of Better Auth's.
         key: String,
     },
-    /// Writes a value. A session record is merged with what lies there; one that was ended stays ended. Answers
-    /// [`Reply::UserWritten`], [`Reply::Ignored`] or [`Reply::Nothing`].
+    /// Writes a value. A session record is merged with what lies there; one that was ended stays
+    /// ended. Answers [`Reply::UserWritten`], [`Reply::Ignored`] or [`Reply::Nothing`].
     Set {
         /// As in [`Command::Get`].
         key: String,
         /// The value; its text is kept as it is.
         value: String,
-        /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session record lives until its own `expiresAt`.
+        /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session
+        /// record lives until its own `expiresAt`.
         ttl: Option<f64>,
         /// What the writer has read. Unknown: the latest that was served.
         read: Option<Read>,
@@ -40,7 +44,8 @@ pub enum Command {
         /// As in [`Command::Get`].
         key: String,
     },
-    /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`]. At most once.
+    /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`].
+    /// At most once.
     Take {
         /// As in [`Command::Get`].
         key: String,
@@ -70,7 +75,8 @@ pub enum Command {
         /// The fields to set: a JSON object.
         changes: String,
     },
-    /// A user's live sessions, each without the user beside it. Answers [`Reply::Text`], a JSON array.
+    /// A user's live sessions, each without the user beside it. Answers [`Reply::Text`], a JSON
+    /// array.
     List {
         /// Whose sessions.
         user: String,
@@ -79,20 +85,22 @@ pub enum Command {
     EndAll {
         /// Whose sessions.
         user: String,
-        /// The token of one that stays. Without it the user's sessions from before `now` are refused from then on, whether or not they are in
-        /// the user's index.
+        /// The token of one that stays. Without it the user's sessions from before `now` are
+        /// refused from then on, whether or not they are in the user's index.
         except: Option<String>,
         /// The caller's clock, in ms since the epoch.
         now: i64,
     },
-    /// What a user's live sessions hold of the user's row. Answers [`Reply::Text`], to be handed to [`Command::InstallUser`] after the row
-    /// was read: a JSON array with an item for each session; or [`Reply::Nothing`], when there is no session.
+    /// What a user's live sessions hold of the user's row. Answers [`Reply::Text`], to be handed to
+    /// [`Command::InstallUser`] after the row was read: a JSON array with an item for each session;
+    /// or [`Reply::Nothing`], when there is no session.
     UserHalves {
         /// Whose sessions.
         user: String,
     },
-    /// Writes a user's row into those sessions whose user half is as [`Command::UserHalves`] found it, and differs. Answers
-    /// [`Reply::Count`], how many were written or had changed meanwhile: with 0, all of them hold the row.
+    /// Writes a user's row into those sessions whose user half is as [`Command::UserHalves`] found
+    /// it, and differs. Answers [`Reply::Count`], how many were written or had changed meanwhile:
+    /// with 0, all of them hold the row.
     InstallUser {
         /// Whose row.
         user: String,
@@ -127,7 +135,8 @@ pub enum Reply {
     Text(Text),
     /// A number.
     Count(i64),
-    /// Done: a session was created with a user half, the user half of one changed, or it was not taken as it was written. The id of the user.
+    /// Done: a session was created with a user half, the user half of one changed, or it was not
+    /// taken as it was written. The id of the user.
     UserWritten(String),
     /// Nothing was written: there is no such session, and it is too old to be created.
     Ignored,

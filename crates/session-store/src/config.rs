@@ -1,7 +1,9 @@
-//! Validation of the options a store is made with: JSON as the user wrote it in, a [`Config`] or every problem out.
+//! Validation of the options a store is made with: JSON as the user wrote it in, a [`Config`] or
+//! every problem out.
 //!
 //! What must always hold:
-//! - Equal settings give an equal [`Config`], however they were spelled: it is the key of the process-wide registry.
+//! - Equal settings give an equal [`Config`], however they were spelled: it is the key of the
+//!   process-wide registry.
 //! - No problem and no `Debug` output contains a URL, a user name, a password or TLS material.
 //! - Nothing here reads the environment, opens a file or resolves a name.
 
@@ -26,13 +28,15 @@ use options::{IN_FLIGHT, Options, TIMEOUT_MS, TOMBSTONE_SECONDS, VALUE_BYTES};
 pub struct Config {
     /// Where the sessions lie. From `url`, or from `host`/`port`, or from `path`.
     pub target: Target,
-    /// What a record's key begins with: `keyPrefix`, default `session:`. Never a prefix of `user_prefix`, nor the reverse.
+    /// What a record's key begins with: `keyPrefix`, default `session:`. Never a prefix of
+    /// `user_prefix`, nor the reverse.
     pub key_prefix: String,
     /// What the key of a user's index begins with: `userPrefix`, default `user-sessions:`.
     pub user_prefix: String,
-    /// How long the mark of an ended session stays: `tombstoneSeconds`, default 300 s, which is the right value.
-    /// Below 120 s (the age up to which a session may be created) plus the clocks' skew, a session ended while young
-    /// could be created again by a late writer; such values are for tests.
+    /// How long the mark of an ended session stays: `tombstoneSeconds`, default 300 s, which is the
+    /// right value. Below 120 s (the age up to which a session may be created) plus the clocks'
+    /// skew, a session ended while young could be created again by a late writer; such values are
+    /// for tests.
     pub tombstone: Duration,
     /// Largest value accepted, in bytes: `maxValueBytes`, default 1 MiB.
     pub max_value_bytes: usize,
@@ -40,9 +44,11 @@ pub struct Config {
     pub max_sessions_per_user: Option<NonZeroU32>,
     /// How far an end must have been copied before it is told: `revoke`, default not at all.
     pub revoke: Option<Revoke>,
-    /// What becomes of Better Auth's calls while the server cannot answer: `onUnavailable`, default `reject`.
+    /// What becomes of Better Auth's calls while the server cannot answer: `onUnavailable`, default
+    /// `reject`.
     pub on_unavailable: OnUnavailable,
-    /// What is read again is answered from this process's memory: `nearCache`, default on; `None`: off.
+    /// What is read again is answered from this process's memory: `nearCache`, default on; `None`:
+    /// off.
     pub near_cache: Option<NearCache>,
     /// How often an idle connection must show that it is alive: `heartbeatMs`, default 1 s.
     pub heartbeat: Duration,
@@ -52,7 +58,8 @@ pub struct Config {
     pub reconnect: Reconnect,
     /// Operations that may be under way: `maxInFlight`, default 50,000. Further ones are refused.
     pub max_in_flight: usize,
-    /// How long a server may be silent that an operation waits for, or a connection be missing: `commandTimeout` in ms, default 2 s.
+    /// How long a server may be silent that an operation waits for, or a connection be missing:
+    /// `commandTimeout` in ms, default 2 s.
     pub command_timeout: Duration,
     /// An answer that takes longer is slow, which an event tells: `slowMs`, default 100 ms.
     pub slow: Duration,
@@ -72,7 +79,8 @@ pub struct Revoke {
 pub enum OnUnavailable {
     /// They are refused.
     Reject,
-    /// The caller has a database that holds the sessions too: ends, and writes of sessions, are kept and done later.
+    /// The caller has a database that holds the sessions too: ends, and writes of sessions, are
+    /// kept and done later.
     Database,
 }
 
@@ -83,7 +91,8 @@ pub struct NearCache {
     pub max_bytes: u64,
     /// How long a value is answered at most without being read anew: `ttlMs`, default 60 s.
     pub ttl: Duration,
-    /// How old an answer may be when the connection freezes or is cut: `maxStalenessMs`, default 3 s. At least 1.5 heartbeats.
+    /// How old an answer may be when the connection freezes or is cut: `maxStalenessMs`, default 3
+    /// s. At least 1.5 heartbeats.
     pub max_staleness: Duration,
 }
 
@@ -100,7 +109,11 @@ pub struct Reconnect {
 
 impl Default for NearCache {
     fn default() -> Self {
-        NearCache { max_bytes: 32 * 1_024 * 1_024, ttl: Duration::from_secs(60), max_staleness: Duration::from_secs(3) }
+        NearCache {
+            max_bytes: 32 * 1_024 * 1_024,
+            ttl: Duration::from_secs(60),
+            max_staleness: Duration::from_secs(3),
+        }
     }
 }
 
@@ -126,20 +139,22 @@ pub struct Server {
     pub address: Address,
     /// How the sentinels are asked; `None`: there are none.
     pub sentinel_login: Option<SentinelLogin>,
-    /// By host and port as sentinels or a cluster's servers tell them, where these are reached from here: `natMap`.
+    /// By host and port as sentinels or a cluster's servers tell them, where these are reached from
+    /// here: `natMap`.
     pub nat_map: NatMap,
     /// ACL user, never empty; `None`: the server's default user.
     pub username: Option<String>,
     /// Password, never empty; `None`: no authentication.
     pub password: Option<String>,
-    /// Whether the application is asked for user name and password at each connection: `credentials`. The function is no setting.
+    /// Whether the application is asked for user name and password at each connection:
+    /// `credentials`. The function is no setting.
     pub asks_for_login: bool,
     /// Database to select, default 0.
     pub db: u32,
     /// `None`: not encrypted. Always `None` on a unix socket.
     pub tls: Option<Tls>,
-    /// Idle time before TCP probes, in whole seconds (the kernel's unit; `keepAlive` is in ms and is rounded up), default
-    /// 30 s. `None`: off. Always `None` on a unix socket.
+    /// Idle time before TCP probes, in whole seconds (the kernel's unit; `keepAlive` is in ms and
+    /// is rounded up), default 30 s. `None`: off. Always `None` on a unix socket.
     pub keep_alive: Option<Duration>,
     /// Name in the server's `CLIENT LIST`: `connectionName`, default `better-auth-redis-store`.
     pub connection_name: String,
@@ -159,7 +174,8 @@ pub enum Address {
     Unix(PathBuf),
     /// The servers of a cluster.
     Cluster {
-        /// Host and port of some of them, default port 6379, from which the others are found. At least one.
+        /// Host and port of some of them, default port 6379, from which the others are found. At
+        /// least one.
         nodes: Vec<(String, u16)>,
     },
     /// The primary that sentinels tell.
@@ -202,11 +218,13 @@ pub struct Tls {
     pub cert: Option<String>,
     /// The client's private key; set exactly when `cert` is.
     pub key: Option<String>,
-    /// The name that the server's certificate must be for, in its canonical form; `None`: the host that is connected to.
+    /// The name that the server's certificate must be for, in its canonical form; `None`: the host
+    /// that is connected to.
     pub servername: Option<String>,
     /// The oldest version that is spoken: `minVersion`.
     pub min_version: TlsVersion,
-    /// Whether any certificate is accepted: `dangerouslyDisableVerification`, default no. Never beside `ca`.
+    /// Whether any certificate is accepted: `dangerouslyDisableVerification`, default no. Never
+    /// beside `ca`.
     pub unverified: bool,
 }
 
@@ -260,16 +278,19 @@ impl Config {
         matches!(&self.target, Target::Redis(server) if matches!(server.address, Address::Cluster { .. }))
     }
 
-    /// Parses the JSON object of options, for example `{"url":"redis://localhost","commandTimeout":500}`.
+    /// Parses the JSON object of options, for example
+    /// `{"url":"redis://localhost","commandTimeout":500}`.
     ///
-    /// An option that is absent takes its default; an empty `username` or `password` counts as absent, as in ioredis.
+    /// An option that is absent takes its default; an empty `username` or `password` counts as
+    /// absent, as in ioredis.
     ///
     /// # Errors
-    /// Every problem found, one sentence each, in the order in which the options were given (one that is missing comes
-    /// first). The sentences hold no secret and may be shown and logged.
+    /// Every problem found, one sentence each, in the order in which the options were given (one
+    /// that is missing comes first). The sentences hold no secret and may be shown and logged.
     pub fn from_json(options: &str) -> Result<Config, Vec<String>> {
         let Ok(Value::Object(given)) = serde_json::from_str(options) else {
-            let what = "options: must be an object, for example { url: \"redis://localhost:6379\" }";
+            let what =
+                "options: must be an object, for example { url: \"redis://localhost:6379\" }";
             return Err(vec![what.into()]);
         };
         let problems = Vec::new();
@@ -285,7 +306,8 @@ impl Config {
         let reconnect = options.reconnect();
         let max_in_flight = options.integer("maxInFlight", IN_FLIGHT);
         let connect_timeout = options.integer("connectTimeout", TIMEOUT_MS);
-        let command_timeout = Duration::from_millis(options.integer("commandTimeout", TIMEOUT_MS).unwrap_or(2_000));
+        let command_timeout =
+            Duration::from_millis(options.integer("commandTimeout", TIMEOUT_MS).unwrap_or(2_000));
         let slow = Duration::from_millis(options.integer("slowMs", TIMEOUT_MS).unwrap_or(100));
         let revoke = options.revoke(command_timeout);
         let on_unavailable = options.on_unavailable();

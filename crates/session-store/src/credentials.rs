@@ -1,7 +1,9 @@
-//! User name and password by a function of the application's, which is asked at each connection, and again before a password expires.
+//! User name and password by a function of the application's, which is asked at each connection,
+//! and again before a password expires.
 //!
-//! A store has as many functions as handles that brought one. The newest is asked; one that goes away without an answer leaves the
-//! question to the one before it. No `Debug` output and no message contains what was answered.
+//! A store has as many functions as handles that brought one. The newest is asked; one that goes
+//! away without an answer leaves the question to the one before it. No `Debug` output and no
+//! message contains what was answered.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,7 +128,11 @@ mod tests {
     impl Provider for Says {
         fn ask(&self, question: Question) {
             if let Some(password) = self.0 {
-                question.answer(Login { username: None, password: password.into(), expires_at: None });
+                question.answer(Login {
+                    username: None,
+                    password: password.into(),
+                    expires_at: None,
+                });
             }
         }
     }
@@ -150,7 +156,8 @@ mod tests {
 
     #[test]
     fn nothing_shows_a_login() {
-        let login = Login { username: Some("secret".into()), password: "secret".into(), expires_at: None };
+        let login =
+            Login { username: Some("secret".into()), password: "secret".into(), expires_at: None };
         assert!(!format!("{login:?}").contains("secret"));
     }
 }

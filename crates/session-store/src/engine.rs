@@ -1,8 +1,9 @@
-//! Where records lie: the atomic steps that the store's operations are made of, and the two places that carry them out.
+//! Where records lie: the atomic steps that the store's operations are made of, and the two places
+//! that carry them out.
 //!
-//! An engine knows keys, records with an owner and an expiry, tombstones and the per-user index. It knows nothing of
-//! Better Auth. Each method is one atomic step (on one Redis server: one command or one script), so that a caller
-//! that dies between two steps leaves no half-done one behind.
+//! An engine knows keys, records with an owner and an expiry, tombstones and the per-user index. It
+//! knows nothing of Better Auth. Each method is one atomic step (on one Redis server: one command
+//! or one script), so that a caller that dies between two steps leaves no half-done one behind.
 //!
 //! | key | holds |
 //! |---|---|
@@ -37,20 +38,23 @@ pub(crate) struct DegradedMetrics {
     pub(crate) out_of_memory: u64,
 }
 
-/// A session may be created by a write that is at most this far from its `createdAt`, by the engine's clock, in ms.
-/// Shorter than a tombstone's life: that is what keeps an ended session dead after its tombstone is gone.
+/// A session may be created by a write that is at most this far from its `createdAt`, by the
+/// engine's clock, in ms. Shorter than a tombstone's life: that is what keeps an ended session dead
+/// after its tombstone is gone.
 pub(crate) const YOUNG_MS: i64 = 120_000;
 
-/// Index entries are dropped, and an index expires, this long after the expiry they tell, in ms. Covers the time between
-/// an index step and its record step, and clocks that differ a little.
+/// Index entries are dropped, and an index expires, this long after the expiry they tell, in ms.
+/// Covers the time between an index step and its record step, and clocks that differ a little.
 pub(crate) const INDEX_MARGIN_MS: i64 = 60_000;
 
-/// An index entry tells the record's own expiry when the engine's clock is as near as this to the clock that it comes from, in ms; else the
-/// expiry by the engine's clock, so that a wrong clock cannot drop a live session from its index.
+/// An index entry tells the record's own expiry when the engine's clock is as near as this to the
+/// clock that it comes from, in ms; else the expiry by the engine's clock, so that a wrong clock
+/// cannot drop a live session from its index.
 pub(crate) const SAME_CLOCK_MS: i64 = 1000;
 
-/// Better Auth's own index, which this store composes from the sorted set: `active-sessions-<user>`. Where another store
-/// left a real one, the engine folds it into the sorted set.
+/// Better Auth's own index, which this store composes from the sorted set:
+/// `active-sessions-<user>`. Where another store left a real one, the engine folds it into the
+/// sorted set.
 pub(crate) const LEGACY_INDEX: &str = "active-sessions-";
 
 /// How keys are named, and how long tombstones live.
@@ -151,7 +155,8 @@ pub(crate) struct EndSome<'a> {
     pub(crate) user: &'a str,
     /// One that stays.
     pub(crate) except: Option<&'a str>,
-    /// [`TOGETHER`] ids at most; none: the first ones of the index, which the engine may leave to the next step.
+    /// [`TOGETHER`] ids at most; none: the first ones of the index, which the engine may leave to
+    /// the next step.
     pub(crate) ids: &'a [String],
     /// The not-before marker to raise first, where `ids` is empty.
     pub(crate) mark: Option<&'a Mark>,
@@ -232,8 +237,9 @@ fn not_a_counter() -> Error {
 
 /// The atomic steps.
 pub(crate) trait Engine: Send + Sync + 'static {
-    /// How far apart the steps of a put may lie. An id in an index without a record is a sign-in under way for so long; then whoever
-    /// needs to know makes its absence sure. Nothing where a put is one step.
+    /// How far apart the steps of a put may lie. An id in an index without a record is a sign-in
+    /// under way for so long; then whoever needs to know makes its absence sure. Nothing where a
+    /// put is one step.
     fn put_takes(&self) -> Duration {
         Duration::ZERO
     }
@@ -241,46 +247,74 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// What lies under a key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// What lies under each of the keys, in their order. Among several, a key of another type is absent.
+    /// What lies under each of the keys, in their order. Among several, a key of another type is
+    /// absent.
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
 
     /// How long the values are that lie under the keys, in bytes; 0 where there is none.
     fn lengths(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<usize>>> + Send;
 
-    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever); asks the server to tell when one of them changes, if it
-    /// can.
-    fn get_many_tracked(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<(Slot, Option<u64>)>>> + Send;
+    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever); asks the server to
+    /// tell when one of them changes, if it can.
+    fn get_many_tracked(
+        &self,
+        keys: &[&str],
+    ) -> impl Future<Output = Result<Vec<(Slot, Option<u64>)>>> + Send;
 
-    /// Writes a value that is no session record, over anything but another application's session record, also over a tombstone.
-    fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> impl Future<Output = Result<()>> + Send;
+    /// Writes a value that is no session record, over anything but another application's session
+    /// record, also over a tombstone.
+    fn set(
+        &self,
+        key: &str,
+        value: &str,
+        ttl_ms: Option<u64>,
+    ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Writes a decimal number unless a greater one lies there; the life is never shortened. Answers the number that lies there now.
-    fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> impl Future<Output = Result<i64>> + Send;
+    /// Writes a decimal number unless a greater one lies there; the life is never shortened.
+    /// Answers the number that lies there now.
+    fn raise(
+        &self,
+        key: &str,
+        value: i64,
+        ttl_ms: Option<u64>,
+    ) -> impl Future<Output = Result<i64>> + Send;
 
-    /// Adds 1 to a counter; one that does not exist starts at 1 and gets the life. Carried out at most once.
+    /// Adds 1 to a counter; one that does not exist starts at 1 and gets the life. Carried out at
+    /// most once.
     fn increment(&self, key: &str, ttl_ms: u64) -> impl Future<Output = Result<i64>> + Send;
 
     /// Indexes and writes a session record.
     fn put(&self, put: &Put<'_>) -> impl Future<Output = Result<PutOutcome>> + Send;
 
     /// Indexes a record that another store wrote, if it still lies there as it was read.
-    fn adopt(&self, id: &str, user: &str, found: &Stored) -> impl Future<Output = Result<()>> + Send;
+    fn adopt(
+        &self,
+        id: &str,
+        user: &str,
+        found: &Stored,
+    ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends a key: a session record becomes a tombstone and leaves its owner's index; another application's session record is left alone;
-    /// any other value is deleted. Where nothing lies, a tombstone is left if `may_be_session`: a sign-in may be about to write there.
+    /// Ends a key: a session record becomes a tombstone and leaves its owner's index; another
+    /// application's session record is left alone; any other value is deleted. Where nothing lies,
+    /// a tombstone is left if `may_be_session`: a sign-in may be about to write there.
     fn end(&self, key: &str, may_be_session: bool) -> impl Future<Output = Result<()>> + Send;
 
-    /// As [`Engine::end`], answering what lay there; where nothing lies, nothing is left. Carried out at most once.
+    /// As [`Engine::end`], answering what lay there; where nothing lies, nothing is left. Carried
+    /// out at most once.
     fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
-    /// Ends sessions in a user's index, those whose record is the user's or absent: one part of them.
+    /// Ends sessions in a user's index, those whose record is the user's or absent: one part of
+    /// them.
     fn end_some(&self, which: &EndSome<'_>) -> impl Future<Output = Result<EndedSome>> + Send;
 
     /// The ids in the users' indexes with their expiries in ms since the epoch, the soonest first.
-    fn entries(&self, users: &[&str]) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;
+    fn entries(
+        &self,
+        users: &[&str],
+    ) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;
 
-    /// Some ids in a user's index with their scores, from a score on, the lowest first. From [`LOWEST`] on, what another store left is among
-    /// them.
+    /// Some ids in a user's index with their scores, from a score on, the lowest first. From
+    /// [`LOWEST`] on, what another store left is among them.
     fn ids_from(
         &self,
         user: &str,
@@ -288,19 +322,30 @@ pub(crate) trait Engine: Send + Sync + 'static {
         count: usize,
     ) -> impl Future<Output = Result<Vec<(String, String)>>> + Send;
 
-    /// The ids in a user's index whose record is there, with their records; `None`: there are more than `most` ids, or no way to read them
-    /// together.
-    fn list(&self, user: &str, most: usize) -> impl Future<Output = Result<Option<Vec<(String, Stored)>>>> + Send;
+    /// The ids in a user's index whose record is there, with their records; `None`: there are more
+    /// than `most` ids, or no way to read them together.
+    fn list(
+        &self,
+        user: &str,
+        most: usize,
+    ) -> impl Future<Output = Result<Option<Vec<(String, Stored)>>>> + Send;
 
-    /// Removes index entries whose session is surely dead: of `ids`, [`TOGETHER`] at most; of none: of the first ones of the index, which the
-    /// engine may leave to the next step. `claim`: ids seen absent long ago, whose absence is made sure by a tombstone.
-    fn prune(&self, user: &str, claim: &[String], ids: &[String]) -> impl Future<Output = Result<Pruned>> + Send;
+    /// Removes index entries whose session is surely dead: of `ids`, [`TOGETHER`] at most; of none:
+    /// of the first ones of the index, which the engine may leave to the next step. `claim`: ids
+    /// seen absent long ago, whose absence is made sure by a tombstone.
+    fn prune(
+        &self,
+        user: &str,
+        claim: &[String],
+        ids: &[String],
+    ) -> impl Future<Output = Result<Pruned>> + Send;
 
     /// Lists keys. A key may come twice; one that exists during the whole scan comes at least once.
     fn scan(&self, namespace: Namespace, cursor: u64) -> impl Future<Output = Result<Page>> + Send;
 
-    /// Waits until replicas have acknowledged that these keys were ended, as many as are wanted and for as long as the option `revoke`
-    /// says. How many did is told by an event and by [`Engine::revoke_metrics`]: an end that is done is no failure.
+    /// Waits until replicas have acknowledged that these keys were ended, as many as are wanted and
+    /// for as long as the option `revoke` says. How many did is told by an event and by
+    /// [`Engine::revoke_metrics`]: an end that is done is no failure.
     fn acknowledge(&self, _ended: &[&str]) -> impl Future<Output = ()> + Send {
         ready(())
     }
@@ -320,7 +365,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
         system_clock()
     }
 
-    /// Makes [`Engine::local_clock`] follow a caller's clock, where no other process judges by another one.
+    /// Makes [`Engine::local_clock`] follow a caller's clock, where no other process judges by
+    /// another one.
     fn follow_clock(&self, _now_ms: i64) {}
 
     /// The engine's own clock, in ms since the epoch.

@@ -1,4 +1,5 @@
-//! The one error of the product: a code to branch on, a message that says what to do, and its causes.
+//! The one error of the product: a code to branch on, a message that says what to do, and its
+//! causes.
 //!
 //! Invariant 7 holds here: no token, key, value, user id or password may be put into a message.
 
@@ -11,7 +12,8 @@ use std::time::Duration;
 pub enum Code {
     /// Redis cannot be reached, went away before it answered, or refuses commands for now.
     Unavailable,
-    /// The server that was to answer was silent for `commandTimeout`. The operation may or may not have been carried out.
+    /// The server that was to answer was silent for `commandTimeout`. The operation may or may not
+    /// have been carried out.
     Timeout,
     /// Redis refused the user name or password, or the user lacks a permission.
     Auth,
@@ -33,7 +35,8 @@ pub enum Code {
     Limit,
     /// The store was closed.
     Closed,
-    /// The server answered something that a Redis server of a supported version does not answer, or this store has a defect.
+    /// The server answered something that a Redis server of a supported version does not answer, or
+    /// this store has a defect.
     Protocol,
 }
 
@@ -80,12 +83,16 @@ impl Error {
         Error::new(Code::InvalidArgument, message)
     }
 
-    /// No answer within `commandTimeout`. `waits_for`: what is waited for, where there is no connection.
+    /// No answer within `commandTimeout`. `waits_for`: what is waited for, where there is no
+    /// connection.
     pub(crate) fn late(command_timeout: Duration, waits_for: Option<String>) -> Self {
         let ms = command_timeout.as_millis();
         let why = waits_for.map(|what| format!(": {what}")).unwrap_or_default();
         let what = "a write may or may not have been carried out";
-        Error::new(Code::Timeout, format!("no answer within {ms} ms (option commandTimeout){why}; {what}"))
+        Error::new(
+            Code::Timeout,
+            format!("no answer within {ms} ms (option commandTimeout){why}; {what}"),
+        )
     }
 
     /// Appends the chain of causes to the message, one line each.

@@ -1,9 +1,11 @@
-//! The session cookie of a request: found, read and its signature checked, just as Better Auth does it.
+//! The session cookie of a request: found, read and its signature checked, just as Better Auth does
+//! it.
 //!
-//! The rules are those of better-call 1.1 to 1.4 (`parseCookies`, `getSignedCookie`, `verifySignature`), Better Auth's own HTTP
-//! layer: of cookies with one name the first counts, a value in quotes loses its first and last character, percent
-//! encodings that are wrong are left as they are, and what follows the last dot is the signature: HMAC-SHA-256 of what stands before
-//! it, in base64 whose unused last bits may be anything. Text is trimmed as JavaScript trims it.
+//! The rules are those of better-call 1.1 to 1.4 (`parseCookies`, `getSignedCookie`,
+//! `verifySignature`), Better Auth's own HTTP layer: of cookies with one name the first counts, a
+//! value in quotes loses its first and last character, percent encodings that are wrong are left as
+//! they are, and what follows the last dot is the signature: HMAC-SHA-256 of what stands before it,
+//! in base64 whose unused last bits may be anything. Text is trimmed as JavaScript trims it.
 
 use std::borrow::Cow;
 
@@ -32,7 +34,8 @@ pub struct CookieNames {
     pub session_token: String,
     /// Says, signed, that the session ends with the browser.
     pub dont_remember: String,
-    /// Holds a copy of the session (Better Auth's cookie cache); large ones lie in parts: `<name>.0`, `<name>.1` …
+    /// Holds a copy of the session (Better Auth's cookie cache); large ones lie in parts:
+    /// `<name>.0`, `<name>.1` …
     pub session_data: String,
 }
 
@@ -115,7 +118,10 @@ fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
         // What has no "=" belongs to no cookie.
         let start = rest[..equals].rfind(';').map_or(0, |semicolon| semicolon + 1);
         let end = rest[equals..].find(';').map_or(rest.len(), |length| equals + length);
-        let cookie = (rest[start..equals].trim_matches(is_space), rest[equals + 1..end].trim_matches(is_space));
+        let cookie = (
+            rest[start..equals].trim_matches(is_space),
+            rest[equals + 1..end].trim_matches(is_space),
+        );
         rest = rest.get(end + 1..).unwrap_or_default();
         Some(cookie)
     })
@@ -126,7 +132,8 @@ fn is_space(c: char) -> bool {
     (c.is_whitespace() && c != '\u{85}') || c == '\u{FEFF}'
 }
 
-/// Without the first and the last character if the first is a quote, whatever the last is. `None`: the last is only half taken away.
+/// Without the first and the last character if the first is a quote, whatever the last is. `None`:
+/// the last is only half taken away.
 fn unquoted(value: &str) -> Option<&str> {
     let Some(rest) = value.strip_prefix('"') else { return Some(value) };
     match rest.char_indices().next_back() {
@@ -154,7 +161,8 @@ fn percent_decoded(value: &str) -> Option<String> {
         rest = &rest[percent..];
         let mut run = Vec::new();
         while let Some(encoded) = rest.strip_prefix('%') {
-            let byte = (digit(encoded.as_bytes().first())? << 4) | digit(encoded.as_bytes().get(1))?;
+            let byte =
+                (digit(encoded.as_bytes().first())? << 4) | digit(encoded.as_bytes().get(1))?;
             run.push(byte as u8);
             rest = &encoded[2..];
         }
@@ -273,7 +281,11 @@ mod tests {
         ] {
             assert_eq!(percent_decoded(encoded).as_deref(), text, "{encoded}");
             // What cannot be decoded is taken as it is.
-            assert_eq!(token(&format!("s={}", signed(encoded))).is_some(), text.is_none(), "{encoded}");
+            assert_eq!(
+                token(&format!("s={}", signed(encoded))).is_some(),
+                text.is_none(),
+                "{encoded}"
+            );
         }
     }
 
@@ -292,7 +304,11 @@ mod tests {
             ("; other=x".to_owned(), false, false),
         ] {
             let expected = SessionCookie { token: "token".to_owned(), dont_remember, has_data };
-            assert_eq!(verifier().verify(&format!("s={session}{others}")), Ok(expected), "{others}");
+            assert_eq!(
+                verifier().verify(&format!("s={session}{others}")),
+                Ok(expected),
+                "{others}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Tasks that go on for as long as a store does: a panic in one of them is a defect, and must not leave the store without it.
+//! Tasks that go on for as long as a store does: a panic in one of them is a defect, and must not
+//! leave the store without it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

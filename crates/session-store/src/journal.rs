@@ -1,13 +1,17 @@
-//! Ends, and writes of sessions, that could not be done because the engine was unavailable, kept until it is back (option
-//! `onUnavailable: "database"`: the caller's database has the sessions meanwhile).
+//! Ends, and writes of sessions, that could not be done because the engine was unavailable, kept
+//! until it is back (option `onUnavailable: "database"`: the caller's database has the sessions
+//! meanwhile).
 //!
 //! What must hold:
-//! 1. An end that was taken over is done before anything else is read or written: whoever operates waits for [`Journal::settled`] first.
-//!    So nothing that was ended meanwhile is read from the engine, whatever old data it comes back with.
-//! 2. An end that was taken over is never dropped. When there is no room, puts give way, and then further ends are refused.
-//! 3. A put of a session that is ended is dropped, whichever came first. What was ended stays ended.
-//! 4. Bounded in bytes. Ends of keys that were never seen to be sessions have room of their own: strangers make them up, and they must not
-//!    push out anything else.
+//! 1. An end that was taken over is done before anything else is read or written: whoever operates
+//!   waits for [`Journal::settled`] first. So nothing that was ended meanwhile is read from the
+//!   engine, whatever old data it comes back with.
+//! 2. An end that was taken over is never dropped. When there is no room, puts give way, and then
+//!   further ends are refused.
+//! 3. A put of a session that is ended is dropped, whichever came first. What was ended stays
+//!   ended.
+//! 4. Bounded in bytes. Ends of keys that were never seen to be sessions have room of their own:
+//!   strangers make them up, and they must not push out anything else.
 //! 5. Lost with the process: then what it had taken over is not done.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,7 +23,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::error::{Code, Error, Result};
 
-/// How much the journal may hold, in bytes: some 75,000 ends of sessions, and 25,000 of keys that were never seen to be one.
+/// How much the journal may hold, in bytes: some 75,000 ends of sessions, and 25,000 of keys that
+/// were never seen to be one.
 const CAPACITY: Capacity = Capacity { known: 12 * 1024 * 1024, unknown: 4 * 1024 * 1024 };
 
 /// What an entry takes beside its texts.
@@ -136,17 +141,26 @@ impl Journal {
     }
 
     fn of(capacity: Capacity) -> Self {
-        Journal { state: Mutex::default(), progress: watch::Sender::default(), asked: Notify::new(), capacity }
+        Journal {
+            state: Mutex::default(),
+            progress: watch::Sender::default(),
+            asked: Notify::new(),
+            capacity,
+        }
     }
 
     /// Whether an error says that the engine cannot answer.
     pub(crate) fn is_outage(error: &Error) -> bool {
-        matches!(error.code, Code::Unavailable | Code::Timeout | Code::ReadOnly | Code::Auth | Code::Tls)
+        matches!(
+            error.code,
+            Code::Unavailable | Code::Timeout | Code::ReadOnly | Code::Auth | Code::Tls
+        )
     }
 
     // ---- Taking over ----
 
-    /// Takes over the end of a key; `is_session`: it was seen to be a session. Whether somebody has to begin the replay.
+    /// Takes over the end of a key; `is_session`: it was seen to be a session. Whether somebody has
+    /// to begin the replay.
     pub(crate) fn end(&self, key: &str, is_session: bool) -> Result<bool> {
         let mut state = self.lock();
         if !state.keys.contains_key(key) {
@@ -183,7 +197,8 @@ impl Journal {
         !std::mem::replace(&mut state.is_replayed, true)
     }
 
-    /// Takes over the write of a session, unless it is ended or there is no room. Whether somebody has to begin the replay.
+    /// Takes over the write of a session, unless it is ended or there is no room. Whether somebody
+    /// has to begin the replay.
     pub(crate) fn put(&self, put: PendingPut) -> bool {
         let mut state = self.lock();
         let by_user = state.users.get(&put.user).is_some_and(|(_, before)| before.includes(&put));
@@ -212,8 +227,9 @@ impl Journal {
             Progress { attempts, .. } => *attempts,
         };
         self.asked.notify_one();
-        let told =
-            progress.wait_for(|progress| progress.ends == 0 || progress.attempts > came && progress.why.is_some());
+        let told = progress.wait_for(|progress| {
+            progress.ends == 0 || progress.attempts > came && progress.why.is_some()
+        });
         match told.await {
             Ok(progress) if progress.ends == 0 => Ok(()),
             Ok(progress) => Err(progress.why.clone().expect("waited for")),
@@ -242,7 +258,10 @@ impl Journal {
     /// Ends to do, so many at most.
     pub(crate) fn ends(&self, most: usize) -> Vec<PendingEnd> {
         let state = self.lock();
-        let keys = state.keys.iter().map(|(key, number)| PendingEnd::Key { key: key.clone(), number: *number });
+        let keys = state
+            .keys
+            .iter()
+            .map(|(key, number)| PendingEnd::Key { key: key.clone(), number: *number });
         let users = state.users.iter().map(|(user, (number, before))| PendingEnd::User {
             user: user.clone(),
             before: *before,
@@ -256,7 +275,9 @@ impl Journal {
         let mut state = self.lock();
         let (name, is_last) = match end {
             PendingEnd::Key { key, number } => (key, state.keys.get(key) == Some(number)),
-            PendingEnd::User { user, number, .. } => (user, state.users.get(user).is_some_and(|(n, _)| n == number)),
+            PendingEnd::User { user, number, .. } => {
+                (user, state.users.get(user).is_some_and(|(n, _)| n == number))
+            }
         };
         if is_last {
             match end {
@@ -309,7 +330,12 @@ impl Journal {
     pub(crate) fn metrics(&self) -> JournalMetrics {
         let state = self.lock();
         let (ends, puts) = (state.ends(), state.puts.len());
-        JournalMetrics { ends, puts, bytes: state.bytes + state.unknown_bytes, dropped_puts: state.dropped_puts }
+        JournalMetrics {
+            ends,
+            puts,
+            bytes: state.bytes + state.unknown_bytes,
+            dropped_puts: state.dropped_puts,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -330,7 +356,9 @@ impl State {
     /// Takes the room for an end of this name.
     fn make_room(&mut self, capacity: usize, name: &str) -> Result<()> {
         while self.bytes + weight(name) > capacity {
-            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else { return Err(full()) };
+            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else {
+                return Err(full());
+            };
             self.drop_put(&oldest);
             self.dropped_puts += 1;
         }
@@ -338,7 +366,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes the room for the end of a key that was never seen to be a session. Nothing gives way to it.
+    /// Takes the room for the end of a key that was never seen to be a session. Nothing gives way
+    /// to it.
     fn make_room_for_unknown(&mut self, capacity: usize, key: &str) -> Result<()> {
         if self.unknown_bytes + weight(key) > capacity {
             return Err(full());
@@ -357,14 +386,22 @@ impl State {
 
     fn drop_puts_of(&mut self, user: &str, before: Before) {
         let is_ended = |put: &&PendingPut| put.user == user && before.includes(put);
-        let ended: Vec<_> =
-            self.puts.values().map(|(_, put)| put).filter(is_ended).map(|put| put.key.clone()).collect();
+        let ended: Vec<_> = self
+            .puts
+            .values()
+            .map(|(_, put)| put)
+            .filter(is_ended)
+            .map(|put| put.key.clone())
+            .collect();
         ended.iter().for_each(|key| self.drop_put(key));
     }
 }
 
 fn full() -> Error {
-    Error::new(Code::Unavailable, "Redis cannot be reached, and the journal of ends that it does not know yet is full")
+    Error::new(
+        Code::Unavailable,
+        "Redis cannot be reached, and the journal of ends that it does not know yet is full",
+    )
 }
 
 fn weight(name: &str) -> usize {
@@ -410,7 +447,10 @@ mod tests {
         let (number, _) = journal.next_put().unwrap();
         journal.written(number);
         assert!(journal.attempted(Ok(())));
-        assert_eq!(journal.metrics(), JournalMetrics { ends: 0, puts: 0, bytes: 0, dropped_puts: 0 });
+        assert_eq!(
+            journal.metrics(),
+            JournalMetrics { ends: 0, puts: 0, bytes: 0, dropped_puts: 0 }
+        );
         assert!(journal.put(put("c", "u", 1)), "the next one needs a replay again");
     }
 

@@ -1,7 +1,8 @@
 //! Which keys were seen to be sessions, by a read or a write of this process.
 //!
-//! A server keeps each tracked key in a table until the key changes. Strangers choose keys, in cookies and bearer tokens, and most of
-//! theirs never change because they do not exist. So only keys in here are read with tracking.
+//! A server keeps each tracked key in a table until the key changes. Strangers choose keys, in
+//! cookies and bearer tokens, and most of theirs never change because they do not exist. So only
+//! keys in here are read with tracking.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -13,7 +14,8 @@ const BUCKET: usize = 16;
 
 const BUCKETS: usize = BYTES / size_of::<AtomicU32>() / BUCKET;
 
-/// A table of fixed size. In a full bucket the key that came first makes room: that key's next read is like its first one.
+/// A table of fixed size. In a full bucket the key that came first makes room: that key's next read
+/// is like its first one.
 pub(crate) struct KnownSessions(Box<[[AtomicU32; BUCKET]]>);
 
 impl KnownSessions {
@@ -29,7 +31,8 @@ impl KnownSessions {
 
     pub(crate) fn insert(&self, hash: u64) {
         let (bucket, mut fingerprint) = self.place(hash);
-        // Another thread may insert at the same time: what is lost then is inserted at its next read.
+        // Another thread may insert at the same time: what is lost then is inserted at its next
+        // read.
         for entry in bucket {
             let before = entry.swap(fingerprint, Relaxed);
             if before == fingerprint || before == 0 {

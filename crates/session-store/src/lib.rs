@@ -2,11 +2,15 @@
 //!
 //! # Layout
 //! - [`Config`]: validated settings. [`open`]: the store of some settings, one per process.
-//! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries them out.
-//! - `store`: the operations and their invariants. `session`: what a session record is, and how writes merge.
+//! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries
+//!   them out.
+//! - `store`: the operations and their invariants. `session`: what a session record is, and how
+//!   writes merge.
 //! - `cache`: the near cache, which `engine::redis` tells of changes.
-//! - `read_log`: what this process handed out, and to whom: the base of a merge. `known_sessions`: which keys were seen to be sessions.
-//! - `events`: what happens to the connection. `credentials`: who is asked for user name and password.
+//! - `read_log`: what this process handed out, and to whom: the base of a merge. `known_sessions`:
+//!   which keys were seen to be sessions.
+//! - `events`: what happens to the connection. `credentials`: who is asked for user name and
+//!   password.
 //! - `journal`: ends and writes that wait for Redis, where a database has the sessions meanwhile.
 //! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
@@ -33,8 +37,8 @@ mod sync;
 pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};
 pub use config::{
-    Address, Config, NatMap, NearCache, OnUnavailable, Reconnect, Revoke, SentinelLogin, Server, Target, Tls,
-    TlsVersion,
+    Address, Config, NatMap, NearCache, OnUnavailable, Reconnect, Revoke, SentinelLogin, Server,
+    Target, Tls, TlsVersion,
 };
 pub use credentials::{Credentials, Login, Provider, Question, Registration};
 pub use engine::{system_clock, trust_certificates};

@@ -1,13 +1,15 @@
-//! What this process handed out for each session: what a writer has read before it writes back. And whose session each is, because a
-//! session never changes its owner.
+//! What this process handed out for each session: what a writer has read before it writes back. And
+//! whose session each is, because a session never changes its owner.
 //!
-//! A write is compared with the very version that its writer was handed. So each serving has a number, and a write says between
-//! which numbers its writer was last handed something ([`Seen`]). The last few versions of a session are kept, because requests
-//! overlap. A version is remembered exactly, by the hashes of its fields ([`Digest`]); only the latest may keep its text.
+//! A write is compared with the very version that its writer was handed. So each serving has a
+//! number, and a write says between which numbers its writer was last handed something ([`Seen`]).
+//! The last few versions of a session are kept, because requests overlap. A version is remembered
+//! exactly, by the hashes of its fields ([`Digest`]); only the latest may keep its text.
 //!
-//! One bound in bytes holds for the process, whatever the number of cores. Beyond it, the least recently used sessions first lose
-//! their older versions and the text of the latest, and only then are forgotten. (Those that were only written, and handed to nobody, are
-//! forgotten at once.) A forgotten version makes its writer one with an unknown base (see `session/merge.rs`).
+//! One bound in bytes holds for the process, whatever the number of cores. Beyond it, the least
+//! recently used sessions first lose their older versions and the text of the latest, and only then
+//! are forgotten. (Those that were only written, and handed to nobody, are forgotten at once.) A
+//! forgotten version makes its writer one with an unknown base (see `session/merge.rs`).
 
 use std::cell::LazyCell;
 use std::mem::take;
@@ -51,7 +53,8 @@ impl Serving {
     }
 }
 
-/// What a caller has been handed when it writes: numbers of servings, as [`crate::Values::serving`] tells them.
+/// What a caller has been handed when it writes: numbers of servings, as [`crate::Values::serving`]
+/// tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seen {
     /// What it is working on now was served after this one …
@@ -84,7 +87,9 @@ impl Content {
     fn is_hashed(&self, stored: &Stored, hash: impl FnOnce() -> u64) -> bool {
         match self {
             Content::Text(text) => text == stored,
-            Content::Digest { text, length, .. } => *length == stored.raw().len() && *text == hash(),
+            Content::Digest { text, length, .. } => {
+                *length == stored.raw().len() && *text == hash()
+            }
         }
     }
 
@@ -164,7 +169,8 @@ struct Entry {
     marker: Option<Arc<str>>,
     /// The latest last.
     versions: Vec<Version>,
-    /// What lies in the store, where it is not the latest version: its writer wrote that, and it was merged.
+    /// What lies in the store, where it is not the latest version: its writer wrote that, and it
+    /// was merged.
     merged: Option<Stored>,
     /// What all of it takes, in bytes.
     bytes: usize,
@@ -174,7 +180,8 @@ impl Entry {
     fn weigh(&mut self) -> usize {
         let merged = self.merged.as_ref().map_or(0, |merged| merged.raw().len());
         let names = self.token.len() + self.marker.as_ref().map_or(0, |marker| marker.len());
-        self.bytes = ENTRY_BYTES + names + self.versions.iter().map(Version::bytes).sum::<usize>() + merged;
+        self.bytes =
+            ENTRY_BYTES + names + self.versions.iter().map(Version::bytes).sum::<usize>() + merged;
         self.bytes
     }
 
@@ -185,7 +192,10 @@ impl Entry {
         if !is_latest {
             // One that comes again is still at work wherever it was.
             let hash = LazyCell::new(|| hash_of(stored.raw()));
-            let again = self.versions.iter().position(|version| version.content.is_hashed(stored, || *hash));
+            let again = self
+                .versions
+                .iter()
+                .position(|version| version.content.is_hashed(stored, || *hash));
             let mut version = again.map(|at| self.versions.remove(at)).unwrap_or_else(|| Version {
                 content: Content::Text(stored.clone()),
                 first: now,
@@ -234,7 +244,12 @@ struct Sessions {
 
 impl Sessions {
     fn new() -> Self {
-        Sessions { whole: LruCache::unbounded(), whole_bytes: 0, reduced: LruCache::unbounded(), reduced_bytes: 0 }
+        Sessions {
+            whole: LruCache::unbounded(),
+            whole_bytes: 0,
+            reduced: LruCache::unbounded(),
+            reduced_bytes: 0,
+        }
     }
 
     /// Changes a session, which is the most recently used from then on, and keeps the bounds.
@@ -272,7 +287,10 @@ impl Sessions {
     }
 
     fn get(&self, key: Key, token: &str) -> Option<&Entry> {
-        self.whole.peek(&key).or_else(|| self.reduced.peek(&key)).filter(|entry| *entry.token == *token)
+        self.whole
+            .peek(&key)
+            .or_else(|| self.reduced.peek(&key))
+            .filter(|entry| *entry.token == *token)
     }
 
     /// See [`ReadLog::serve`].
@@ -282,7 +300,8 @@ impl Sessions {
             && *entry.token == *asked.key
             && entry.merged.is_none()
             && entry.marker.is_some()
-            && let Some(latest) = entry.versions.last_mut().filter(|latest| latest.content.is(stored))
+            && let Some(latest) =
+                entry.versions.last_mut().filter(|latest| latest.content.is(stored))
         {
             return latest.is_served(now);
         }
@@ -321,10 +340,16 @@ pub(crate) struct ReadLog {
 
 impl ReadLog {
     pub(crate) fn new() -> Self {
-        static PROCESS: LazyLock<Arc<Mutex<Sessions>>> = LazyLock::new(|| Arc::new(Mutex::new(Sessions::new())));
-        static KNOWN: LazyLock<Arc<KnownSessions>> = LazyLock::new(|| Arc::new(KnownSessions::new()));
+        static PROCESS: LazyLock<Arc<Mutex<Sessions>>> =
+            LazyLock::new(|| Arc::new(Mutex::new(Sessions::new())));
+        static KNOWN: LazyLock<Arc<KnownSessions>> =
+            LazyLock::new(|| Arc::new(KnownSessions::new()));
         static STORES: AtomicU64 = AtomicU64::new(0);
-        ReadLog { store: STORES.fetch_add(1, Ordering::Relaxed), sessions: PROCESS.clone(), known: KNOWN.clone() }
+        ReadLog {
+            store: STORES.fetch_add(1, Ordering::Relaxed),
+            sessions: PROCESS.clone(),
+            known: KNOWN.clone(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
@@ -344,7 +369,13 @@ impl ReadLog {
             let entry = sessions.get(hash, key);
             let length = entry.and_then(|entry| Some(entry.versions.last()?.content.length()));
             let marker = entry.and_then(|entry| entry.marker.clone());
-            Asked { key, hash, length, is_session: marker.is_some() || self.known.contains(hash), marker }
+            Asked {
+                key,
+                hash,
+                length,
+                is_session: marker.is_some() || self.known.contains(hash),
+                marker,
+            }
         };
         keys.iter().map(look_up).collect()
     }
@@ -379,8 +410,15 @@ impl ReadLog {
         });
     }
 
-    /// As [`ReadLog::wrote`] of a version that was merged. Last comes what its writer wrote, which is what it will change next.
-    pub(crate) fn wrote_merged(&self, token: &str, marker: &Arc<str>, written: &Stored, merged: &Stored) {
+    /// As [`ReadLog::wrote`] of a version that was merged. Last comes what its writer wrote, which
+    /// is what it will change next.
+    pub(crate) fn wrote_merged(
+        &self,
+        token: &str,
+        marker: &Arc<str>,
+        written: &Stored,
+        merged: &Stored,
+    ) {
         self.lock().change(self.hash(token), token, |entry| {
             entry.marker.get_or_insert_with(|| marker.clone());
             entry.make_latest(merged, Serving::last());
@@ -400,13 +438,17 @@ impl ReadLog {
         }
     }
 
-    /// What a writer may have read who writes a session half with these times: the versions that it is working on now; else those
-    /// that it has seen.
+    /// What a writer may have read who writes a session half with these times: the versions that it
+    /// is working on now; else those that it has seen.
     pub(crate) fn read_by(&self, token: &str, seen: Option<Seen>, times: Times) -> Reading {
         let sessions = self.lock();
-        let Some(Entry { versions, .. }) = sessions.get(self.hash(token), token) else { return Reading::default() };
+        let Some(Entry { versions, .. }) = sessions.get(self.hash(token), token) else {
+            return Reading::default();
+        };
         let seen = seen.unwrap_or(Seen { after: Serving(u64::MAX), up_to: Serving(u64::MAX) });
-        let just_served = |version: &Version| version.servings.iter().any(|n| *n > seen.after && *n <= seen.up_to);
+        let just_served = |version: &Version| {
+            version.servings.iter().any(|n| *n > seen.after && *n <= seen.up_to)
+        };
         let is_certain = versions.iter().any(just_served);
         let is_known = |version: &Version| version.first <= seen.up_to;
         let knows_any = versions.iter().any(is_known);
@@ -436,9 +478,11 @@ impl ReadLog {
 pub(crate) struct Reading {
     /// The versions that it may have changed, the latest last.
     handed: Vec<Content>,
-    /// Whether it was handed one of these just now; else these are all that it has ever been handed.
+    /// Whether it was handed one of these just now; else these are all that it has ever been
+    /// handed.
     is_certain: bool,
-    /// Further versions that it was handed at some time, as far as they may have the times that it writes.
+    /// Further versions that it was handed at some time, as far as they may have the times that it
+    /// writes.
     earlier: Vec<Content>,
 }
 
@@ -458,15 +502,24 @@ impl Reading {
         self
     }
 
-    /// Whether the writer has surely read this one just now, and writes back no session half that it read before.
+    /// Whether the writer has surely read this one just now, and writes back no session half that
+    /// it read before.
     pub(crate) fn is_only(&self, stored: &Stored) -> bool {
-        self.is_certain && self.earlier.is_empty() && matches!(&self.handed[..], [one] if one.is(stored))
+        self.is_certain
+            && self.earlier.is_empty()
+            && matches!(&self.handed[..], [one] if one.is(stored))
     }
 
     /// The same for `merge`.
     pub(crate) fn bases(&self, token: &str) -> Bases {
-        let digests = |contents: &[Content]| contents.iter().filter_map(|content| content.digest(token)).collect();
-        Bases { handed: digests(&self.handed), is_certain: self.is_certain, earlier: digests(&self.earlier) }
+        let digests = |contents: &[Content]| {
+            contents.iter().filter_map(|content| content.digest(token)).collect()
+        };
+        Bases {
+            handed: digests(&self.handed),
+            is_certain: self.is_certain,
+            earlier: digests(&self.earlier),
+        }
     }
 }
 
@@ -476,7 +529,11 @@ mod tests {
 
     impl ReadLog {
         fn alone() -> Self {
-            ReadLog { store: 0, sessions: Arc::new(Mutex::new(Sessions::new())), known: Arc::new(KnownSessions::new()) }
+            ReadLog {
+                store: 0,
+                sessions: Arc::new(Mutex::new(Sessions::new())),
+                known: Arc::new(KnownSessions::new()),
+            }
         }
 
         fn bytes(&self) -> usize {
@@ -493,7 +550,9 @@ mod tests {
 
     fn padded(token: &str, n: u32, bytes: usize) -> Stored {
         let filling = "x".repeat(bytes);
-        Stored::record(&format!(r#"{{"token":"{token}","userId":"u","n":{n},"filling":"{filling}"}}"#))
+        Stored::record(&format!(
+            r#"{{"token":"{token}","userId":"u","n":{n},"filling":"{filling}"}}"#
+        ))
     }
 
     fn marker() -> Arc<str> {
@@ -514,7 +573,8 @@ mod tests {
 
     /// Which of the first hundred versions these are.
     fn numbers(contents: &[Content]) -> Vec<u32> {
-        let number = |content: &Content| (0..100).find(|n| content.is(&version(*n))).expect("one of them");
+        let number =
+            |content: &Content| (0..100).find(|n| content.is(&version(*n))).expect("one of them");
         contents.iter().map(number).collect()
     }
 
@@ -576,8 +636,12 @@ mod tests {
         };
         assert_eq!(numbers(&read_by(second, &[]).handed), [2]);
         assert_eq!(numbers(&read_by(second, &[3]).handed), [2, 3]);
-        assert_eq!(numbers(&read_by(Seen { after: first.after, ..second }, &[1, 3]).handed), [2, 1, 3]);
-        // Of those served once only, what was handed out just now may be the base; the others were read earlier.
+        assert_eq!(
+            numbers(&read_by(Seen { after: first.after, ..second }, &[1, 3]).handed),
+            [2, 1, 3]
+        );
+        // Of those served once only, what was handed out just now may be the base; the others were
+        // read earlier.
         let reading = read_by(Seen { after: second.up_to, ..second }, &[3]);
         assert_eq!((numbers(&reading.handed), numbers(&reading.earlier)), (vec![3], vec![1, 2]));
     }

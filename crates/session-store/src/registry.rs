@@ -1,5 +1,5 @@
-//! One store per configuration and process: every module graph, hot reload and worker thread that asks for the same settings
-//! gets the same connection.
+//! One store per configuration and process: every module graph, hot reload and worker thread that
+//! asks for the same settings gets the same connection.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,8 +20,8 @@ use crate::store::{Connected, Store};
 /// Something under way, on the tokio runtime that polls it.
 pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// Takes some of the values that are read together, and whether they are the last. Answers what is waited for before more are read: so no
-/// more than one part is in memory.
+/// Takes some of the values that are read together, and whether they are the last. Answers what is
+/// waited for before more are read: so no more than one part is in memory.
 pub type Take = Box<dyn FnMut(Values, bool) -> Option<oneshot::Receiver<()>> + Send>;
 
 /// A store, whatever its engine. Its connection ends with the last handle.
@@ -29,8 +29,9 @@ pub trait Sessions: Send + Sync {
     /// Carries out a command.
     fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
 
-    /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them after the others, in their order.
-    /// `is_trusted`: no stranger chose the keys; else they are tracked only once they were seen to be sessions.
+    /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them
+    /// after the others, in their order. `is_trusted`: no stranger chose the keys; else they are
+    /// tracked only once they were seen to be sessions.
     fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()>;
 
     /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
@@ -42,10 +43,12 @@ pub trait Sessions: Send + Sync {
     /// What a key holds, if the near cache knows.
     fn cached(&self, key: &str) -> Option<Hit>;
 
-    /// For how many ms what [`Sessions::cached`] answered may be answered again, while [`Shared`] says that nothing has changed.
+    /// For how many ms what [`Sessions::cached`] answered may be answered again, while [`Shared`]
+    /// says that nothing has changed.
     fn life_ms(&self, key: &str) -> f64;
 
-    /// What threads that keep copies of the near cache's answers must look at, and the near cache's settings. `None`: there is none.
+    /// What threads that keep copies of the near cache's answers must look at, and the near cache's
+    /// settings. `None`: there is none.
     fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)>;
 
     /// How the store stands, as JSON.
@@ -54,8 +57,8 @@ pub trait Sessions: Send + Sync {
     /// What happens to its connection from now on. `None`: it has none.
     fn listen(&self) -> Option<Listener>;
 
-    /// From now on this one is asked for user name and password (option `credentials`), until the registration is dropped. `None`: the
-    /// store has no connection.
+    /// From now on this one is asked for user name and password (option `credentials`), until the
+    /// registration is dropped. `None`: the store has no connection.
     fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration>;
 }
 
@@ -119,7 +122,8 @@ static OPEN: LazyLock<Mutex<HashMap<Config, Weak<dyn Sessions>>>> = LazyLock::ne
 /// The store of these settings; the one that is open, if one is. Connects to nothing yet.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` when a prefix of its keys begins with one of an open store on the same server and database, or the reverse.
+/// `INVALID_ARGUMENT` when a prefix of its keys begins with one of an open store on the same server
+/// and database, or the reverse.
 pub fn open(config: Config) -> Result<Arc<dyn Sessions>> {
     let mut stores = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(store) = stores.get(&config).and_then(Weak::upgrade) {
@@ -139,7 +143,8 @@ fn nested(config: &Config, open: &Config) -> Option<String> {
     if !is_same_place(&config.target, &open.target) {
         return None;
     }
-    let [own, others] = [config, open].map(|it| [("keyPrefix", &it.key_prefix), ("userPrefix", &it.user_prefix)]);
+    let [own, others] =
+        [config, open].map(|it| [("keyPrefix", &it.key_prefix), ("userPrefix", &it.user_prefix)]);
     for (option, prefix) in own {
         for (other_option, other) in others {
             // Stores of one application have the same prefixes.
@@ -157,7 +162,9 @@ fn nested(config: &Config, open: &Config) -> Option<String> {
 
 fn is_same_place(one: &Target, other: &Target) -> bool {
     match (one, other) {
-        (Target::Redis(one), Target::Redis(other)) => one.db == other.db && is_same_server(one, other),
+        (Target::Redis(one), Target::Redis(other)) => {
+            one.db == other.db && is_same_server(one, other)
+        }
         // Stores in memory of different settings share nothing. The same settings on Redis would.
         (one, other) => one == other,
     }
@@ -181,22 +188,31 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
         tombstone_ms: config.tombstone.as_millis() as u64,
     };
     match &config.target {
-        Target::Memory { .. } => Arc::new(Store::new(MemoryEngine::new(&keyspace), None, None, config)),
+        Target::Memory { .. } => {
+            Arc::new(Store::new(MemoryEngine::new(&keyspace), None, None, config))
+        }
         Target::Redis(server) => {
             let is_cluster = config.is_cluster();
             let cache = config.near_cache.as_ref().map(|settings| {
-                // Nobody tells that a key which was absent is there, when its slot has moved to another server meanwhile.
-                let absence = if is_cluster { settings.ttl.min(settings.max_staleness) } else { settings.ttl };
+                // Nobody tells that a key which was absent is there, when its slot has moved to
+                // another server meanwhile.
+                let absence = if is_cluster {
+                    settings.ttl.min(settings.max_staleness)
+                } else {
+                    settings.ttl
+                };
                 Arc::new(NearCache::new(settings, absence))
             });
             let events = Events::new();
             let credentials = Credentials::default();
             let connected = Connected { events: events.clone(), credentials: credentials.clone() };
             if is_cluster {
-                let engine = cluster_engine(config, server, &credentials, keyspace, cache.clone(), events);
+                let engine =
+                    cluster_engine(config, server, &credentials, keyspace, cache.clone(), events);
                 return Arc::new(Store::new(engine, cache, Some(connected), config));
             }
-            let engine = RedisEngine::new(config, server, &credentials, keyspace, cache.clone(), events);
+            let engine =
+                RedisEngine::new(config, server, &credentials, keyspace, cache.clone(), events);
             Arc::new(Store::new(engine, cache, Some(connected), config))
         }
     }

@@ -1,8 +1,10 @@
-//! What a session record is: JSON whose token is its own key, in Better Auth's shape or in the guide's.
+//! What a session record is: JSON whose token is its own key, in Better Auth's shape or in the
+//! guide's.
 //!
-//! Better Auth stores `{"session":{…},"user":{…}}`, the guide's own code the bare session. A value is a session record
-//! when it is one of the two and its `token` equals the key it lies under: decided by the value, never by the
-//! key's form. The text of every field is kept as it was written; nothing is re-serialised that was not changed.
+//! Better Auth stores `{"session":{…},"user":{…}}`, the guide's own code the bare session. A value
+//! is a session record when it is one of the two and its `token` equals the key it lies under:
+//! decided by the value, never by the key's form. The text of every field is kept as it was
+//! written; nothing is re-serialised that was not changed.
 
 mod digest;
 mod merge;
@@ -40,7 +42,8 @@ pub(crate) struct Record<'a> {
 
 #[derive(Clone, Debug)]
 enum Shape<'a> {
-    /// `{"session":{…},"user":{…}, …}`; `outer` holds every member, `session` is the parsed one of that name.
+    /// `{"session":{…},"user":{…}, …}`; `outer` holds every member, `session` is the parsed one of
+    /// that name.
     Nested { outer: Object<'a>, session: Object<'a> },
     /// The session itself.
     Flat(Object<'a>),
@@ -49,13 +52,16 @@ enum Shape<'a> {
 impl<'a> Record<'a> {
     /// The record in `json`, if `json` is the session record of `token`.
     pub(crate) fn parse(token: &str, json: &'a str) -> Option<Self> {
-        // Cheap refusal of counters, verification values and the like: a record names its own token.
+        // Cheap refusal of counters, verification values and the like: a record names its own
+        // token.
         if !json.trim_start().starts_with('{') || !json.contains(token) {
             return None;
         }
         let outer = Object::parse(json)?;
-        let is_own = |session: &Object<'_>| session.text(field::TOKEN).is_some_and(|own| own == token);
-        // A session may have a field called `session`, whatever that holds: a token beside it is the session's own.
+        let is_own =
+            |session: &Object<'_>| session.text(field::TOKEN).is_some_and(|own| own == token);
+        // A session may have a field called `session`, whatever that holds: a token beside it is
+        // the session's own.
         let shape = if outer.get(field::TOKEN).is_some() {
             Shape::Flat(Some(outer).filter(is_own)?)
         } else {
@@ -78,7 +84,9 @@ impl<'a> Record<'a> {
     /// The text of the session itself, without the user beside it.
     pub(crate) fn session_json(&self) -> &'a str {
         match &self.shape {
-            Shape::Nested { outer, .. } => outer.get(field::SESSION).expect("it was parsed from there"),
+            Shape::Nested { outer, .. } => {
+                outer.get(field::SESSION).expect("it was parsed from there")
+            }
             Shape::Flat(_) => self.json,
         }
     }
@@ -108,13 +116,14 @@ impl<'a> Record<'a> {
         self.user().is_some_and(|user| user.get(field::TWO_FACTOR_ENABLED) == Some("true"))
     }
 
-    /// The field that takes most, as `session.<name>` or `user.<name>`, and how many bytes it takes.
+    /// The field that takes most, as `session.<name>` or `user.<name>`, and how many bytes it
+    /// takes.
     pub(crate) fn largest_field(&self) -> Option<(String, usize)> {
         let user = self.user();
         let halves = [("session", Some(self.session())), ("user", user.as_ref())];
-        let fields = halves
-            .iter()
-            .flat_map(|(half, object)| object.iter().flat_map(move |it| it.iter().map(move |f| (half, f))));
+        let fields = halves.iter().flat_map(|(half, object)| {
+            object.iter().flat_map(move |it| it.iter().map(move |f| (half, f)))
+        });
         let (half, (name, raw)) = fields.max_by_key(|(_, (_, raw))| raw.len())?;
         // A name may be as long as its writer likes.
         Some((format!("{half}.{}", name.chars().take(64).collect::<String>()), raw.len()))
@@ -155,7 +164,8 @@ impl<'a> User<'a> {
     }
 }
 
-/// A JSON value as an instant in ms since the epoch: an ISO 8601 text (`JSON.stringify` of a `Date`) or a number of ms.
+/// A JSON value as an instant in ms since the epoch: an ISO 8601 text (`JSON.stringify` of a
+/// `Date`) or a number of ms.
 fn instant(raw: &str) -> Option<i64> {
     if let Ok(ms) = raw.parse::<f64>() {
         return Some(ms as i64); // the nearest, where it is too large
@@ -167,7 +177,8 @@ fn instant(raw: &str) -> Option<i64> {
     }
 }
 
-/// An instant that only its sign matters of: `toISOString()` of a year before 0 or after 9999, or a number that no `Date` holds.
+/// An instant that only its sign matters of: `toISOString()` of a year before 0 or after 9999, or a
+/// number that no `Date` holds.
 fn far_instant(text: &str) -> Option<i64> {
     const FURTHEST_MS: f64 = 8.64e15;
     let is_far = match text.parse::<f64>() {
@@ -188,8 +199,7 @@ mod tests {
 
     #[test]
     fn a_record_is_known_by_its_token_in_both_shapes() {
-        let nested =
-            r#"{"session":{"token":"t1","userId":"u1","expiresAt":"2030-01-01T00:00:00.000Z"},"user":{"id":"u1"}}"#;
+        let nested = r#"{"session":{"token":"t1","userId":"u1","expiresAt":"2030-01-01T00:00:00.000Z"},"user":{"id":"u1"}}"#;
         let flat = r#"{"token":"t1","userId":7,"expiresAt":1893456000000}"#;
         let record = Record::parse("t1", nested).unwrap();
         assert_eq!((record.user_id.as_str(), record.expires_at()), ("u1", Some(1_893_456_000_000)));
@@ -222,7 +232,8 @@ mod tests {
     #[test]
     fn what_the_limit_asks_is_read_from_the_half_that_better_auth_writes() {
         let record = |session: &str, user: &str| {
-            let json = format!(r#"{{"session":{{"token":"t1","userId":"u1"{session}}},"user":{user}}}"#);
+            let json =
+                format!(r#"{{"session":{{"token":"t1","userId":"u1"{session}}},"user":{user}}}"#);
             let record = Record::parse("t1", &json).unwrap();
             (record.is_impersonated(), record.has_two_factors())
         };
@@ -239,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_token_that_json_escapes_is_still_its_own() {
-        // `contains` would miss it; such tokens are not session tokens (Better Auth's are [a-zA-Z0-9]) and stay plain values.
+        // `contains` would miss it; such tokens are not session tokens (Better Auth's are
+        // [a-zA-Z0-9]) and stay plain values.
         let json = r#"{"token":"a\"b","userId":"u"}"#;
         assert!(Record::parse("a\"b", json).is_none());
     }
@@ -250,17 +262,27 @@ mod tests {
             (true, r#"{"token":"t","userId":"u"}"#),
             (true, r#"{"userId":"u","token":"t","user":{"token":"b:t"}}"#),
             (true, r#"{"session":{"expiresAt":5,"token":"t","userId":"u"},"user":{}}"#),
-            (true, r#"{"user":{"token":"b:t"},"session":{"userAgent":"{}","token":"t","userId":"u"}}"#),
+            (
+                true,
+                r#"{"user":{"token":"b:t"},"session":{"userAgent":"{}","token":"t","userId":"u"}}"#,
+            ),
             (true, r#"{ "token" : "t", "userId" : "u" }"#),
             (false, r#"{"token":"b:t","userId":"u"}"#),
             (false, r#"{"session":{"token":"b:t","userId":"u"},"user":{"token":"t"}}"#),
             (false, r#"{"session":{"extra":{"token":"t"},"token":"b:t","userId":"u"},"user":{}}"#),
-            (false, r#"{"session":{"extra":[{"token":"t"}],"token":"b:t","userId":"u"},"user":{}}"#),
+            (
+                false,
+                r#"{"session":{"extra":[{"token":"t"}],"token":"b:t","userId":"u"},"user":{}}"#,
+            ),
             (false, r#"{"user":{"token":"t"},"session":{"token":"b:t","userId":"u"}}"#),
             (false, r#"{"session":{"token":"tt","userId":"u"},"user":{}}"#),
         ] {
             let stored = Stored::record(json);
-            assert_eq!((stored.is_record_of("t"), stored.is_record_of_another("t")), (is_own, !is_own), "{json}");
+            assert_eq!(
+                (stored.is_record_of("t"), stored.is_record_of_another("t")),
+                (is_own, !is_own),
+                "{json}"
+            );
         }
     }
 

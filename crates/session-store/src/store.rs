@@ -1,7 +1,9 @@
-//! The operations: Better Auth's key-value calls and the session store's own, made of an engine's atomic steps.
+//! The operations: Better Auth's key-value calls and the session store's own, made of an engine's
+//! atomic steps.
 //!
 //! What must always hold (each has tests that try to break it):
-//! 1. A live session is in its owner's index; ending all of a user's sessions ends every one that existed when it began.
+//! 1. A live session is in its owner's index; ending all of a user's sessions ends every one that
+//!   existed when it began.
 //! 2. An ended session never comes back, whoever was writing it and however late.
 //! 3. Concurrent updates of different fields lose none; a stale writer restores nothing.
 //! 4. An error is never told as "no session".
@@ -32,8 +34,8 @@ use crate::command::{Command, Read, Reply};
 use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, DegradedMetrics, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics, SAME_CLOCK_MS, Slot,
-    Stored, TOGETHER, YOUNG_MS, another_application, system_clock,
+    Create, DegradedMetrics, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics,
+    SAME_CLOCK_MS, Slot, Stored, TOGETHER, YOUNG_MS, another_application, system_clock,
 };
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
@@ -48,12 +50,15 @@ const MAX_KEY_BYTES: usize = 4096;
 /// The longest token of a session, in bytes. Better Auth's have 32.
 const MAX_TOKEN_BYTES: usize = 512;
 
-/// What the keys begin with under which Better Auth 1.3 to 1.7 stores something else than a session: every `secondaryStorage` call in
-/// `better-auth/dist` (db/internal-adapter, plugins/api-key), `@better-auth/core/dist` (oauth2/dpop) and `@better-auth/api-key/dist`.
-/// (The keys of its rate limits begin with an IP address.)
-const RESERVED: [&str; 5] = [LEGACY_INDEX, REVOKED_BEFORE, "verification:", "api-key:", "dpop-proof:"];
+/// What the keys begin with under which Better Auth 1.3 to 1.7 stores something else than a
+/// session: every `secondaryStorage` call in `better-auth/dist` (db/internal-adapter,
+/// plugins/api-key), `@better-auth/core/dist` (oauth2/dpop) and `@better-auth/api-key/dist`. (The
+/// keys of its rate limits begin with an IP address.)
+const RESERVED: [&str; 5] =
+    [LEGACY_INDEX, REVOKED_BEFORE, "verification:", "api-key:", "dpop-proof:"];
 
-/// An index entry may be dropped when its record was absent for this long: no sign-in takes that long.
+/// An index entry may be dropped when its record was absent for this long: no sign-in takes that
+/// long.
 const ABSENCE: Duration = Duration::from_secs(60);
 
 /// How much longer than `commandTimeout` an operation may take whose steps Redis keeps answering.
@@ -67,7 +72,8 @@ const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
 pub use reads::PART_BYTES;
 
-/// So many of a user's records are listed together at most, as long as nothing is known of how long they are.
+/// So many of a user's records are listed together at most, as long as nothing is known of how long
+/// they are.
 const FIRST_LISTED: usize = 32;
 
 /// Of how many users it is remembered how long their records were.
@@ -81,13 +87,16 @@ pub(crate) struct Store<E> {
     connected: Option<Connected>,
     /// What is still to be done, where the caller's database has the sessions too.
     journal: Option<Journal>,
-    /// What was listed together, by its first id that is not in the cache: whoever asks for that one will ask for the others.
+    /// What was listed together, by its first id that is not in the cache: whoever asks for that
+    /// one will ask for the others.
     listings: Cache<String, Arc<Listing>>,
     /// How long values were that the read log does not know, in bytes, by the hash of their key.
     lengths: Cache<u64, usize>,
-    /// How long the longest record of a user is that was written or listed here, in bytes, by the hash of the user's id.
+    /// How long the longest record of a user is that was written or listed here, in bytes, by the
+    /// hash of the user's id.
     record_sizes: Cache<u64, usize>,
-    /// The longest life that a session was given by this store, or is by Better Auth's settings, in ms.
+    /// The longest life that a session was given by this store, or is by Better Auth's settings, in
+    /// ms.
     longest_life: AtomicU64,
     /// By user, the ids whose record a prune found absent, and since when.
     absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
@@ -145,7 +154,8 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// A write that ends nobody knows what until it is answered; unanswered, it may have ended anything.
+/// A write that ends nobody knows what until it is answered; unanswered, it may have ended
+/// anything.
 struct Unknown<'c>(Option<&'c NearCache>);
 
 impl Drop for Unknown<'_> {
@@ -159,7 +169,8 @@ impl Drop for Unknown<'_> {
 /// What a write of a session record came to.
 enum Written {
     Done {
-        /// Whether a session was created with a user half, the user half of one changed, or one was not taken as it was written.
+        /// Whether a session was created with a user half, the user half of one changed, or one was
+        /// not taken as it was written.
         user_changed: bool,
     },
     /// The session was ended.
@@ -170,7 +181,12 @@ enum Written {
 
 impl<E: Engine> Store<E> {
     /// `cache`: the one that the engine's connection feeds.
-    pub(crate) fn new(engine: E, cache: Option<Arc<NearCache>>, connected: Option<Connected>, config: &Config) -> Self {
+    pub(crate) fn new(
+        engine: E,
+        cache: Option<Arc<NearCache>>,
+        connected: Option<Connected>,
+        config: &Config,
+    ) -> Self {
         Store {
             engine,
             read_log: ReadLog::new(),
@@ -200,11 +216,14 @@ impl<E: Engine> Store<E> {
         if before == 0 || before + count <= self.max_in_flight {
             return Ok(entered);
         }
-        let what = format!("{before} operations are under way already (option maxInFlight); try again later");
+        let what = format!(
+            "{before} operations are under way already (option maxInFlight); try again later"
+        );
         Err(Error::new(Code::Unavailable, what))
     }
 
-    /// Carries out a command. Each of its steps ends when the server that it waits for is silent for `commandTimeout`.
+    /// Carries out a command. Each of its steps ends when the server that it waits for is silent
+    /// for `commandTimeout`.
     pub(crate) async fn run(self: &Arc<Self>, command: Command) -> Result<Reply> {
         match command {
             Command::ListKeys | Command::Clear | Command::Cleanup => {
@@ -226,7 +245,8 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Each operation in a box of its own: else every call would move as many bytes as the largest of them has, some 15,000.
+    /// Each operation in a box of its own: else every call would move as many bytes as the largest
+    /// of them has, some 15,000.
     async fn run_one(self: &Arc<Self>, command: Command) -> Result<Reply> {
         self.settled().await?;
         match command {
@@ -235,14 +255,20 @@ impl<E: Engine> Store<E> {
                 let value = Box::pin(self.read(&asked, false)).await?.values.pop().flatten();
                 Ok(value.map_or(Reply::Nothing, Reply::Text))
             }
-            Command::Set { key, value, ttl, read } => Box::pin(self.set(&key, &value, ttl, read)).await,
+            Command::Set { key, value, ttl, read } => {
+                Box::pin(self.set(&key, &value, ttl, read)).await
+            }
             Command::Delete { key } => Box::pin(self.delete(&key)).await.map(|()| Reply::Nothing),
             Command::Take { key } => Box::pin(self.take(&key)).await,
-            Command::Increment { key, ttl } => Box::pin(self.increment(&key, ttl)).await.map(Reply::Count),
+            Command::Increment { key, ttl } => {
+                Box::pin(self.increment(&key, ttl)).await.map(Reply::Count)
+            }
             Command::Create { token, session } => {
                 Box::pin(self.create(&token, &session)).await.map(|()| Reply::Nothing)
             }
-            Command::Update { token, changes } => Box::pin(self.update(&token, &changes)).await.map(Reply::from),
+            Command::Update { token, changes } => {
+                Box::pin(self.update(&token, &changes)).await.map(Reply::from)
+            }
             Command::List { user } => Box::pin(self.list(&user)).await.map(Reply::from),
             Command::UserHalves { user } => Box::pin(self.user_halves(&user)).await,
             Command::InstallUser { user, halves, row, as_it_is } => {
@@ -255,7 +281,8 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// The engine ends what a silent server does not answer. This ends what goes on for ever, as others keep changing what it is about.
+    /// The engine ends what a silent server does not answer. This ends what goes on for ever, as
+    /// others keep changing what it is about.
     async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
         let bound = self.command_timeout + MOST_BUSY;
         timeout(bound, step).await.unwrap_or_else(|_| {
@@ -308,7 +335,13 @@ impl<E: Engine> Store<E> {
         self.cache.as_deref()
     }
 
-    async fn set(self: &Arc<Self>, key: &str, value: &str, ttl: Option<f64>, read: Option<Read>) -> Result<Reply> {
+    async fn set(
+        self: &Arc<Self>,
+        key: &str,
+        value: &str,
+        ttl: Option<f64>,
+        read: Option<Read>,
+    ) -> Result<Reply> {
         check_key("key", key)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
         if key.starts_with(LEGACY_INDEX) {
@@ -322,7 +355,8 @@ impl<E: Engine> Store<E> {
         };
         check_token("key", key)?;
         let create = record.created_at().map_or(Create::Never, Create::Young);
-        // To Better Auth, a write over an ended session is a write that came too late: nothing to report.
+        // To Better Auth, a write over an ended session is a write that came too late: nothing to
+        // report.
         Ok(match self.put(key, &record, ttl_ms, create, read).await? {
             Written::Done { user_changed: true } => Reply::UserWritten(record.user_id),
             Written::Done { user_changed: false } | Written::Ended => Reply::Nothing,
@@ -333,7 +367,12 @@ impl<E: Engine> Store<E> {
     /// Writes a value that is no session record.
     async fn set_plain(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
         if value.len() > self.max_value_bytes
-            && self.engine.get(key).await?.value().is_none_or(|stored| stored.text().len() < value.len())
+            && self
+                .engine
+                .get(key)
+                .await?
+                .value()
+                .is_none_or(|stored| stored.text().len() < value.len())
         {
             return Err(self.too_large(value.len(), None));
         }
@@ -347,7 +386,8 @@ impl<E: Engine> Store<E> {
         if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
             return self.prune(user).await.map(drop);
         }
-        // Its life ends it. Better Auth deletes none, and a stranger who names one as a session's token must not.
+        // Its life ends it. Better Auth deletes none, and a stranger who names one as a session's
+        // token must not.
         if key.starts_with(REVOKED_BEFORE) {
             return Ok(());
         }
@@ -390,17 +430,19 @@ impl<E: Engine> Store<E> {
 
     async fn create(self: &Arc<Self>, token: &str, session: &str) -> Result<()> {
         check_token("session.token", token)?;
-        let record = Record::parse(token, session)
-            .ok_or_else(|| Error::invalid("session: must be an object with the texts token and userId"))?;
+        let record = Record::parse(token, session).ok_or_else(|| {
+            Error::invalid("session: must be an object with the texts token and userId")
+        })?;
         check_key("session.userId", &record.user_id)?;
         if record.expires_at().is_none_or(|expires_at| expires_at <= self.engine.local_clock()) {
             return Err(Error::invalid("session.expiresAt: must be a date in the future"));
         }
         match self.put(token, &record, None, Create::Always, None).await? {
             Written::Done { .. } => Ok(()),
-            Written::Ended | Written::Ignored => {
-                Err(Error::new(Code::Revoked, "the session of this token was ended: make one with a new token"))
-            }
+            Written::Ended | Written::Ignored => Err(Error::new(
+                Code::Revoked,
+                "the session of this token was ended: make one with a new token",
+            )),
         }
     }
 
@@ -422,11 +464,15 @@ impl<E: Engine> Store<E> {
             _ => system_clock().saturating_add(ahead_ms),
         };
         let handed: Vec<_> = handed.iter().map(|text| Stored::record(text)).collect();
-        let reading = self.read_log.read_by(token, seen, (write.updated_at(), write.expires_at())).or(&handed);
+        let reading = self
+            .read_log
+            .read_by(token, seen, (write.updated_at(), write.expires_at()))
+            .or(&handed);
         let mut bases = None;
         let mut engine_now = None;
         let _writing = self.writing(token);
-        // What is taken to lie there; the engine says if it does not. As a rule nothing lies where a session is created.
+        // What is taken to lie there; the engine says if it does not. As a rule nothing lies where
+        // a session is created.
         let mut known = match create {
             Create::Always => None,
             _ => self.read_log.latest(token).or_else(|| handed.last().cloned()),
@@ -434,7 +480,9 @@ impl<E: Engine> Store<E> {
         let mut known_for_sure = false;
         loop {
             let stored = known.as_ref().and_then(|stored| Record::parse(token, stored.text()));
-            if stored.is_none() && known.as_ref().is_some_and(|known| known.is_record_of_another(token)) {
+            if stored.is_none()
+                && known.as_ref().is_some_and(|known| known.is_record_of_another(token))
+            {
                 self.refused.conflict.fetch_add(1, Relaxed);
                 return Err(another_application());
             }
@@ -455,7 +503,9 @@ impl<E: Engine> Store<E> {
                 Some(_)
                     if known.as_ref().is_some_and(|known| reading.is_only(known))
                         && write.user_json().is_some_and(|user| user.starts_with('{'))
-                        && stored.as_ref().is_some_and(|stored| !is_stale(stored.updated_at(), write.updated_at())) =>
+                        && stored.as_ref().is_some_and(|stored| {
+                            !is_stale(stored.updated_at(), write.updated_at())
+                        }) =>
                 {
                     Cow::Borrowed(write.json)
                 }
@@ -486,7 +536,9 @@ impl<E: Engine> Store<E> {
                     ));
                 }
                 // Over, unless what really lies there lives on.
-                if !known_for_sure && let Slot::Value(current) = Box::pin(self.engine.get(token)).await? {
+                if !known_for_sure
+                    && let Slot::Value(current) = Box::pin(self.engine.get(token)).await?
+                {
                     known = Some(current);
                     known_for_sure = true;
                     continue;
@@ -550,9 +602,11 @@ impl<E: Engine> Store<E> {
                     return Ok(Written::Done { user_changed: record.user_json().is_some() });
                 }
                 PutOutcome::Replaced => {
-                    let is_dropped = write.user_json().is_some_and(|written| record.user_json() != Some(written));
-                    let user_changed =
-                        is_dropped || stored.is_none_or(|stored| stored.user_json() != record.user_json());
+                    let is_dropped = write
+                        .user_json()
+                        .is_some_and(|written| record.user_json() != Some(written));
+                    let user_changed = is_dropped
+                        || stored.is_none_or(|stored| stored.user_json() != record.user_json());
                     self.remember(token, write, &written);
                     return Ok(Written::Done { user_changed });
                 }
@@ -574,13 +628,21 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Whether a record is larger than allowed. One that is no longer than what lies there is never refused.
+    /// Whether a record is larger than allowed. One that is no longer than what lies there is never
+    /// refused.
     fn is_too_large(&self, json: &str, known: Option<&Stored>) -> bool {
-        json.len() > self.max_value_bytes && known.is_none_or(|stored| stored.text().len() < json.len())
+        json.len() > self.max_value_bytes
+            && known.is_none_or(|stored| stored.text().len() < json.len())
     }
 
-    /// The error of a record that is too large. The live session that it was to change ends: it would keep older rights.
-    async fn refuse_too_large(&self, token: &str, record: &Record<'_>, is_live: bool) -> Result<Error> {
+    /// The error of a record that is too large. The live session that it was to change ends: it
+    /// would keep older rights.
+    async fn refuse_too_large(
+        &self,
+        token: &str,
+        record: &Record<'_>,
+        is_live: bool,
+    ) -> Result<Error> {
         self.refused.too_large.fetch_add(1, Relaxed);
         if is_live {
             self.end(token).await?;
@@ -590,7 +652,8 @@ impl<E: Engine> Store<E> {
 
     fn too_large(&self, size: usize, largest: Option<(String, usize)>) -> Error {
         let what = if largest.is_some() { "session record" } else { "value" };
-        let largest = largest.map(|(name, size)| format!("; its largest field is {name} with {size} bytes"));
+        let largest =
+            largest.map(|(name, size)| format!("; its largest field is {name} with {size} bytes"));
         let max = self.max_value_bytes;
         Error::new(
             Code::Limit,
@@ -601,8 +664,9 @@ impl<E: Engine> Store<E> {
         )
     }
 
-    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who creates them at the same time sees
-    /// the same order, so that together they end no more than are too many. Impersonated ones neither count nor end.
+    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who
+    /// creates them at the same time sees the same order, so that together they end no more than
+    /// are too many. Impersonated ones neither count nor end.
     async fn enforce_limit(&self, user: &str, others: &[String]) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
         let ids: Vec<_> = others.iter().map(String::as_str).collect();
@@ -628,7 +692,8 @@ impl<E: Engine> Store<E> {
                 }
                 return Ok(());
             }
-            // How old the absent ones are nobody knows, so none is ended for them: either they come, or they never will.
+            // How old the absent ones are nobody knows, so none is ended for them: either they
+            // come, or they never will.
             if Instant::now() < patience {
                 sleep(LOOK_AGAIN).await;
             } else {
@@ -640,7 +705,8 @@ impl<E: Engine> Store<E> {
 
     async fn update(&self, token: &str, changes: &str) -> Result<String> {
         check_key("token", token)?;
-        let changes = Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
+        let changes =
+            Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
         let not_found = || Error::new(Code::NotFound, "there is no live session with this token");
         let _writing = self.writing(token);
         let mut slot = self.session_now(token).await?;
@@ -658,7 +724,9 @@ impl<E: Engine> Store<E> {
             let patched = Record::parse(token, &json).ok_or_else(not_found)?;
             let expires_at = patched.expires_at();
             let life = life_ms(expires_at, None, self.engine.local_clock())?.ok_or_else(|| {
-                Error::invalid("updates.expiresAt: must be a date in the future; deleteSession ends a session")
+                Error::invalid(
+                    "updates.expiresAt: must be a date in the future; deleteSession ends a session",
+                )
             })?;
             self.expect_life(life);
             if self.is_too_large(&json, Some(&stored)) {
@@ -691,12 +759,18 @@ impl<E: Engine> Store<E> {
         let mut sessions = Vec::new();
         let each = self.each_session(user, |id, record| {
             let (expires_at, created_at) = (record.expires_at(), record.created_at());
-            sessions.push((expires_at, record.session_json().to_owned(), id.to_owned(), created_at));
+            sessions.push((
+                expires_at,
+                record.session_json().to_owned(),
+                id.to_owned(),
+                created_at,
+            ));
         });
         let (is_revoked, ()) = try_join(self.revoked(user), each).await?;
         sessions.retain(|(_, _, _, created_at)| !is_revoked(*created_at));
         sessions.sort();
-        let (ids, sessions): (Vec<_>, Vec<_>) = sessions.into_iter().map(|(_, json, id, _)| (id, json)).unzip();
+        let (ids, sessions): (Vec<_>, Vec<_>) =
+            sessions.into_iter().map(|(_, json, id, _)| (id, json)).unzip();
         self.expect_reads(user, ids);
         Ok(["[", &sessions.join(","), "]"].concat())
     }
@@ -717,13 +791,19 @@ impl<E: Engine> Store<E> {
     }
 
     /// Calls `visit` with the id and the record of each live session of a user.
-    async fn each_session(&self, user: &str, mut visit: impl FnMut(&str, &Record<'_>)) -> Result<()> {
+    async fn each_session(
+        &self,
+        user: &str,
+        mut visit: impl FnMut(&str, &Record<'_>),
+    ) -> Result<()> {
         let mut longest = 0;
         let mut see = |id: &str, stored: &Stored| {
             let length = stored.raw().len();
             longest = length.max(longest);
             self.lengths.insert(self.read_log.hash(id), length);
-            if let Some(record) = Record::parse(id, stored.text()).filter(|record| record.user_id == user) {
+            if let Some(record) =
+                Record::parse(id, stored.text()).filter(|record| record.user_id == user)
+            {
                 visit(id, &record);
             }
         };
@@ -738,7 +818,8 @@ impl<E: Engine> Store<E> {
                     let (part, after) = rest.split_at(count);
                     rest = after;
                     let slots = self.engine.get_many(part).await?;
-                    let found = part.iter().zip(slots).filter_map(|(id, slot)| Some((*id, slot.value()?)));
+                    let found =
+                        part.iter().zip(slots).filter_map(|(id, slot)| Some((*id, slot.value()?)));
                     found.for_each(|(id, stored)| see(id, &stored));
                 }
             }
@@ -747,8 +828,8 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    /// How many of a user's records are listed together, without a look at how long they are: no more than a part, were each as long as the
-    /// longest that is known.
+    /// How many of a user's records are listed together, without a look at how long they are: no
+    /// more than a part, were each as long as the longest that is known.
     fn listed_at_once(&self, user: &str) -> usize {
         match self.record_sizes.get(&hash_of(user)) {
             Some(longest) => (PART_BYTES / longest.max(1)).clamp(1, reads::READ_AHEAD),
@@ -760,14 +841,18 @@ impl<E: Engine> Store<E> {
 
     async fn prune(&self, user: &str) -> Result<u64> {
         let mut seen = self.lock_absent().remove(user).unwrap_or_default();
-        let claim: Vec<_> =
-            seen.iter().filter(|(_, since)| since.elapsed() >= ABSENCE).map(|(id, _)| id.clone()).collect();
+        let claim: Vec<_> = seen
+            .iter()
+            .filter(|(_, since)| since.elapsed() >= ABSENCE)
+            .map(|(id, _)| id.clone())
+            .collect();
         let mut pruned = self.engine.prune(user, &claim, &[]).await?;
         if !pruned.is_all {
             let ids = self.ids(user).await?;
             let mut rest = &ids[..];
             while !rest.is_empty() {
-                let part = self.engine.prune(user, &claim, &rest[..rest.len().min(TOGETHER)]).await?;
+                let part =
+                    self.engine.prune(user, &claim, &rest[..rest.len().min(TOGETHER)]).await?;
                 pruned.removed += part.removed;
                 pruned.absent.extend(part.absent);
                 rest = &rest[part.looked.clamp(1, rest.len())..];
@@ -827,8 +912,7 @@ impl<E: Engine> Store<E> {
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         for part in keys.chunks(500) {
             let slots = self.in_time(self.engine.get_many(part)).await?;
-            let is_own =
-                |(key, slot): &(&&str, Slot)| matches!(slot, Slot::Value(stored) if !stored.is_record_of_another(key));
+            let is_own = |(key, slot): &(&&str, Slot)| matches!(slot, Slot::Value(stored) if !stored.is_record_of_another(key));
             live.extend(part.iter().zip(slots).filter(is_own).map(|(key, _)| (*key).to_owned()));
         }
         Ok(live)
@@ -871,15 +955,17 @@ fn check_token(argument: &str, token: &str) -> Result<()> {
     let problem = if token.len() > MAX_TOKEN_BYTES {
         format!("has {} bytes; a session's token has at most {MAX_TOKEN_BYTES}", token.len())
     } else if let Some(family) = family(token) {
-        format!("a session's token must not begin with \"{family}\", under which Better Auth stores other values")
+        format!(
+            "a session's token must not begin with \"{family}\", under which Better Auth stores other values"
+        )
     } else {
         return Ok(());
     };
     Err(Error::invalid(format!("{argument}: {problem}")))
 }
 
-/// Whether a session record may lie under a key. Only such a key gets a tombstone where nothing lies: strangers choose keys, and may
-/// leave nothing that is long or of no use.
+/// Whether a session record may lie under a key. Only such a key gets a tombstone where nothing
+/// lies: strangers choose keys, and may leave nothing that is long or of no use.
 pub(crate) fn may_be_session(key: &str) -> bool {
     check_token("", key).is_ok()
 }
@@ -897,7 +983,8 @@ fn ttl_ms(ttl: f64) -> Result<u64> {
     Ok(((ttl.ceil().max(0.0) * 1000.0) as u64).min(MAX_TTL_MS))
 }
 
-/// How long a session record is to live from `now` (ms since the epoch): until its own `expiresAt`, else for `ttl_ms`. `None`: it is over.
+/// How long a session record is to live from `now` (ms since the epoch): until its own `expiresAt`,
+/// else for `ttl_ms`. `None`: it is over.
 fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>, now: i64) -> Result<Option<u64>> {
     match (expires_at, ttl_ms) {
         (Some(expires_at), _) => {
@@ -905,14 +992,17 @@ fn life_ms(expires_at: Option<i64>, ttl_ms: Option<u64>, now: i64) -> Result<Opt
             Ok((left > 0).then_some(left))
         }
         (None, Some(ttl_ms)) => Ok(Some(ttl_ms)),
-        (None, None) => Err(Error::invalid("a session needs an expiresAt that is a date, or a ttl")),
+        (None, None) => {
+            Err(Error::invalid("a session needs an expiresAt that is a date, or a ttl"))
+        }
     }
 }
 
 /// A session that is not written because of one clock, and would be by JavaScript's.
 fn clocks_differ(what: &str, caller: i64, machine: i64, engine: Option<i64>) -> Error {
     let ahead = |other: i64| format!("{:.1} s", (other - caller) as f64 / 1000.0);
-    let redis = engine.map_or_else(String::new, |now| format!(", and Redis' clock by {}", ahead(now)));
+    let redis =
+        engine.map_or_else(String::new, |now| format!(", and Redis' clock by {}", ahead(now)));
     Error::new(
         Code::Conflict,
         format!(

@@ -1,4 +1,5 @@
-//! The near cache's locks, atomics and table of values: `tests/near_cache_loom.rs` puts a model checker's in their place.
+//! The near cache's locks, atomics and table of values: `tests/near_cache_loom.rs` puts a model
+//! checker's in their place.
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 pub(crate) use std::sync::{Mutex, MutexGuard};

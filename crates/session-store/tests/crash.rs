@@ -1,10 +1,12 @@
-//! Kills a process with SIGKILL at every step of every operation that writes or ends sessions, and looks at what it left.
+//! Kills a process with SIGKILL at every step of every operation that writes or ends sessions, and
+//! looks at what it left.
 //!
 //! # All the places where a crash can make a difference
-//! A process keeps nothing that outlives it, so what a crash leaves is what Redis had carried out by then. Every step of
-//! every operation goes through `RedisEngine::run` (`src/engine/redis.rs`) and is one command or one script, which Redis
-//! carries out whole or, when only half of it arrived, not at all; connecting touches no data. So a crash
-//! is told by the number n of a step and by where in `run` it strikes:
+//! A process keeps nothing that outlives it, so what a crash leaves is what Redis had carried out
+//! by then. Every step of every operation goes through `RedisEngine::run` (`src/engine/redis.rs`)
+//! and is one command or one script, which Redis carries out whole or, when only half of it
+//! arrived, not at all; connecting touches no data. So a crash is told by the number n of a step
+//! and by where in `run` it strikes:
 //!
 //! | moment | fail point | Redis has carried out |
 //! |---|---|---|
@@ -12,15 +14,19 @@
 //! | [`Moment::Sent`] | between the two: nobody lives to see the answer | n steps |
 //! | [`Moment::AfterReply`] | `redis-after-reply` | n steps, and those sent together with it |
 //!
-//! From the reply to one step until the next is sent, a process only computes. A step added to an operation passes `run`
-//! too, and fails the operation's test here until it is listed.
+//! From the reply to one step until the next is sent, a process only computes. A step added to an
+//! operation passes `run` too, and fails the operation's test here until it is listed.
 //!
 //! # A case
-//! There are fresh sessions, and a *late* store that has read them all. This test's program, started once more, runs the
-//! operation and kills itself as soon as `MONITOR` shows that the server has carried out what was let through. Then:
-//! - the state is exactly that after so many whole steps: every live session in its owner's index, every key with an expiry;
-//! - a new process reads what the state says, and the late store's writes bring nothing back and change nothing;
-//! - the operation, repeated, completes what the crash left, and the next sign-in works and keeps the limit.
+//! There are fresh sessions, and a *late* store that has read them all. This test's program,
+//! started once more, runs the operation and kills itself as soon as `MONITOR` shows that the
+//! server has carried out what was let through. Then:
+//! - the state is exactly that after so many whole steps: every live session in its owner's index,
+//!   every key with an expiry;
+//! - a new process reads what the state says, and the late store's writes bring nothing back and
+//!   change nothing;
+//! - the operation, repeated, completes what the crash left, and the next sign-in works and keeps
+//!   the limit.
 #![cfg(all(unix, feature = "failpoints"))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +136,8 @@ crash_tests! {
         ],
     }
 
-    /// ann's index holds an ended session and a sign-in under way, which must stay; cat's holds one past its time.
+    /// ann's index holds an ended session and a sign-in under way, which must stay; cat's holds one
+    /// past its time.
     cleanup {
         prepare: |scene, redis| {
             let soon = scene.now_ms + 60_000;
@@ -167,10 +174,16 @@ struct Operation {
     next: &'static [Step],
 }
 
-const PLAIN: Operation =
-    Operation { limit: None, prepare: |_, _| {}, commands: |_| Vec::new(), steps: &[], next: &[SignsIn("ann-9")] };
+const PLAIN: Operation = Operation {
+    limit: None,
+    prepare: |_, _| {},
+    commands: |_| Vec::new(),
+    steps: &[],
+    next: &[SignsIn("ann-9")],
+};
 
-/// What one step does. Session ids are `<user>-<number>`, and the greater number is the newer session.
+/// What one step does. Session ids are `<user>-<number>`, and the greater number is the newer
+/// session.
 #[derive(Clone, Copy)]
 enum Step {
     /// Nothing that stays.
@@ -203,7 +216,8 @@ impl Scene {
         Scene { now_ms: since.as_millis() as i64 }
     }
 
-    /// Less than a minute ago: young enough that only a tombstone keeps an ended one from being created again.
+    /// Less than a minute ago: young enough that only a tombstone keeps an ended one from being
+    /// created again.
     fn created_at(&self, id: &str) -> i64 {
         let number: i64 = id.split_once('-').unwrap().1.parse().unwrap();
         self.now_ms - 50_000 + number * 1000
@@ -225,7 +239,12 @@ impl Scene {
     }
 
     fn set(&self, id: &str, mark: i64) -> Command {
-        Command::Set { key: id.into(), value: self.session(id, mark), ttl: Some(3600.0), read: None }
+        Command::Set {
+            key: id.into(),
+            value: self.session(id, mark),
+            ttl: Some(3600.0),
+            read: None,
+        }
     }
 }
 
@@ -260,8 +279,9 @@ enum Lies {
 }
 
 impl State {
-    /// What lies there now. Fails where an invariant does not hold: a live session is in its owner's index, which
-    /// outlives it; no session vanishes without a tombstone; every key expires.
+    /// What lies there now. Fails where an invariant does not hold: a live session is in its
+    /// owner's index, which outlives it; no session vanishes without a tombstone; every key
+    /// expires.
     fn read(redis: &mut redis::Connection) -> Self {
         let mut state = State::default();
         let mut sessions = Vec::new();
@@ -282,14 +302,20 @@ impl State {
             state.keys.insert(id.to_owned(), lies);
         }
         for (id, ttl_ms) in sessions {
-            let index =
-                state.indexes.get(owner(&id)).unwrap_or_else(|| panic!("{id} is live and its owner has no index"));
+            let index = state
+                .indexes
+                .get(owner(&id))
+                .unwrap_or_else(|| panic!("{id} is live and its owner has no index"));
             assert!(index.contains(&id), "{id} is live and not in its owner's index");
-            let index_ttl_ms: i64 = cmd("PTTL").arg(format!("user-sessions:{}", owner(&id))).query(redis).unwrap();
+            let index_ttl_ms: i64 =
+                cmd("PTTL").arg(format!("user-sessions:{}", owner(&id))).query(redis).unwrap();
             assert!(index_ttl_ms >= ttl_ms, "the index expires before {id} does");
         }
         for id in Scene::SIGNED_IN {
-            assert!(state.keys.contains_key(id), "{id} is neither live nor ended: a late write could bring it back");
+            assert!(
+                state.keys.contains_key(id),
+                "{id} is neither live nor ended: a late write could bring it back"
+            );
         }
         state
     }
@@ -345,7 +371,10 @@ impl State {
 
     fn sessions(&self) -> impl Iterator<Item = (&str, bool)> {
         let known = |lies: &Lies| matches!(lies, Lies::Live { .. } | Lies::Ended);
-        self.keys.iter().filter(move |(_, lies)| known(lies)).map(|(id, _)| (id.as_str(), self.is_live(id)))
+        self.keys
+            .iter()
+            .filter(move |(_, lies)| known(lies))
+            .map(|(id, _)| (id.as_str(), self.is_live(id)))
     }
 }
 
@@ -369,7 +398,8 @@ impl Lies {
 
 // ---- The process that looks on ----
 
-/// Crashes an operation everywhere. `test` is the name of the calling test, which is what the crashing process runs.
+/// Crashes an operation everywhere. `test` is the name of the calling test, which is what the
+/// crashing process runs.
 fn survives(test: &str, operation: &Operation) {
     if let Ok(order) = env::var(ORDER) {
         return Victim::run(&order, operation);
@@ -398,15 +428,19 @@ impl<'t> Witness<'t> {
         Witness { test, operation, server: Server::start(), runtime }
     }
 
-    /// No crash: it takes the steps that are listed, no more and no fewer. Leaves its scripts loaded, so that a step is
-    /// one command from now on.
+    /// No crash: it takes the steps that are listed, no more and no fewer. Leaves its scripts
+    /// loaded, so that a step is one command from now on.
     fn see_it_whole(&self) {
         println!("{}, no crash", self.test);
         let (scene, _late) = self.set_the_scene();
         let before = self.state();
         let output = self.start_victim(&scene, None);
         assert!(output.status.success(), "it failed: {output:?}");
-        assert_eq!(steps_told(&output), Some(self.operation.steps.len()), "steps taken, steps listed");
+        assert_eq!(
+            steps_told(&output),
+            Some(self.operation.steps.len()),
+            "steps taken, steps listed"
+        );
         assert_eq!(self.state(), before.apply(self.operation.steps));
     }
 
@@ -452,7 +486,11 @@ impl<'t> Witness<'t> {
 
     /// How many steps of the operation Redis had carried out when its process was killed.
     fn carried_out(&self, crash: Crash, output: &Output) -> usize {
-        assert_eq!(output.status.signal(), Some(libc::SIGKILL), "this point was never reached: {output:?}");
+        assert_eq!(
+            output.status.signal(),
+            Some(libc::SIGKILL),
+            "this point was never reached: {output:?}"
+        );
         let done = steps_told(output).expect("it was killed, and not by itself");
         match crash.moment {
             Moment::BeforeSend => assert_eq!(done, crash.step - 1),
@@ -467,21 +505,31 @@ impl<'t> Witness<'t> {
         let store = self.server.store("reader", None);
         for (id, _) in state.sessions() {
             let found = self.run(&store, Command::Get { key: id.into() }).unwrap();
-            assert_eq!(matches!(found, Reply::Text(_)), state.is_readable(id), "get of {id}: {found:?}");
+            assert_eq!(
+                matches!(found, Reply::Text(_)),
+                state.is_readable(id),
+                "get of {id}: {found:?}"
+            );
         }
         for user in ["ann", "bob"] {
-            let Reply::Text(list) = self.run(&store, Command::List { user: user.into() }).unwrap() else {
+            let Reply::Text(list) = self.run(&store, Command::List { user: user.into() }).unwrap()
+            else {
                 panic!("a list is a text")
             };
             let listed: Vec<Value> = serde_json::from_str(list.as_str()).unwrap();
-            let listed: BTreeSet<_> = listed.iter().map(|session| session["token"].as_str().unwrap()).collect();
-            let live: BTreeSet<_> =
-                state.sessions().map(|(id, _)| id).filter(|id| state.is_readable(id) && owner(id) == user).collect();
+            let listed: BTreeSet<_> =
+                listed.iter().map(|session| session["token"].as_str().unwrap()).collect();
+            let live: BTreeSet<_> = state
+                .sessions()
+                .map(|(id, _)| id)
+                .filter(|id| state.is_readable(id) && owner(id) == user)
+                .collect();
             assert_eq!(listed, live, "list of {user}");
         }
     }
 
-    /// A writer that read every session before the crash writes now: nothing comes back, nothing is undone.
+    /// A writer that read every session before the crash writes now: nothing comes back, nothing is
+    /// undone.
     fn write_late(&self, late: &Store, scene: &Scene, state: &State) {
         for (id, live) in state.sessions() {
             self.run(late, scene.set(id, 0)).unwrap();
@@ -490,7 +538,8 @@ impl<'t> Witness<'t> {
             }
             let created = self.run(late, scene.create(id));
             assert_eq!(created.unwrap_err().code, Code::Revoked, "late create of {id}");
-            let updated = self.run(late, Command::Update { token: id.into(), changes: "{}".into() });
+            let updated =
+                self.run(late, Command::Update { token: id.into(), changes: "{}".into() });
             assert_eq!(updated.unwrap_err().code, Code::NotFound, "late update of {id}");
         }
         assert_eq!(self.state(), *state, "after late writes");
@@ -503,7 +552,11 @@ impl<'t> Witness<'t> {
             let taken = if let Command::Take { key } = &command { Some(key.clone()) } else { None };
             let reply = self.run(&store, command).unwrap();
             if let Some(key) = taken {
-                assert_eq!(matches!(reply, Reply::Text(_)), left.is_live(&key), "taken at most once: {reply:?}");
+                assert_eq!(
+                    matches!(reply, Reply::Text(_)),
+                    left.is_live(&key),
+                    "taken at most once: {reply:?}"
+                );
             }
         }
         self.run(&store, scene.create("ann-9")).unwrap();
@@ -520,7 +573,8 @@ impl<'t> Witness<'t> {
 
 // ---- The process that is killed ----
 
-/// The variable that makes a process of this program a victim: `<port> <scene's ms> [<moment> <step>]`.
+/// The variable that makes a process of this program a victim: `<port> <scene's ms> [<moment>
+/// <step>]`.
 const ORDER: &str = "SESSION_STORE_CRASH";
 
 /// What a victim says of itself before the number of steps that Redis has carried out.
@@ -567,8 +621,8 @@ fn steps_told(victim: &Output) -> Option<usize> {
     told.lines().find_map(|line| line.strip_prefix(STEPS_TOLD))?.parse().ok()
 }
 
-/// The operation, and so the fail points, run on one thread and the connection is driven by another: while a point holds
-/// the operation, what it has sent goes out.
+/// The operation, and so the fail points, run on one thread and the connection is driven by
+/// another: while a point holds the operation, what it has sent goes out.
 struct Victim {
     crash: Option<Crash>,
     sent: AtomicUsize,
@@ -586,7 +640,8 @@ impl Victim {
             monitor: Mutex::new(Monitor::of(port)),
         });
         victim.arm();
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let store = store(port, "victim", operation.limit);
         for command in (operation.commands)(&scene) {
             runtime.block_on(store.clone().run(command)).unwrap();
@@ -608,7 +663,9 @@ impl Victim {
     fn before_send(&self) {
         let step = self.sent.fetch_add(1, SeqCst) + 1;
         match self.crash {
-            Some(Crash { moment: Moment::BeforeSend, step: last }) if step == last => self.die_after(last - 1),
+            Some(Crash { moment: Moment::BeforeSend, step: last }) if step == last => {
+                self.die_after(last - 1)
+            }
             Some(Crash { moment: Moment::Sent, step: last }) if step > last => wait_for_death(),
             _ => {}
         }
@@ -641,7 +698,8 @@ fn wait_for_death() -> ! {
     }
 }
 
-/// The server's own account of its commands. It tells of one in the same turn in which it carries it out.
+/// The server's own account of its commands. It tells of one in the same turn in which it carries
+/// it out.
 struct Monitor {
     lines: BufReader<TcpStream>,
     steps: usize,
@@ -675,8 +733,9 @@ impl Monitor {
     }
 }
 
-/// Whether a line of MONITOR, `+<time> [<db> <address>] "<COMMAND>" …`, is a step: no set-up of a connection, and nothing
-/// that a script called (its address is `lua`). Of a pipeline the command that tells most counts.
+/// Whether a line of MONITOR, `+<time> [<db> <address>] "<COMMAND>" …`, is a step: no set-up of a
+/// connection, and nothing that a script called (its address is `lua`). Of a pipeline the command
+/// that tells most counts.
 fn is_step(line: &str) -> bool {
     let Some((from, command)) = line.split_once("] \"") else { return false };
     let name = command.split('"').next().unwrap_or_default();
@@ -710,11 +769,22 @@ impl Server {
     }
 
     fn spawn(program: &PathBuf) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = env::temp_dir().join(format!("session-store-crash-{}-{port}", process::id()));
         fs::create_dir_all(&folder).unwrap();
         let process = process::Command::new(program)
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+            ])
             .arg(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -730,8 +800,9 @@ impl Server {
         let mine = format!("process_id:{}\r\n", self.process.id());
         while Instant::now() < deadline && self.process.try_wait().unwrap().is_none() {
             let client = redis::Client::open(self.url()).unwrap();
-            let info =
-                client.get_connection().and_then(|mut redis| cmd("INFO").arg("server").query::<String>(&mut redis));
+            let info = client
+                .get_connection()
+                .and_then(|mut redis| cmd("INFO").arg("server").query::<String>(&mut redis));
             if info.is_ok_and(|info| info.contains(&mine)) {
                 return true;
             }
@@ -767,17 +838,20 @@ fn server_program() -> PathBuf {
         return program.into();
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    let named = |name| env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file());
-    named("redis-server")
-        .or_else(|| named("valkey-server"))
-        .expect("this test starts a Redis server of its own: put redis-server or valkey-server on the PATH")
+    let named = |name| {
+        env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+    };
+    named("redis-server").or_else(|| named("valkey-server")).expect(
+        "this test starts a Redis server of its own: put redis-server or valkey-server on the PATH",
+    )
 }
 
 fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
-/// A store of this process's; one of the same name and limit is a new one once all handles of the old are gone.
+/// A store of this process's; one of the same name and limit is a new one once all handles of the
+/// old are gone.
 fn store(port: u16, name: &str, limit: Option<u32>) -> Store {
     let mut options = json!({ "url": url(port), "connectionName": name, "commandTimeout": PATIENCE.as_millis() as u64, "nearCache": false });
     if let Some(limit) = limit {

@@ -1,17 +1,21 @@
-//! The near cache, checked by exhaustive interleaving. A model of `src/cache.rs` and of what feeds it, not the product: one
-//! key whose value is the number of its version, one process that reads and writes it over one connection at a time, others
-//! that write it, and a server that carries out what a connection brings in its order, and tells of changes among its answers.
+//! The near cache, checked by exhaustive interleaving. A model of `src/cache.rs` and of what feeds
+//! it, not the product: one key whose value is the number of its version, one process that reads
+//! and writes it over one connection at a time, others that write it, and a server that carries out
+//! what a connection brings in its order, and tells of changes among its answers.
 //!
 //! [`Rule`] lists the rules. What must hold ([`Broken`] names the failures):
 //! 1. When nothing is under way, the cache holds what the server holds, or nothing.
-//! 2. Who begins to read after this process was told of a version, as a writer or as a reader, is answered with none before it.
-//! 3. A version that the cache answers was the server's at most [`BOUND`] ago, however long the connection is frozen.
+//! 2. Who begins to read after this process was told of a version, as a writer or as a reader, is
+//!   answered with none before it.
+//! 3. A version that the cache answers was the server's at most [`BOUND`] ago, however long the
+//!   connection is frozen.
 //! 4. A connection that is in use feeds the cache.
 //!
-//! Change a rule here first: a failure prints the shortest trace. Two things that the code does are modelled and are no rules, for
-//! nothing breaks without them: a write takes away before it is sent as well, and a connection that begins empties what its loss
-//! has emptied. Not modelled: how long a value lives by itself, leaders that give up and JavaScript's copies
-//! (`near_cache_loom.rs`), a server that does not tell.
+//! Change a rule here first: a failure prints the shortest trace. Two things that the code does are
+//! modelled and are no rules, for nothing breaks without them: a write takes away before it is sent
+//! as well, and a connection that begins empties what its loss has emptied. Not modelled: how long
+//! a value lives by itself, leaders that give up and JavaScript's copies (`near_cache_loom.rs`), a
+//! server that does not tell.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -178,7 +182,9 @@ impl State {
             Hears(link) => match next(&mut self.wires[link].messages)? {
                 Message::Changed if rules.has(ChangesInOrder) => self.changed(rules),
                 Message::Changed => self.late += 1,
-                Message::Answer(Request::Get(reader), version) => self.getters[reader].0 = Told(link, version),
+                Message::Answer(Request::Get(reader), version) => {
+                    self.getters[reader].0 = Told(link, version)
+                }
                 Message::Answer(Request::Set, version) => self.writer = Told(link, version),
                 Message::Answer(Request::Beat(sent), _) => self.beat = Told(link, sent),
             },
@@ -283,7 +289,8 @@ impl State {
     }
 
     fn write(&mut self, rules: Rules) -> Option<()> {
-        let mut evict = || self.cache.take_away(rules.has(WriteTakesValue), rules.has(WriteTakesFlight));
+        let mut evict =
+            || self.cache.take_away(rules.has(WriteTakesValue), rules.has(WriteTakesFlight));
         match self.writer {
             Begins => {
                 evict();
@@ -304,7 +311,8 @@ impl State {
             Waits => self.beat = self.ask(Request::Beat(self.now))?,
             Told(link, sent) => {
                 let alive = if rules.has(SignsCountFromSending) { sent } else { self.now };
-                self.cache.alive = if self.cache.feed == Some(link) { Some(alive) } else { self.cache.alive };
+                self.cache.alive =
+                    if self.cache.feed == Some(link) { Some(alive) } else { self.cache.alive };
                 self.beat = Waits;
             }
             Begins | Asked(_) | Joined(_) | Done => return None,
@@ -318,7 +326,8 @@ impl State {
     }
 
     fn broken(&self) -> Option<Broken> {
-        let idle = |wire: &Wire| wire.broken || (wire.requests.is_empty() && wire.messages.is_empty());
+        let idle =
+            |wire: &Wire| wire.broken || (wire.requests.is_empty() && wire.messages.is_empty());
         let done = self.getters.iter().all(|getter| getter.0 == Done) && self.writer == Done;
         let quiet = done && self.wires.iter().all(idle) && self.late == 0;
         let stale = self.cache.value.is_some_and(|value| value != self.version);
@@ -374,7 +383,8 @@ impl Scenario {
     }
 
     fn steps(&self) -> Vec<Step> {
-        let mut steps = vec![SomebodyWrites, TimePasses, Serves(0), Hears(0), AppliesLate, Writes, Beats];
+        let mut steps =
+            vec![SomebodyWrites, TimePasses, Serves(0), Hears(0), AppliesLate, Writes, Beats];
         steps.extend((0..self.getters).map(Gets));
         if self.loss {
             steps.extend([GivesUp, Breaks, Connects, Serves(1), Hears(1)]);
@@ -410,19 +420,50 @@ fn trace(visits: &[(State, usize, Option<Step>)], at: usize) -> String {
     let (State { now, version, cache, getters, .. }, from, step) = &visits[at];
     let Some(step) = step else { return String::new() };
     let before = trace(visits, *from);
-    format!("{before}  {step:?}\n      now {now}, version {version}, {cache:?}, getters {getters:?}\n")
+    format!(
+        "{before}  {step:?}\n      now {now}, version {version}, {cache:?}, getters {getters:?}\n"
+    )
 }
 
 fn scenarios() -> [Scenario; 8] {
     [
         Scenario { name: "C1", getters: 3, foreign: 2, ..Scenario::default() },
         Scenario { name: "C2", getters: 2, foreign: 1, writes: true, ..Scenario::default() },
-        Scenario { name: "C3", getters: 2, foreign: 1, writes: true, kept: true, ..Scenario::default() },
+        Scenario {
+            name: "C3",
+            getters: 2,
+            foreign: 1,
+            writes: true,
+            kept: true,
+            ..Scenario::default()
+        },
         Scenario { name: "C4", getters: 2, foreign: 1, loss: true, ..Scenario::default() },
-        Scenario { name: "C5", getters: 1, foreign: 1, kept: true, loss: true, ..Scenario::default() },
+        Scenario {
+            name: "C5",
+            getters: 1,
+            foreign: 1,
+            kept: true,
+            loss: true,
+            ..Scenario::default()
+        },
         Scenario { name: "C6", getters: 2, writes: true, loss: true, ..Scenario::default() },
-        Scenario { name: "C7", getters: 1, foreign: 1, kept: true, ticks: 3, ..Scenario::default() },
-        Scenario { name: "C8", getters: 1, foreign: 1, kept: true, ticks: 2, loss: true, ..Scenario::default() },
+        Scenario {
+            name: "C7",
+            getters: 1,
+            foreign: 1,
+            kept: true,
+            ticks: 3,
+            ..Scenario::default()
+        },
+        Scenario {
+            name: "C8",
+            getters: 1,
+            foreign: 1,
+            kept: true,
+            ticks: 2,
+            loss: true,
+            ..Scenario::default()
+        },
     ]
 }
 

@@ -1,10 +1,16 @@
-//! `src/cache.rs` itself under loom: every order in which threads may take its locks and see its atomics, up to three
-//! preemptions. The file is compiled here once more, with loom's locks and atomics in the place of `src/sync.rs`. The rules are
-//! checked in `near_cache.rs`, and here that the code keeps them, for readers, writers and the feed on threads of their own.
+//! `src/cache.rs` itself under loom: every order in which threads may take its locks and see its
+//! atomics, up to three preemptions. The file is compiled here once more, with loom's locks and
+//! atomics in the place of `src/sync.rs`. The rules are checked in `near_cache.rs`, and here that
+//! the code keeps them, for readers, writers and the feed on threads of their own.
 //!
 //! The server holds a 0 under one key, and then a 1.
 
-#[allow(dead_code, unreachable_pub, clippy::modulo_one, reason = "the library uses all of it, and more stripes")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::modulo_one,
+    reason = "the library uses all of it, and more stripes"
+)]
 #[path = "../src/cache.rs"]
 mod cache;
 #[allow(dead_code, reason = "the library uses all of it")]
@@ -46,8 +52,8 @@ mod sync {
     /// Every key has the same.
     pub(crate) const STRIPES: usize = 1;
 
-    /// Loom knows of it from its first load on, which is made before there are threads: most only count, and each that loom
-    /// knows of makes for more orders.
+    /// Loom knows of it from its first load on, which is made before there are threads: most only
+    /// count, and each that loom knows of makes for more orders.
     macro_rules! atomic {
         ($name:ident of $value:ty) => {
             #[derive(Debug, Default)]
@@ -63,7 +69,8 @@ mod sync {
                 }
 
                 pub(crate) fn load(&self, order: Ordering) -> $value {
-                    let known = || loom::sync::atomic::$name::new(self.unseen.load(Ordering::Relaxed));
+                    let known =
+                        || loom::sync::atomic::$name::new(self.unseen.load(Ordering::Relaxed));
                     self.known.get_or_init(known).load(order)
                 }
 
@@ -98,7 +105,13 @@ mod sync {
     pub(crate) struct Cache<K, V, We, B, L>(Mutex<BTreeMap<K, V>>, PhantomData<(We, B, L)>);
 
     impl<K: Ord + Borrow<str>, V: Clone, We, B, L> Cache<K, V, We, B, L> {
-        pub(crate) fn with(_items: usize, _weight: u64, _weighter: We, _hasher: B, _lifecycle: L) -> Self {
+        pub(crate) fn with(
+            _items: usize,
+            _weight: u64,
+            _weighter: We,
+            _hasher: B,
+            _lifecycle: L,
+        ) -> Self {
             Cache(Mutex::default(), PhantomData)
         }
 
@@ -224,8 +237,14 @@ impl Process {
 
     /// When all threads have ended.
     fn is_at_rest(&self) {
-        assert!(self.kept().is_none_or(|kept| kept == self.server.load(SeqCst)), "an old value is kept");
-        assert!(!matches!(self.cache.begin(KEY, true), Some(Begun::Joined(_))), "a flight is left that nobody leads");
+        assert!(
+            self.kept().is_none_or(|kept| kept == self.server.load(SeqCst)),
+            "an old value is kept"
+        );
+        assert!(
+            !matches!(self.cache.begin(KEY, true), Some(Begun::Joined(_))),
+            "a flight is left that nobody leads"
+        );
     }
 }
 
@@ -262,7 +281,10 @@ fn model(run: impl Fn(&Arc<Process>) + Send + Sync + 'static) {
     model.check(move || run(&Arc::new(Process::new())));
 }
 
-fn spawn<T: 'static>(process: &Arc<Process>, run: impl FnOnce(&Process) -> T + 'static) -> JoinHandle<T> {
+fn spawn<T: 'static>(
+    process: &Arc<Process>,
+    run: impl FnOnce(&Process) -> T + 'static,
+) -> JoinHandle<T> {
     let process = process.clone();
     thread::spawn(move || run(&process))
 }
@@ -364,7 +386,10 @@ fn a_copy_ends_with_the_value() {
             let copy = process.kept();
             let was_told = process.told.load(Acquire);
             let holds = memory.count() == count;
-            assert!(!(was_told && holds && copy == Some(0)), "a copy outlives a change of which its thread was told");
+            assert!(
+                !(was_told && holds && copy == Some(0)),
+                "a copy outlives a change of which its thread was told"
+            );
             (shared, count, copy)
         });
         process.change();
@@ -386,7 +411,8 @@ fn a_copy_ends_with_the_feed() {
         assert!(!Memory::of(&shared).is_alive());
         let copier = spawn(process, move |_| {
             let memory = Memory::of(&shared);
-            // In this order: a counter from before the loss proves nothing beside a sign of life from after it.
+            // In this order: a counter from before the loss proves nothing beside a sign of life
+            // from after it.
             let is_alive = memory.is_alive();
             assert!(!(is_alive && memory.count() == count), "a copy that was too old is answered");
         });

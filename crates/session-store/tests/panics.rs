@@ -1,4 +1,5 @@
-//! A panic in a task of the store's is a defect, but not the store's end: the next attempt is made as if it had failed.
+//! A panic in a task of the store's is a defect, but not the store's end: the next attempt is made
+//! as if it had failed.
 #![cfg(feature = "failpoints")]
 
 use std::net::TcpListener;
@@ -7,7 +8,8 @@ use fail::FailScenario;
 use serde_json::{Value, json};
 use session_store::{Code, Command, Config, Error, open};
 
-/// What two pings come to, one after the other, while `point` panics once. Nobody listens where Redis is to be.
+/// What two pings come to, one after the other, while `point` panics once. Nobody listens where
+/// Redis is to be.
 fn pings_after_a_panic(point: &str, options: impl Fn(u16) -> Value) -> [Error; 2] {
     let scenario = FailScenario::setup();
     fail::cfg(point, "1*panic(on purpose)->off").unwrap();
@@ -30,7 +32,9 @@ fn cluster(port: u16) -> Value {
 
 #[test]
 fn of_an_attempt_to_connect_is_told_and_another_attempt_is_made() {
-    for (point, options) in [("redis-connect", one_server as fn(u16) -> Value), ("redis-ask-cluster", cluster)] {
+    for (point, options) in
+        [("redis-connect", one_server as fn(u16) -> Value), ("redis-ask-cluster", cluster)]
+    {
         let [first, second] = pings_after_a_panic(point, options);
         assert_eq!(first.code, Code::Protocol, "{first}");
         assert!(first.to_string().contains("a defect in better-auth-redis-store"), "{first}");
@@ -40,8 +44,14 @@ fn of_an_attempt_to_connect_is_told_and_another_attempt_is_made() {
 
 #[test]
 fn of_the_task_that_connects_starts_it_again() {
-    for (point, options) in [("redis-supervise", one_server as fn(u16) -> Value), ("redis-keep-up", cluster)] {
+    for (point, options) in
+        [("redis-supervise", one_server as fn(u16) -> Value), ("redis-keep-up", cluster)]
+    {
         let [first, second] = pings_after_a_panic(point, options);
-        assert_eq!((first.code, second.code), (Code::Unavailable, Code::Unavailable), "{first}, {second}");
+        assert_eq!(
+            (first.code, second.code),
+            (Code::Unavailable, Code::Unavailable),
+            "{first}, {second}"
+        );
     }
 }

@@ -1,17 +1,21 @@
-//! The session protocol, checked by exhaustive interleaving. A model, not the product: a process is a chain of atomic
-//! steps, each on one key (Cluster gives no more), and every order of the steps of all processes is tried, with a crash
-//! of any process between any two of its steps and with the scenario's mishap at any moment.
+//! The session protocol, checked by exhaustive interleaving. A model, not the product: a process is
+//! a chain of atomic steps, each on one key (Cluster gives no more), and every order of the steps
+//! of all processes is tried, with a crash of any process between any two of its steps and with the
+//! scenario's mishap at any moment.
 //!
-//! [`Rule`] lists the rules of put, limit, end, end-all and list. What must hold ([`Broken`] names the failures):
+//! [`Rule`] lists the rules of put, limit, end, end-all and list. What must hold ([`Broken`] names
+//! the failures):
 //! 1. A live session is in its owner's index (or in the legacy list that is still to be folded in).
-//! 2. An acknowledged end is final: that session, and each that was live when an acknowledged end-all began, is never
-//!    live again.
-//! 3. No session goes unasked, and the limit holds: as many live as are allowed, the newest but for the one that came
-//!    last. A sign-in that crashed before it enforced the limit, or whose index step went unheard at first, may leave
-//!    one session too many, until the next sign-in. A password alone ends nothing where a second factor is wanted.
+//! 2. An acknowledged end is final: that session, and each that was live when an acknowledged
+//!   end-all began, is never live again.
+//! 3. No session goes unasked, and the limit holds: as many live as are allowed, the newest but for
+//!   the one that came last. A sign-in that crashed before it enforced the limit, or whose index
+//!   step went unheard at first, may leave one session too many, until the next sign-in. A password
+//!   alone ends nothing where a second factor is wanted.
 //!
-//! Change a rule here first: a failure prints the shortest trace. Not modelled: the merging of fields (`src/session/merge/schedules.rs`
-//! explores it; here a put writes its expiry, be it shorter or longer), the user half (`user_half.rs`), a put that folds a legacy list.
+//! Change a rule here first: a failure prints the shortest trace. Not modelled: the merging of
+//! fields (`src/session/merge/schedules.rs` explores it; here a put writes its expiry, be it
+//! shorter or longer), the user half (`user_half.rs`), a put that folds a legacy list.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -36,18 +40,18 @@ enum Rule {
     LimitCountsAbsent,       // limit: absent ids count as live, being sign-ins in flight
     LimitClaimsAbsent, // limit: no session is ended while one is absent, whose `createdAt` nobody knows: that is claimed
     LimitWaits,        // limit: an absent id is claimed only if nobody is about to write it
-    LimitEntersOnce,   // limit: only the first entry of an id enforces it, as who came between sees it as well
+    LimitEntersOnce, // limit: only the first entry of an id enforces it, as who came between sees it as well
     LimitSparesOthers, // limit: another owner's record neither counts nor is ended
     LimitUnindexesLast, // limit: no id leaves the index before its tombstone stands
-    LimitDefers,       // limit: a session of a user with two factors enforces it later than a request takes
+    LimitDefers, // limit: a session of a user with two factors enforces it later than a request takes
     LimitDefersForLive, // limit: and only if it still lives then
     LimitSparesImpersonated, // limit: a session with `impersonatedBy` enforces nothing, does not count and is not ended
-    AbsentIsEnded,     // end: an absent record gets a tombstone too
+    AbsentIsEnded,           // end: an absent record gets a tombstone too
     MarkerFirst, // end-all but for one that spares a session: it first raises the marker, and readers refuse what is older
     LegacyReadFirst, // end-all: the legacy list, then the index, as ids move that way
     EndAllSparesOthers, // end-all: another owner's record is not ended
     EndAllUnindexesEnded, // end-all: with each part exactly the ended ids leave the index (never `DEL`)
-    ListSparesAbsent, // list: absent ids stay in the index, being sign-ins in flight
+    ListSparesAbsent,     // list: absent ids stay in the index, being sign-ins in flight
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,13 +216,14 @@ fn ids_of(user: User, entries: impl Iterator<Item = (User, Id)>) -> Vec<Id> {
 /// A step that a process has still to take, with what it remembers for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Step {
-    // put: Refresh? Unheard? Put Write (without IndexFirst: Put Index), then the limit: (End? Later)? Weigh* (Claim* Weigh*)* End*
+    // put: Refresh? Unheard? Put Write (without IndexFirst: Put Index), then the limit: (End?
+    // Later)? Weigh* (Claim* Weigh*)* End*
     Refresh(Session),
     Unheard(Session), // an index step whose answer was lost: it is sent again
     Put(Session),
     Write(Session, Vec<Id>),                // what the index step returned
     Index(Session, bool),                   // what the record step returned
-    Later(User, Id, Vec<Id>),               // what the index step returned for a session that was created 5 s ago
+    Later(User, Id, Vec<Id>), // what the index step returned for a session that was created 5 s ago
     Weigh(User, Vec<Id>, Vec<Id>, Vec<Id>), // the others yet to be looked at, those that count: present, absent
     Claim(User, Id),
     // end: End Unindex? Acknowledge
@@ -227,7 +232,8 @@ enum Step {
     Acknowledge(Vec<Id>),
     // take: Take (Unindex Acknowledge)?
     Take(Id), // getAndDelete: ends what it finds, and leaves nothing where it finds nothing
-    // end-all: EndAll ReadFirst Gather (EndOwn Leave?)* Acknowledge; without an exception, Revoke Raise ReadFirst and so on
+    // end-all: EndAll ReadFirst Gather (EndOwn Leave?)* Acknowledge; without an exception, Revoke
+    // Raise ReadFirst and so on
     EndAll(User),
     Revoke(User),
     Raise(User, Id),
@@ -379,9 +385,16 @@ impl State {
     }
 }
 
-/// What follows the creation of a session. Two-factor's own request ends the one that a password alone has created.
-fn limit(Session(id, user, ..): Session, created: bool, others: Vec<Id>, rules: Rules) -> Vec<Step> {
-    let enforces = (created || !rules.has(LimitByCreator)) && !rules.spares(id) && !others.is_empty();
+/// What follows the creation of a session. Two-factor's own request ends the one that a password
+/// alone has created.
+fn limit(
+    Session(id, user, ..): Session,
+    created: bool,
+    others: Vec<Id>,
+    rules: Rules,
+) -> Vec<Step> {
+    let enforces =
+        (created || !rules.has(LimitByCreator)) && !rules.spares(id) && !others.is_empty();
     let by_request = (created && rules.password_alone.contains(&id)).then_some(End(id));
     let later = (enforces && rules.defers(id)).then(|| Later(user, id, others.clone()));
     let at_once = (enforces && later.is_none()).then_some(Weigh(user, others, vec![], vec![]));
@@ -390,7 +403,11 @@ fn limit(Session(id, user, ..): Session, created: bool, others: Vec<Id>, rules: 
 
 /// Where an end-all looks for ids, in that order.
 fn reads(rules: Rules) -> [fn(&Redis, User) -> Vec<Id>; 2] {
-    if rules.has(LegacyReadFirst) { [Redis::listed, Redis::indexed] } else { [Redis::indexed, Redis::listed] }
+    if rules.has(LegacyReadFirst) {
+        [Redis::listed, Redis::indexed]
+    } else {
+        [Redis::indexed, Redis::listed]
+    }
 }
 
 /// What may befall Redis, once in a run.
@@ -473,17 +490,20 @@ impl Scenario {
     /// Whether whoever is about to take this step gives another process time first.
     fn waits(&self, state: &State, step: &Step, rules: Rules) -> bool {
         let writes = |todo: &Vec<Step>, id| matches!(todo.first(), Some(Write(session, _)) if session.0 == id);
-        // Of those with two factors a request has ended when only `Later`, or what follows from it, is left.
+        // Of those with two factors a request has ended when only `Later`, or what follows from it,
+        // is left.
         let requests = |todo: &Vec<Step>| todo.iter().skip(1).any(|step| matches!(step, Later(..)));
         let is_of = |op: &Step, ids: &[Id]| matches!(op, Put(session) if ids.contains(&session.0));
         match step {
-            Claim(_, id) => rules.has(LimitWaits) && !self.is_late && state.todo.iter().any(|todo| writes(todo, *id)),
+            Claim(_, id) => {
+                rules.has(LimitWaits)
+                    && !self.is_late
+                    && state.todo.iter().any(|todo| writes(todo, *id))
+            }
             // They entered before it, and no request takes so long.
-            Later(_, _, others) => self
-                .ops
-                .iter()
-                .zip(&state.todo)
-                .any(|(op, todo)| is_of(op, others) && (requests(todo) || matches!(todo.first(), Some(Write(..))))),
+            Later(_, _, others) => self.ops.iter().zip(&state.todo).any(|(op, todo)| {
+                is_of(op, others) && (requests(todo) || matches!(todo.first(), Some(Write(..))))
+            }),
             _ => false,
         }
     }
@@ -532,7 +552,8 @@ const LONG: u8 = 9;
 fn redis<const N: usize>(records: [(Id, Record); N]) -> Redis {
     let mut redis = Redis::default();
     for (id, record) in records {
-        let (owner, score) = if let Live(owner, expires) = record { (owner, expires) } else { ('u', LONG) };
+        let (owner, score) =
+            if let Live(owner, expires) = record { (owner, expires) } else { ('u', LONG) };
         redis.records.insert(id, record);
         redis.index.extend([(('u', id), score), ((owner, id), score)]);
     }
@@ -581,7 +602,8 @@ macro_rules! scenarios {
 
 /// A sign-in that crashed before it enforced the limit.
 const ONE_OVER: &[Broken] = &[OverLimitAfterCrash];
-/// Nor does one whose index step was answered only when sent again: it does not know who came before it.
+/// Nor does one whose index step was answered only when sent again: it does not know who came
+/// before it.
 const ONE_OVER_UNHEARD: &[Broken] = &[OverLimit, OverLimitAfterCrash];
 /// Redis must not evict the index.
 const NO_INDEX: &[Broken] = &[Unindexed, Revived];
@@ -656,7 +678,8 @@ fn the_rules_in_force_hold_in_every_scenario() {
     }
 }
 
-/// For each rule a scenario that breaks without it, and how. (`IndexFirst`: after a crash, and without one.)
+/// For each rule a scenario that breaks without it, and how. (`IndexFirst`: after a crash, and
+/// without one.)
 const NEEDED: &[(Rule, &str, Broken)] = &[
     (IndexFirst, "S4", Unindexed),
     (IndexFirst, "S5", Revived),

@@ -1,26 +1,32 @@
-//! The user half of a session's record, checked by exhaustive interleaving. A model, not the product: a process is a
-//! chain of atomic steps, each on the user's row in the database or on the records. Every order of the steps is tried.
+//! The user half of a session's record, checked by exhaustive interleaving. A model, not the
+//! product: a process is a chain of atomic steps, each on the user's row in the database or on the
+//! records. Every order of the steps is tried.
 //!
-//! The user half is a copy of the row. `updateUser` stamps `updatedAt`, runs its statement and gets the whole row back.
-//! It then reads each of the user's records (its base) and writes the row into it, merged with what is stored by then.
-//! A sign-in reads the row, then creates a record from it. Both may write a row that is no longer the newest.
+//! The user half is a copy of the row. `updateUser` stamps `updatedAt`, runs its statement and gets
+//! the whole row back. It then reads each of the user's records (its base) and writes the row into
+//! it, merged with what is stored by then. A sign-in reads the row, then creates a record from it.
+//! Both may write a row that is no longer the newest.
 //!
-//! The process that wrote therefore looks: it reads the records, then the row, and installs the row by compare-and-set
-//! into each record that differs. [`Rule`] lists the rules of the look. What must hold:
+//! The process that wrote therefore looks: it reads the records, then the row, and installs the row
+//! by compare-and-set into each record that differs. [`Rule`] lists the rules of the look. What
+//! must hold:
 //! 1. Once nothing is in flight, every record equals the row, stamp included.
-//! 2. A look at once does not install an old row that a replica still serves ([`Scenario::at_once`]).
+//! 2. A look at once does not install an old row that a replica still serves
+//!   ([`Scenario::at_once`]).
 //!
-//! Change a rule here first: a failure prints the shortest trace. Two things that a look does are no rules, because the
-//! records end like the row without them. A look whose compare failed runs again: the process that changed the record
-//! looks as well. The install compares: a look that installed a row runs again anyway. A blind install could still
-//! overwrite the session half, or revive an ended session.
+//! Change a rule here first: a failure prints the shortest trace. Two things that a look does are
+//! no rules, because the records end like the row without them. A look whose compare failed runs
+//! again: the process that changed the record looks as well. The install compares: a look that
+//! installed a row runs again anyway. A blind install could still overwrite the session half, or
+//! revive an ended session.
 //!
-//! The 5 s of a second look count from the end of the look at once, not from the write: a look at once may still be
-//! installing an old row. A second look that serves several writes counts from the last of them.
+//! The 5 s of a second look count from the end of the look at once, not from the write: a look at
+//! once may still be installing an old row. A second look that serves several writes counts from
+//! the last of them.
 //!
-//! Simplified: a look reads all records in one step, because no rule compares two of them. A writer looks once, after
-//! its last record. Not modelled: a crash between a write and its look, a database that does not answer, a row that was
-//! written to a record and then rolled back.
+//! Simplified: a look reads all records in one step, because no rule compares two of them. A writer
+//! looks once, after its last record. Not modelled: a crash between a write and its look, a
+//! database that does not answer, a row that was written to a record and then rolled back.
 
 use std::collections::HashSet;
 use std::fmt::{self, Debug, Formatter};
@@ -41,12 +47,13 @@ enum Rule {
     CreatorLooks,     // a sign-in that created a record is followed by a look
     LooksAgain,       // a look that installed a row runs again
     AtOnceNeverOlder, // the look at once installs no row whose stamp is older than the record's
-    LooksLater,       // 5 s after the end of the look at once, a second look installs the row as it is
-    LaterAgainLater,  // a second look that installed a row runs again 5 s later, not at once
-    DroppedLooks,     // a write that left a record unlike its row is followed by a look, changed or not
+    LooksLater, // 5 s after the end of the look at once, a second look installs the row as it is
+    LaterAgainLater, // a second look that installed a row runs again 5 s later, not at once
+    DroppedLooks, // a write that left a record unlike its row is followed by a look, changed or not
 }
 
-/// The rules that are needed only if a second look may read an old row, or if the base of a write is unknown.
+/// The rules that are needed only if a second look may read an old row, or if the base of a write
+/// is unknown.
 const BEYOND_ASSUMPTIONS: &[Rule] = &[LaterAgainLater, DroppedLooks];
 /// Those, and the rules that are needed only if a look at once may read an old row.
 const FOR_REPLICAS: &[Rule] = &[AtOnceNeverOlder, LooksLater, LaterAgainLater, DroppedLooks];
@@ -141,8 +148,8 @@ enum Look {
 /// The step that a process takes next, with what it remembers for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
-    // updateUser: Update Refresh*, and a look if a record has changed. The stamp is the scenario's, because it is taken
-    // before the statement and by any clock.
+    // updateUser: Update Refresh*, and a look if a record has changed. The stamp is the scenario's,
+    // because it is taken before the statement and by any clock.
     Update(Change, u8),
     Refresh(Row, [Part; 2], bool), // the row that the statement returned, and whether to look
     // sign-in: SignIn Create, and a look
@@ -152,7 +159,7 @@ enum Step {
     ReadRecords(Look),
     ReadRow(Look, Records),
     Install(Look, Records, Row, bool), // the records to replace as they were read, and whether to look again
-    Wait(usize),                       // 5 s, and which version of the row is the newest when they begin
+    Wait(usize), // 5 s, and which version of the row is the newest when they begin
     Done,
 }
 
@@ -183,10 +190,17 @@ impl Scenario {
 
     fn start(&self) -> State {
         let mut todo = [Done; 3];
-        let updates = self.changes.iter().zip(self.stamps).map(|(change, stamp)| Update(*change, stamp));
+        let updates =
+            self.changes.iter().zip(self.stamps).map(|(change, stamp)| Update(*change, stamp));
         let sign_in = self.has_sign_in.then_some(SignIn);
         todo.iter_mut().zip(updates.chain(sign_in)).for_each(|(step, first)| *step = first);
-        State { rows: [START; 4], newest: 0, oldest_readable: 0, records: [Some(START), None], todo }
+        State {
+            rows: [START; 4],
+            newest: 0,
+            oldest_readable: 0,
+            records: [Some(START), None],
+            todo,
+        }
     }
 
     /// Returns the shortest trace to a record that is unlike the row.
@@ -214,7 +228,8 @@ impl Scenario {
 
     fn is_broken(&self, state: &State) -> bool {
         let is_over = |step: &Step| matches!(step, Done) || self.at_once && matches!(step, Wait(_));
-        state.todo.iter().all(is_over) && state.records.iter().flatten().any(|record| *record != state.row())
+        state.todo.iter().all(is_over)
+            && state.records.iter().flatten().any(|record| *record != state.row())
     }
 
     /// Hands over each state that the process's next step may lead to.
@@ -230,7 +245,9 @@ impl Scenario {
                 let row = state.row().changed(change, stamp);
                 let newest = if self.reads == Newest { 0 } else { state.newest + 1 };
                 let parts = [Unread, if state.may_have_second() { Unread } else { Written }];
-                to(Refresh(row, parts, false), &|after| (after.newest, after.rows[newest]) = (newest, row));
+                to(Refresh(row, parts, false), &|after| {
+                    (after.newest, after.rows[newest]) = (newest, row)
+                });
             }
             // Better Auth refreshes all records at once, so in any order.
             Refresh(row, parts, looks) => {
@@ -268,7 +285,8 @@ impl Scenario {
                 let readable = if is_settled { &[state.row()] } else { state.readable() };
                 for row in readable {
                     let may_be_older = look == Later || !self.has(AtOnceNeverOlder);
-                    let differs = |record: &Row| record != row && (may_be_older || row.stamp >= record.stamp);
+                    let differs =
+                        |record: &Row| record != row && (may_be_older || row.stamp >= record.stamp);
                     let records = records.map(|record| record.filter(differs));
                     to(self.go_on(state, look, records, *row, false), &|_| {});
                 }
@@ -278,11 +296,15 @@ impl Scenario {
                 let is_unchanged = state.records[i] == records[i].take();
                 again |= !is_unchanged || self.has(LooksAgain);
                 let record = if is_unchanged { Some(row) } else { state.records[i] };
-                to(self.go_on(state, look, records, row, again), &|after| after.records[i] = record);
+                to(self.go_on(state, look, records, row, again), &|after| {
+                    after.records[i] = record
+                });
             }
             Wait(_) if self.reads == AnyUntilQuiet && state.todo.iter().any(Step::is_request) => {}
             // No replica still serves a version that was replaced 5 s ago.
-            Wait(oldest) => to(ReadRecords(Later), &|after| after.oldest_readable = oldest.max(state.oldest_readable)),
+            Wait(oldest) => to(ReadRecords(Later), &|after| {
+                after.oldest_readable = oldest.max(state.oldest_readable)
+            }),
             Done => {}
         }
     }
@@ -327,7 +349,8 @@ fn trace(visits: &[(State, usize)], at: usize) -> String {
         return format!("  start: {after}\n");
     }
     let before = visits[*from].0.todo;
-    let process = (0..before.len()).find(|i| before[*i] != state.todo[*i]).expect("a step leads to another");
+    let process =
+        (0..before.len()).find(|i| before[*i] != state.todo[*i]).expect("a step leads to another");
     format!("{}  {process}: {:?}\n      {after}\n", trace(visits, *from), before[process])
 }
 
@@ -361,8 +384,8 @@ impl Hasher for StateHasher {
     }
 }
 
-/// The stamps of the writers. `updatedAt` is taken before the statement, so even right clocks give them in any order.
-/// [`START`] has stamp 1.
+/// The stamps of the writers. `updatedAt` is taken before the statement, so even right clocks give
+/// them in any order. [`START`] has stamp 1.
 const STAMPS: [[u8; 3]; 8] = [
     [2, 3, 4],
     [1, 1, 1], // all within one tick, so a row can return to a former value
@@ -394,15 +417,22 @@ const SCENARIO: Scenario = Scenario {
 const SIGN_IN: Scenario = Scenario { has_sign_in: true, ..SCENARIO };
 
 /// Panics with the shortest trace if a record ends unlike the row.
-fn assert_holds(scenario: Scenario, changes: &'static [Change], merges: &[Merge], stamps: &[[u8; 3]]) {
-    for (merge, stamps) in merges.iter().flat_map(|merge| stamps.iter().map(move |stamps| (*merge, *stamps))) {
+fn assert_holds(
+    scenario: Scenario,
+    changes: &'static [Change],
+    merges: &[Merge],
+    stamps: &[[u8; 3]],
+) {
+    for (merge, stamps) in
+        merges.iter().flat_map(|merge| stamps.iter().map(move |stamps| (*merge, *stamps)))
+    {
         let trace = Scenario { changes, merge, stamps, ..scenario }.explore();
         assert!(trace.is_none(), "{merge:?}, {:?}\n{}", scenario.reads, trace.unwrap_or_default());
     }
 }
 
-/// Of the 70 schedules of two writers without a look, as many end unlike the row. A writer has four steps: stamp,
-/// statement, read, write.
+/// Of the 70 schedules of two writers without a look, as many end unlike the row. A writer has four
+/// steps: stamp, statement, read, write.
 fn unlike_the_row(merge: Merge, clock_offsets: [u8; 2]) -> usize {
     let is_unlike = |order: &u32| {
         let (mut row, mut record) = (START, START);
@@ -438,15 +468,18 @@ fn without_a_look_every_merge_ends_unlike_the_row_in_some_schedule() {
 #[test]
 fn with_a_look_at_the_newest_row_every_schedule_ends_like_the_row() {
     for left_out in [FOR_REPLICAS, BEYOND_ASSUMPTIONS] {
-        let (alone, beside_sign_in) = (Scenario { left_out, ..SCENARIO }, Scenario { left_out, ..SIGN_IN });
+        let (alone, beside_sign_in) =
+            (Scenario { left_out, ..SCENARIO }, Scenario { left_out, ..SIGN_IN });
         assert_holds(alone, TWO, &[LastWrite, ThreeWay], &STAMPS);
         assert_holds(alone, BACK, &[LastWrite, ThreeWay], &STAMPS);
         assert_holds(beside_sign_in, ONE, &[LastWrite, ThreeWay], &STAMPS);
         assert_holds(alone, THREE, &[LastWrite, ThreeWay], EQUAL);
         assert_holds(alone, BACK_AND_FORTH, &[LastWrite, ThreeWay], EQUAL);
     }
-    let (alone, beside_sign_in) =
-        (Scenario { left_out: FOR_REPLICAS, ..SCENARIO }, Scenario { left_out: FOR_REPLICAS, ..SIGN_IN });
+    let (alone, beside_sign_in) = (
+        Scenario { left_out: FOR_REPLICAS, ..SCENARIO },
+        Scenario { left_out: FOR_REPLICAS, ..SIGN_IN },
+    );
     assert_holds(alone, THREE, &[ThreeWay], &STAMPS);
     assert_holds(alone, THREE, &[LastWrite], RIGHT);
     assert_holds(alone, BACK_AND_FORTH, &[LastWrite, ThreeWay], RIGHT);
@@ -480,12 +513,13 @@ fn while_others_write_second_looks_repeat_until_they_install_nothing() {
 const NEEDED: &[(&[Rule], Scenario)] = &[
     (&[WriterLooks], Scenario { changes: TWO, ..SCENARIO }),
     (&[CreatorLooks], SIGN_IN),
-    // The row changes and changes back while a look holds the value between. Its compare does not notice that.
+    // The row changes and changes back while a look holds the value between. Its compare does not
+    // notice that.
     (&[LooksAgain], Scenario { changes: BACK_AND_FORTH, stamps: STAMPS[1], ..SCENARIO }),
     (&[AtOnceNeverOlder], Scenario { reads: AnyUntilQuiet, at_once: true, ..SCENARIO }),
     (&[LooksLater], Scenario { changes: TWO, reads: AnyUntilQuiet, ..SCENARIO }),
-    // A second look installs the newest row, so the writer of that row changes nothing and does not look. Then the
-    // second look reads an older version from another replica.
+    // A second look installs the newest row, so the writer of that row changes nothing and does not
+    // look. Then the second look reads an older version from another replica.
     (&[LaterAgainLater], Scenario { changes: TWO, reads: AnyOfLast5s, ..SCENARIO }),
     // The writer's clock is behind, so the record keeps the older half.
     (&[DroppedLooks], Scenario { stamps: STAMPS[5], merge: NewerStamp, ..SCENARIO }),

@@ -1,5 +1,6 @@
-//! `Cookie` headers from strangers: the verifier never panics, and answers as better-call's code does, which is retold here word
-//! for word over UTF-16, slow and plain. Some bytes of the input stand for what no fuzzer finds by itself: signed values.
+//! `Cookie` headers from strangers: the verifier never panics, and answers as better-call's code
+//! does, which is retold here word for word over UTF-16, slow and plain. Some bytes of the input
+//! stand for what no fuzzer finds by itself: signed values.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -15,7 +16,11 @@ mod gate;
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, b"secret"));
 
 static VERIFIER: LazyLock<CookieVerifier> = LazyLock::new(|| {
-    let names = CookieNames { session_token: "s".into(), dont_remember: "d".into(), session_data: "data".into() };
+    let names = CookieNames {
+        session_token: "s".into(),
+        dont_remember: "d".into(),
+        session_data: "data".into(),
+    };
     CookieVerifier::new("secret", names)
 });
 
@@ -27,7 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
     for (at, value) in SIGNED.iter().enumerate() {
         header = header.replace(char::from(at as u8 + 1), value);
     }
-    header = header.replace('\u{4}', &SIGNED[0].replace('+', "%2B").replace('/', "%2F").replace('=', "%3d"));
+    header = header
+        .replace('\u{4}', &SIGNED[0].replace('+', "%2B").replace('/', "%2F").replace('=', "%3d"));
     assert_eq!(VERIFIER.verify(&header), as_javascript_does(&header), "{header:?}");
 });
 
@@ -66,7 +72,9 @@ fn as_javascript_does(header: &str) -> Result<SessionCookie, Refusal> {
 fn parse_cookies(text: &[u16]) -> Vec<(Text, Text, Text)> {
     let mut cookies: Vec<(Text, Text, Text)> = Vec::new();
     let unit = |c: char| c as u16;
-    let index_of = |c: char, from: usize| text.iter().skip(from).position(|u| *u == unit(c)).map(|at| at + from);
+    let index_of = |c: char, from: usize| {
+        text.iter().skip(from).position(|u| *u == unit(c)).map(|at| at + from)
+    };
     let mut index = 0;
     while index < text.len() {
         let Some(equals) = index_of('=', index) else { break };
@@ -80,7 +88,8 @@ fn parse_cookies(text: &[u16]) -> Vec<(Text, Text, Text)> {
             let raw = trim(&text[equals + 1..end]).to_vec();
             let mut value = raw.clone();
             if value.first() == Some(&unit('"')) {
-                value = if value.len() < 2 { Text::new() } else { value[1..value.len() - 1].to_vec() };
+                value =
+                    if value.len() < 2 { Text::new() } else { value[1..value.len() - 1].to_vec() };
             }
             cookies.push((key, raw, decode(&value).unwrap_or(value)));
         }
@@ -99,8 +108,13 @@ fn trim(text: &[u16]) -> &[u16] {
 /// ECMAScript's Decode: <https://tc39.es/ecma262/#sec-decode>.
 fn decode(text: &[u16]) -> Option<Text> {
     let octet = |at: usize| {
-        let digit = |at: usize| char::from_u32(u32::from(*text.get(at)?)).and_then(|c| c.to_digit(16));
-        if *text.get(at)? != u16::from(b'%') { None } else { Some((digit(at + 1)? * 16 + digit(at + 2)?) as u8) }
+        let digit =
+            |at: usize| char::from_u32(u32::from(*text.get(at)?)).and_then(|c| c.to_digit(16));
+        if *text.get(at)? != u16::from(b'%') {
+            None
+        } else {
+            Some((digit(at + 1)? * 16 + digit(at + 2)?) as u8)
+        }
     };
     let mut decoded = Text::new();
     let mut at = 0;
@@ -139,7 +153,8 @@ fn signed_value(value: &[u16]) -> Option<String> {
 
 /// <https://infra.spec.whatwg.org/#forgiving-base64-decode>
 fn atob(text: &[u16]) -> Option<Vec<u8>> {
-    let mut text: Vec<u16> = text.iter().copied().filter(|u| !matches!(u, 9 | 10 | 12 | 13 | 32)).collect();
+    let mut text: Vec<u16> =
+        text.iter().copied().filter(|u| !matches!(u, 9 | 10 | 12 | 13 | 32)).collect();
     if text.len() % 4 == 0 {
         for _ in 0..2 {
             if text.last() == Some(&u16::from(b'=')) {
@@ -151,7 +166,12 @@ fn atob(text: &[u16]) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |u: &u16| ALPHABET.iter().position(|c| u16::from(*c) == *u);
-    let bits: String = text.iter().map(|u| digit(u).map(|digit| format!("{digit:06b}"))).collect::<Option<_>>()?;
+    let bits: String =
+        text.iter().map(|u| digit(u).map(|digit| format!("{digit:06b}"))).collect::<Option<_>>()?;
     let octets = bits.as_bytes().chunks_exact(8);
-    Some(octets.map(|eight| u8::from_str_radix(std::str::from_utf8(eight).unwrap(), 2).unwrap()).collect())
+    Some(
+        octets
+            .map(|eight| u8::from_str_radix(std::str::from_utf8(eight).unwrap(), 2).unwrap())
+            .collect(),
+    )
 }

@@ -1,4 +1,5 @@
-//! Where the sessions lie: the options for it and the URL, each read whatever is wrong with the others.
+//! Where the sessions lie: the options for it and the URL, each read whatever is wrong with the
+//! others.
 
 use std::net::Ipv6Addr;
 
@@ -11,7 +12,8 @@ use super::query::Verification;
 use super::{Address, NatMap, SentinelLogin, Server, Target, Tls};
 
 /// Options that mean something beside sentinels only.
-pub(super) const FOR_SENTINELS: [&str; 4] = ["name", "sentinelUsername", "sentinelPassword", "sentinelTLS"];
+pub(super) const FOR_SENTINELS: [&str; 4] =
+    ["name", "sentinelUsername", "sentinelPassword", "sentinelTLS"];
 
 const URL_NOT_SET: &str = "not set; give a Redis URL (for example redis://localhost:6379), \
     set the environment variable REDIS_URL, or choose the embedded engine with url: \"memory://\"";
@@ -129,7 +131,9 @@ impl Options {
                 let what = kind(other);
                 self.refuse(
                     "sentinelTLS",
-                    format_args!("must be true or false, not {what}; its certificates are those of tls"),
+                    format_args!(
+                        "must be true or false, not {what}; its certificates are those of tls"
+                    ),
                 )
             }
         };
@@ -140,7 +144,12 @@ impl Options {
         }
     }
 
-    fn sentinel_login(&mut self, address: &Address, options: SentinelOptions, tls: bool) -> Option<SentinelLogin> {
+    fn sentinel_login(
+        &mut self,
+        address: &Address,
+        options: SentinelOptions,
+        tls: bool,
+    ) -> Option<SentinelLogin> {
         if !matches!(address, Address::Sentinel { .. }) {
             for option in FOR_SENTINELS {
                 if self.has(option) {
@@ -155,7 +164,11 @@ impl Options {
         if options.tls == Some(true) && !tls {
             self.problem("sentinelTLS", "needs the option tls, whose settings it uses");
         }
-        Some(SentinelLogin { username: options.username, password: options.password, tls: options.tls.unwrap_or(tls) })
+        Some(SentinelLogin {
+            username: options.username,
+            password: options.password,
+            tls: options.tls.unwrap_or(tls),
+        })
     }
 
     /// Several servers.
@@ -167,19 +180,28 @@ impl Options {
             _ => None,
         };
         let right = "must be a list of { host, port }, for example";
-        nodes.or_else(|| self.refuse(option, format_args!("{right} [{{ host: \"10.0.0.1\", port: {default_port} }}]")))
+        nodes.or_else(|| {
+            self.refuse(
+                option,
+                format_args!("{right} [{{ host: \"10.0.0.1\", port: {default_port} }}]"),
+            )
+        })
     }
 
     fn nat_map(&mut self, address: &Address) -> NatMap {
         let map = match self.given.get("natMap") {
             None => return NatMap::new(),
-            Some(Value::Object(map)) => {
-                map.iter().map(|(from, to)| Some((address_of(from, None)?, node_of(to, DEFAULT_PORT)?))).collect()
-            }
+            Some(Value::Object(map)) => map
+                .iter()
+                .map(|(from, to)| Some((address_of(from, None)?, node_of(to, DEFAULT_PORT)?)))
+                .collect(),
             Some(_) => None,
         };
         if matches!(address, Address::Tcp { .. } | Address::Unix(_)) {
-            self.problem("natMap", "is for the servers that sentinels or a cluster name; remove the option");
+            self.problem(
+                "natMap",
+                "is for the servers that sentinels or a cluster name; remove the option",
+            );
         }
         map.unwrap_or_else(|| {
             let right = "must map \"host:port\" to { host, port }, for example { \"10.0.0.1:6379\": { host: \"redis.example.com\", port: 6379 } }";
@@ -195,7 +217,8 @@ impl Options {
         }
     }
 
-    /// The value of an option that the URL can carry as well: both may be given only when they are equal.
+    /// The value of an option that the URL can carry as well: both may be given only when they are
+    /// equal.
     fn agreed<T: PartialEq>(&mut self, option: &str, url: Option<T>, own: Option<T>) -> Option<T> {
         if url.is_some() && own.is_some() && url != own {
             let what = format!("differs from the {option} in url; give it in one place");
@@ -224,21 +247,26 @@ impl Options {
         if text.chars().any(char::is_control) {
             return self.refuse("url", "must not contain a control character");
         }
-        let Some((scheme, rest)) = text.split_once("://").filter(|_| !text.starts_with(QUOTES)) else {
+        let Some((scheme, rest)) = text.split_once("://").filter(|_| !text.starts_with(QUOTES))
+        else {
             return self.refuse("url", wrong_start(text));
         };
         match scheme.to_ascii_lowercase().as_str() {
             "memory" => self.memory_url(rest),
             "redis" | "valkey" => self.tcp_url(text, false),
             "rediss" | "valkeys" | "redis+tls" | "redis+ssl" => self.tcp_url(text, true),
-            "unix" | "redis+unix" | "valkey+unix" | "redis-socket" | "redis+socket" => self.unix_url(text),
+            "unix" | "redis+unix" | "valkey+unix" | "redis-socket" | "redis+socket" => {
+                self.unix_url(text)
+            }
             "redis-sentinel" | "redis+sentinel" | "valkey-sentinel" | "valkey+sentinel" => {
                 self.sentinel_url(rest, None)
             }
             "rediss-sentinel" | "rediss+sentinel" | "valkeys-sentinel" | "valkeys+sentinel" => {
                 self.sentinel_url(rest, Some(true))
             }
-            "redis-cluster" | "redis+cluster" | "valkey-cluster" | "valkey+cluster" => self.cluster_url(rest, None),
+            "redis-cluster" | "redis+cluster" | "valkey-cluster" | "valkey+cluster" => {
+                self.cluster_url(rest, None)
+            }
             "rediss-cluster" | "rediss+cluster" | "valkeys-cluster" | "valkeys+cluster" => {
                 self.cluster_url(rest, Some(true))
             }
@@ -259,7 +287,8 @@ impl Options {
             Ok(url) => url,
             Err(error) => return self.refuse("url", unreadable(text, error)),
         };
-        // A # / or ? in a password ends the host early: what follows it must not be taken for a database, or shown.
+        // A # / or ? in a password ends the host early: what follows it must not be taken for a
+        // database, or shown.
         if url.fragment().is_some() || url[Position::BeforePath..].contains('@') {
             return self.refuse("url", ENCODE);
         }
@@ -275,7 +304,8 @@ impl Options {
         Some(Location::Server(Address::Tcp { host, port }, parts))
     }
 
-    /// `redis-sentinel://[user:password@]host[:port],host[:port]…[/name][/database]`; `name` and `db` may be in the query as well.
+    /// `redis-sentinel://[user:password@]host[:port],host[:port]…[/name][/database]`; `name` and
+    /// `db` may be in the query as well.
     fn sentinel_url(&mut self, rest: &str, tls: Option<bool>) -> Option<Location> {
         let example = "for example redis-sentinel://10.0.0.1:26379,10.0.0.2:26379/mymaster/0";
         let (nodes, mut url) = self.several_hosts(rest, DEFAULT_SENTINEL_PORT, example)?;
@@ -290,11 +320,16 @@ impl Options {
             names.extend(self.decoded(name, "name of the primary"));
         }
         let is_name = |name: &str| matches!(name, "name" | "sentinelMasterId");
-        names.extend(url.query_pairs().filter(|(name, _)| is_name(name)).map(|(_, value)| value.into_owned()));
+        names.extend(
+            url.query_pairs()
+                .filter(|(name, _)| is_name(name))
+                .map(|(_, value)| value.into_owned()),
+        );
         if names.windows(2).any(|pair| pair[0] != pair[1]) {
             self.problem("url", "names two primaries; give one");
         }
-        let others: Vec<_> = url.query_pairs().into_owned().filter(|(name, _)| !is_name(name)).collect();
+        let others: Vec<_> =
+            url.query_pairs().into_owned().filter(|(name, _)| !is_name(name)).collect();
         url.query_pairs_mut().clear().extend_pairs(others);
         let parts = self.url_parts(&url, db, tls);
         let name = names.into_iter().next().unwrap_or_else(|| DEFAULT_PRIMARY.to_owned());
@@ -310,22 +345,34 @@ impl Options {
         Some(Location::Server(Address::Cluster { nodes }, parts))
     }
 
-    /// What follows the scheme of a URL with several hosts: the hosts, and the URL with a single one in their place.
-    fn several_hosts(&mut self, rest: &str, default_port: u16, example: &str) -> Option<(Vec<(String, u16)>, Url)> {
+    /// What follows the scheme of a URL with several hosts: the hosts, and the URL with a single
+    /// one in their place.
+    fn several_hosts(
+        &mut self,
+        rest: &str,
+        default_port: u16,
+        example: &str,
+    ) -> Option<(Vec<(String, u16)>, Url)> {
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         if tail.contains(['@', '#']) {
             return self.refuse("url", ENCODE);
         }
-        let nodes: Option<Vec<_>> = hosts.split(',').map(|host| address_of(host, Some(default_port))).collect();
-        let url = Url::parse(&format!("redis://{login}{}several{tail}", if login.is_empty() { "" } else { "@" })).ok();
+        let nodes: Option<Vec<_>> =
+            hosts.split(',').map(|host| address_of(host, Some(default_port))).collect();
+        let url = Url::parse(&format!(
+            "redis://{login}{}several{tail}",
+            if login.is_empty() { "" } else { "@" }
+        ))
+        .ok();
         let both = nodes.zip(url);
         both.or_else(|| self.refuse("url", format_args!("has no valid list of hosts, {example}")))
     }
 
     fn unix_url(&mut self, text: &str) -> Option<Location> {
         let is_path = |url: &Url| {
-            let cut_short = url.fragment().is_some() || url.query().is_some_and(|q| q.contains('@'));
+            let cut_short =
+                url.fragment().is_some() || url.query().is_some_and(|q| q.contains('@'));
             !url.has_host() && url.path().len() > 1 && !cut_short
         };
         let Some(url) = Url::parse(text).ok().filter(is_path) else {
@@ -394,11 +441,13 @@ fn node_of(node: &Value, default_port: u16) -> Option<(String, u16)> {
         return None;
     }
     let host = canonical_host(members.get("host")?.as_str()?)?;
-    let port = members.get("port").map_or(Ok(default_port.into()), |port| integer(port, &PORTS)).ok()?;
+    let port =
+        members.get("port").map_or(Ok(default_port.into()), |port| integer(port, &PORTS)).ok()?;
     Some((host, u16::try_from(port).ok()?))
 }
 
-/// One spelling for each host: lower case, ASCII (IDNA), canonical IP addresses, no brackets. `None`: not a host.
+/// One spelling for each host: lower case, ASCII (IDNA), canonical IP addresses, no brackets.
+/// `None`: not a host.
 pub(super) fn canonical_host(host: &str) -> Option<String> {
     if let Ok(address) = host.parse::<Ipv6Addr>() {
         return Some(address.to_string());
@@ -422,7 +471,8 @@ fn database_number(text: &str) -> Option<u32> {
 
 const QUOTES: [char; 2] = ['"', '\''];
 
-/// A URL without the quotes round it, which the files of environment variables leave there (docker --env-file).
+/// A URL without the quotes round it, which the files of environment variables leave there (docker
+/// --env-file).
 fn without_quotes(text: &str) -> &str {
     let inner = QUOTES.iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     inner.map_or(text, str::trim)
@@ -433,7 +483,9 @@ fn wrong_start(text: &str) -> String {
         return format!("is empty; give a Redis URL, {EXAMPLE}");
     }
     if text.starts_with(QUOTES) {
-        return format!("begins with a quotation mark and does not end with it; remove it, {EXAMPLE}");
+        return format!(
+            "begins with a quotation mark and does not end with it; remove it, {EXAMPLE}"
+        );
     }
     format!("must begin with a scheme and ://, {EXAMPLE}")
 }

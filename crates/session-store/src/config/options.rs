@@ -35,7 +35,8 @@ const UNVERIFIED: &str = "dangerouslyDisableVerification";
 const TLS_MEMBERS: &str = "ca, cert, key, servername, minVersion, dangerouslyDisableVerification";
 
 /// The members of the option `revoke`, and what each may be.
-const REVOKE: [(&str, RangeInclusive<u64>); 2] = [("waitReplicas", 1..=100), ("timeoutMs", 1..=60_000)];
+const REVOKE: [(&str, RangeInclusive<u64>); 2] =
+    [("waitReplicas", 1..=100), ("timeoutMs", 1..=60_000)];
 
 /// Options of ioredis that people bring along and that have no place here, with what to do instead.
 #[rustfmt::skip]
@@ -65,8 +66,8 @@ const LIKENESS: f64 = 0.65;
 
 /// The options as given, and what was found wrong with them so far.
 ///
-/// A reader returns `None` for an option that is absent, and also for a bad one after it noted the problem: a `Config`
-/// is made only when there is no problem, so the two need not be told apart.
+/// A reader returns `None` for an option that is absent, and also for a bad one after it noted the
+/// problem: a `Config` is made only when there is no problem, so the two need not be told apart.
 pub(super) struct Options {
     pub(super) given: Map<String, Value>,
     /// The option at fault, and the whole sentence.
@@ -101,7 +102,8 @@ impl Options {
         }
     }
 
-    /// All problems in the order of the options as given; those of options that are not there come first.
+    /// All problems in the order of the options as given; those of options that are not there come
+    /// first.
     pub(super) fn sentences(mut self) -> Vec<String> {
         let place = |option: &String| self.given.keys().position(|key| key == option);
         self.problems.sort_by_key(|(option, _)| place(option));
@@ -123,7 +125,9 @@ impl Options {
 
     pub(super) fn string(&mut self, option: &str) -> Option<String> {
         match self.given.get(option)? {
-            Value::String(text) if text.contains('\0') => self.refuse(option, "must not contain a NUL byte"),
+            Value::String(text) if text.contains('\0') => {
+                self.refuse(option, "must not contain a NUL byte")
+            }
             Value::String(text) => Some(text.clone()),
             other => {
                 let given = kind(other);
@@ -132,7 +136,11 @@ impl Options {
         }
     }
 
-    pub(super) fn integer<T: TryFrom<u64>>(&mut self, option: &str, range: RangeInclusive<u64>) -> Option<T> {
+    pub(super) fn integer<T: TryFrom<u64>>(
+        &mut self,
+        option: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<T> {
         match integer(self.given.get(option)?, &range) {
             Ok(integer) => T::try_from(integer).ok(),
             Err(what) => self.refuse(option, what),
@@ -143,8 +151,10 @@ impl Options {
     pub(super) fn heartbeat(&mut self) -> Duration {
         let named: Option<u64> = self.integer("heartbeatMs", HEARTBEAT_MS);
         // What is wrong with it is told by `near_cache`.
-        let before =
-            self.given.get("nearCache").and_then(|members| integer(members.get("heartbeatMs")?, &HEARTBEAT_MS).ok());
+        let before = self
+            .given
+            .get("nearCache")
+            .and_then(|members| integer(members.get("heartbeatMs")?, &HEARTBEAT_MS).ok());
         if let (Some(named), Some(before)) = (named, before)
             && named != before
         {
@@ -162,12 +172,16 @@ impl Options {
             Some(Value::Bool(false)) => return None,
             Some(Value::Object(members)) => members.clone(),
             Some(other) => {
-                let (right, what) =
-                    ("must be true, false or an object with maxBytes, ttlMs, maxStalenessMs, heartbeatMs", kind(other));
+                let (right, what) = (
+                    "must be true, false or an object with maxBytes, ttlMs, maxStalenessMs, heartbeatMs",
+                    kind(other),
+                );
                 return self.refuse("nearCache", format_args!("{right}, not {what}"));
             }
         };
-        for name in members.keys().filter(|name| NEAR_CACHE.iter().all(|(member, _)| member != name)) {
+        for name in
+            members.keys().filter(|name| NEAR_CACHE.iter().all(|(member, _)| member != name))
+        {
             self.problem(
                 "nearCache",
                 format_args!(
@@ -190,8 +204,9 @@ impl Options {
         let default = NearCache::default();
         let max_bytes = read("maxBytes").unwrap_or(default.max_bytes);
         read("heartbeatMs");
-        let [ttl, max_staleness] = [("ttlMs", default.ttl), ("maxStalenessMs", default.max_staleness)]
-            .map(|(name, default)| read(name).map_or(default, Duration::from_millis));
+        let [ttl, max_staleness] =
+            [("ttlMs", default.ttl), ("maxStalenessMs", default.max_staleness)]
+                .map(|(name, default)| read(name).map_or(default, Duration::from_millis));
         let (bound, beat) = (max_staleness.as_millis(), heartbeat.as_millis());
         let least = (beat * 3).div_ceil(2);
         if bound < least {
@@ -209,15 +224,22 @@ impl Options {
             Value::Object(members) => members.clone(),
             other => {
                 let what = kind(other);
-                return self
-                    .refuse("revoke", format_args!("must be an object with waitReplicas, timeoutMs, not {what}"));
+                return self.refuse(
+                    "revoke",
+                    format_args!("must be an object with waitReplicas, timeoutMs, not {what}"),
+                );
             }
         };
         for name in members.keys().filter(|name| REVOKE.iter().all(|(member, _)| member != name)) {
             let name = shortened(name);
-            self.problem("revoke", format_args!("unknown member {name}: it takes waitReplicas and timeoutMs"));
+            self.problem(
+                "revoke",
+                format_args!("unknown member {name}: it takes waitReplicas and timeoutMs"),
+            );
         }
-        let mut read = |(name, range): &(&str, RangeInclusive<u64>)| match members.get(*name).map(|v| integer(v, range))
+        let mut read = |(name, range): &(&str, RangeInclusive<u64>)| match members
+            .get(*name)
+            .map(|v| integer(v, range))
         {
             Some(Ok(integer)) => Some(integer),
             Some(Err(what)) => {
@@ -230,17 +252,24 @@ impl Options {
         let timeout = Duration::from_millis(timeout_ms.unwrap_or(500));
         if timeout >= command_timeout {
             let (timeout, bound) = (timeout.as_millis(), command_timeout.as_millis());
-            self.problem("revoke", format_args!("timeoutMs ({timeout}) must be less than commandTimeout ({bound})"));
+            self.problem(
+                "revoke",
+                format_args!("timeoutMs ({timeout}) must be less than commandTimeout ({bound})"),
+            );
         }
         match wait_replicas {
             Some(wait_replicas) => Some(Revoke { wait_replicas: wait_replicas as u32, timeout }),
             None if members.contains_key("waitReplicas") => None,
-            None => self.refuse("revoke", "waitReplicas is missing: how many replicas are to acknowledge an end"),
+            None => self.refuse(
+                "revoke",
+                "waitReplicas is missing: how many replicas are to acknowledge an end",
+            ),
         }
     }
 
     pub(super) fn on_unavailable(&mut self) -> OnUnavailable {
-        let [on, stored] = ["onUnavailable", "storeSessionInDatabase"].map(|option| self.given.get(option).cloned());
+        let [on, stored] = ["onUnavailable", "storeSessionInDatabase"]
+            .map(|option| self.given.get(option).cloned());
         let stored = stored.unwrap_or(Value::Bool(false));
         if !stored.is_boolean() {
             let what = format!("must be true or false, not {}", kind(&stored));
@@ -268,13 +297,17 @@ impl Options {
     }
 
     pub(super) fn reconnect(&mut self) -> Reconnect {
-        let mut read =
-            |option: &str, default| Duration::from_millis(self.integer(option, TIMEOUT_MS).unwrap_or(default));
+        let mut read = |option: &str, default| {
+            Duration::from_millis(self.integer(option, TIMEOUT_MS).unwrap_or(default))
+        };
         let (fail_fast, min) = (read("failFastMs", 250), read("reconnectMinMs", 50));
         let max = read("reconnectMaxMs", 800.max(min.as_millis() as u64));
         if max < min {
             let (max, min) = (max.as_millis(), min.as_millis());
-            self.problem("reconnectMaxMs", format_args!("must not be less than reconnectMinMs ({min}), not {max}"));
+            self.problem(
+                "reconnectMaxMs",
+                format_args!("must not be less than reconnectMinMs ({min}), not {max}"),
+            );
         }
         Reconnect { fail_fast, min, max }
     }
@@ -294,7 +327,8 @@ impl Options {
     }
 
     pub(super) fn keep_alive(&mut self) -> Option<Duration> {
-        // The kernel counts whole seconds and refuses 0: half a second, cut down, would break the connection.
+        // The kernel counts whole seconds and refuses 0: half a second, cut down, would break the
+        // connection.
         let ms: u64 = self.integer("keepAlive", KEEP_ALIVE_MS).unwrap_or(30_000);
         (ms > 0).then(|| Duration::from_secs(ms.div_ceil(1_000)))
     }
@@ -333,7 +367,8 @@ impl Options {
                 ("key", _) => pem(&value).map(|text| tls.key = Some(text)).err(),
                 ("servername", Value::String(name)) => {
                     tls.servername = canonical_host(name);
-                    let what = "must be the host name or IP address that the server's certificate is for";
+                    let what =
+                        "must be the host name or IP address that the server's certificate is for";
                     tls.servername.is_none().then(|| what.into())
                 }
                 ("servername", other) => Some(format!("must be a string, not {}", kind(other))),
@@ -342,9 +377,10 @@ impl Options {
                     tls.min_version = TlsVersion::V13;
                     None
                 }
-                ("minVersion", _) => {
-                    Some(r#"must be "TLSv1.2" (the default) or "TLSv1.3"; older ones are not spoken"#.into())
-                }
+                ("minVersion", _) => Some(
+                    r#"must be "TLSv1.2" (the default) or "TLSv1.3"; older ones are not spoken"#
+                        .into(),
+                ),
                 (UNVERIFIED, Value::Bool(unverified)) => {
                     tls.unverified = *unverified;
                     None
@@ -360,18 +396,25 @@ impl Options {
             }
         }
         if tls.unverified && tls.ca.is_some() {
-            self.problem("tls", format_args!("ca has no use with {UNVERIFIED}: true; remove one of them"));
+            self.problem(
+                "tls",
+                format_args!("ca has no use with {UNVERIFIED}: true; remove one of them"),
+            );
         }
         tls
     }
 
-    /// Whether user name and password are asked for. What asks is not here: a function is no setting.
+    /// Whether user name and password are asked for. What asks is not here: a function is no
+    /// setting.
     pub(super) fn asks_for_login(&mut self) -> bool {
         match self.given.get("credentials") {
             None => false,
             Some(Value::Bool(true)) => true,
             Some(_) => {
-                self.problem("credentials", "must be a function that resolves to { username?, password, expiresAt? }");
+                self.problem(
+                    "credentials",
+                    "must be a function that resolves to { username?, password, expiresAt? }",
+                );
                 false
             }
         }
@@ -409,9 +452,9 @@ impl Options {
 pub(super) fn integer(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let right = format!("an integer from {} to {}", range.start(), range.end());
     match value {
-        Value::Number(number) => {
-            whole(number).filter(|n| range.contains(n)).ok_or_else(|| format!("must be {right}, not {number}"))
-        }
+        Value::Number(number) => whole(number)
+            .filter(|n| range.contains(n))
+            .ok_or_else(|| format!("must be {right}, not {number}")),
         // JSON has no NaN and no Infinity: JavaScript writes null for them.
         Value::Null => Err(format!("must be a finite number, {right}")),
         other => Err(format!("must be {right}, not {}", kind(other))),
@@ -424,7 +467,8 @@ pub(super) fn unknown_option(name: &str) -> String {
     }
     let advice = match nearest_option(name) {
         Some(option) => format!("did you mean \"{option}\"?"),
-        None => "see docs/options.md, and docs/options-from-ioredis.md for those of other clients".into(),
+        None => "see docs/options.md, and docs/options-from-ioredis.md for those of other clients"
+            .into(),
     };
     format!("unknown option {}: {advice}", shortened(name))
 }
@@ -443,8 +487,11 @@ pub(super) fn nearest_option(name: &str) -> Option<&'static str> {
 
 pub(super) fn unknown_tls_member(name: &str) -> String {
     if name == "rejectUnauthorized" {
-        let what = "certificates are checked: give a private authority as ca, another name as servername";
-        return format!("rejectUnauthorized is not there, {what}; {UNVERIFIED}: true checks nothing");
+        let what =
+            "certificates are checked: give a private authority as ca, another name as servername";
+        return format!(
+            "rejectUnauthorized is not there, {what}; {UNVERIFIED}: true checks nothing"
+        );
     }
     let name = shortened(name);
     format!("unknown member {name}: an object takes {TLS_MEMBERS}")
@@ -474,7 +521,8 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Whether this is what Node's `Buffer` becomes in JSON: what `readFileSync` without an encoding returns.
+/// Whether this is what Node's `Buffer` becomes in JSON: what `readFileSync` without an encoding
+/// returns.
 pub(super) fn is_buffer(members: &Map<String, Value>) -> bool {
     members.get("type").and_then(Value::as_str) == Some("Buffer")
 }

@@ -1,4 +1,5 @@
-//! The query of a Redis URL. What other clients take there is taken where it means the same here; anything else is refused by name.
+//! The query of a Redis URL. What other clients take there is taken where it means the same here;
+//! anything else is refused by name.
 
 use url::Url;
 
@@ -37,7 +38,8 @@ impl Query {
             }
             _ => {
                 let Some(found) = verification(name, value) else { return false };
-                // Of two that differ, the one that asks for less decides: the option has to say it, too.
+                // Of two that differ, the one that asks for less decides: the option has to say it,
+                // too.
                 if self.verification.as_ref().is_none_or(|earlier| !earlier.is_off) {
                     self.verification = Some(found);
                 }
@@ -59,7 +61,11 @@ impl Options {
     }
 
     /// Whether certificates are checked is said by the option alone: a URL may repeat it.
-    pub(super) fn agree_on_verification(&mut self, verification: Option<Verification>, tls: Option<&Tls>) {
+    pub(super) fn agree_on_verification(
+        &mut self,
+        verification: Option<Verification>,
+        tls: Option<&Tls>,
+    ) {
         let Some(Verification { parameter, is_off }) = verification else { return };
         let what = match tls {
             None => "is about TLS, which is off: begin the URL with rediss:, or give option tls",

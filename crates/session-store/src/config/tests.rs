@@ -105,7 +105,9 @@ fn the_near_cache_is_on_off_or_set() {
         ),
         (json!({ "heartbeatMs": 9 }), "nearCache.heartbeatMs: must be an integer from 10 to 60000"),
     ] {
-        let problems = Config::from_json(&json!({ "url": "redis://a", "nearCache": value }).to_string()).unwrap_err();
+        let problems =
+            Config::from_json(&json!({ "url": "redis://a", "nearCache": value }).to_string())
+                .unwrap_err();
         assert!(problems[0].starts_with(problem), "{problems:?}");
     }
 }
@@ -113,19 +115,32 @@ fn the_near_cache_is_on_off_or_set() {
 #[test]
 fn the_heartbeat_is_an_option_of_its_own_and_has_an_older_name() {
     let options = |heartbeat, near_cache| {
-        Config::from_json(&json!({ "url": "redis://a", "heartbeatMs": heartbeat, "nearCache": near_cache }).to_string())
+        Config::from_json(
+            &json!({ "url": "redis://a", "heartbeatMs": heartbeat, "nearCache": near_cache })
+                .to_string(),
+        )
     };
     let lasts = |options: Result<Config, _>| options.unwrap().heartbeat.as_millis();
     assert_eq!(lasts(options(json!(60_000), json!(false))), 60_000);
     assert_eq!(lasts(options(json!(60_000), json!({ "maxStalenessMs": 180_000 }))), 60_000);
     assert_eq!(lasts(options(json!(50), json!({ "heartbeatMs": 50, "maxStalenessMs": 100 }))), 50);
-    assert_eq!(config(json!({ "url": "redis://a", "nearCache": { "heartbeatMs": 50 } })).heartbeat.as_millis(), 50);
+    assert_eq!(
+        config(json!({ "url": "redis://a", "nearCache": { "heartbeatMs": 50 } }))
+            .heartbeat
+            .as_millis(),
+        50
+    );
     let problems = |heartbeat, near_cache| options(heartbeat, near_cache).unwrap_err();
     assert_eq!(
         problems(json!(50), json!({ "heartbeatMs": 60 })),
-        ["heartbeatMs: 50 differs from nearCache.heartbeatMs (60), which is its older name; give one of the two"]
+        [
+            "heartbeatMs: 50 differs from nearCache.heartbeatMs (60), which is its older name; give one of the two"
+        ]
     );
-    assert_eq!(problems(json!(9), json!(true)), ["heartbeatMs: must be an integer from 10 to 60000, not 9"]);
+    assert_eq!(
+        problems(json!(9), json!(true)),
+        ["heartbeatMs: must be an integer from 10 to 60000, not 9"]
+    );
     for near_cache in [json!(true), json!({})] {
         assert_eq!(
             problems(json!(5_000), near_cache),
@@ -134,9 +149,14 @@ fn the_heartbeat_is_an_option_of_its_own_and_has_an_older_name() {
             ]
         );
     }
-    for (heartbeat, staleness, least) in [(2_001, 3_000, 3_002), (60_000, 89_999, 90_000), (67, 100, 101)] {
+    for (heartbeat, staleness, least) in
+        [(2_001, 3_000, 3_002), (60_000, 89_999, 90_000), (67, 100, 101)]
+    {
         let problems = problems(json!(heartbeat), json!({ "maxStalenessMs": staleness }));
-        assert!(problems[0].ends_with(&format!("give maxStalenessMs: {least} or more, or nearCache: false")));
+        assert!(
+            problems[0]
+                .ends_with(&format!("give maxStalenessMs: {least} or more, or nearCache: false"))
+        );
         lasts(options(json!(heartbeat), json!({ "maxStalenessMs": least })));
     }
 }
@@ -150,7 +170,10 @@ fn an_end_is_waited_for_by_a_number_of_replicas() {
     for (value, expected) in [
         (json!(true), "revoke: must be an object with waitReplicas, timeoutMs, not a boolean"),
         (json!({}), "revoke: waitReplicas is missing: how many replicas are to acknowledge an end"),
-        (json!({ "waitReplicas": 0 }), "revoke.waitReplicas: must be an integer from 1 to 100, not 0"),
+        (
+            json!({ "waitReplicas": 0 }),
+            "revoke.waitReplicas: must be an integer from 1 to 100, not 0",
+        ),
         (
             json!({ "waitReplicas": 1, "replicas": 1 }),
             "revoke: unknown member \"replicas\": it takes waitReplicas and timeoutMs",
@@ -167,15 +190,22 @@ fn an_end_is_waited_for_by_a_number_of_replicas() {
 #[test]
 fn the_database_is_resorted_to_only_where_sessions_are_in_it() {
     let both = |on: Value, stored: Value| {
-        let options = json!({ "url": "redis://a", "onUnavailable": on, "storeSessionInDatabase": stored });
+        let options =
+            json!({ "url": "redis://a", "onUnavailable": on, "storeSessionInDatabase": stored });
         Config::from_json(&options.to_string()).map(|config| config.on_unavailable)
     };
     assert_eq!(both(json!("database"), json!(true)), Ok(OnUnavailable::Database));
     assert_eq!(both(json!("reject"), json!(true)), Ok(OnUnavailable::Reject));
     let without = both(json!("database"), json!(false)).unwrap_err();
-    assert!(without[0].starts_with("onUnavailable: \"database\" needs sessions that are in the database too"));
+    assert!(
+        without[0]
+            .starts_with("onUnavailable: \"database\" needs sessions that are in the database too")
+    );
     assert_eq!(problem_with("onUnavailable", json!("database")), without[0]);
-    assert_eq!(problem_with("onUnavailable", json!(1)), "onUnavailable: must be \"reject\" or \"database\"");
+    assert_eq!(
+        problem_with("onUnavailable", json!(1)),
+        "onUnavailable: must be \"reject\" or \"database\""
+    );
     assert_eq!(
         problem_with("storeSessionInDatabase", json!(1)),
         "storeSessionInDatabase: must be true or false, not a number"
@@ -192,7 +222,8 @@ fn a_limit_is_refused_where_sessions_are_in_the_database_too() {
     let refused = with(true).unwrap_err();
     assert_eq!(refused.len(), 1);
     assert!(
-        refused[0].starts_with("maxSessionsPerUser: cannot stand beside storeSessionInDatabase: true"),
+        refused[0]
+            .starts_with("maxSessionsPerUser: cannot stand beside storeSessionInDatabase: true"),
         "{refused:?}"
     );
 }
@@ -200,7 +231,10 @@ fn a_limit_is_refused_where_sessions_are_in_the_database_too() {
 #[test]
 fn the_longest_wait_is_not_the_shorter_one() {
     let reconnect = |options| config(options).reconnect;
-    assert_eq!(reconnect(json!({ "url": "redis://a", "reconnectMinMs": 5000 })).max, Duration::from_secs(5));
+    assert_eq!(
+        reconnect(json!({ "url": "redis://a", "reconnectMinMs": 5000 })).max,
+        Duration::from_secs(5)
+    );
     let wrong = json!({ "url": "redis://a", "reconnectMinMs": 50, "reconnectMaxMs": 20 });
     let problems = Config::from_json(&wrong.to_string()).unwrap_err();
     assert_eq!(problems, ["reconnectMaxMs: must not be less than reconnectMinMs (50), not 20"]);
@@ -224,7 +258,10 @@ fn sentinels_are_named_in_a_url_or_in_options() {
         assert_eq!(of(url(text)), expected(&two, "mymaster", false), "{text}");
     }
     let full = url("rediss-sentinel://app:p%40ss@[::1],b:7000/cache/5");
-    assert_eq!((full.username.as_deref(), full.password.as_deref(), full.db), (Some("app"), Some("p@ss"), 5));
+    assert_eq!(
+        (full.username.as_deref(), full.password.as_deref(), full.db),
+        (Some("app"), Some("p@ss"), 5)
+    );
     assert!(full.tls.is_some());
     assert_eq!(of(full), expected(&[("::1", 26_379), ("b", 7_000)], "cache", true));
 
@@ -234,7 +271,8 @@ fn sentinels_are_named_in_a_url_or_in_options() {
     });
     let server = server(options);
     assert!(!format!("{server:?}").contains(SECRET));
-    let login = SentinelLogin { username: Some("watch".into()), password: Some(SECRET.into()), tls: false };
+    let login =
+        SentinelLogin { username: Some("watch".into()), password: Some(SECRET.into()), tls: false };
     assert_eq!(of(server), (expected(&two, "cache", false).0, Some(login)));
 }
 
@@ -246,15 +284,27 @@ fn wrong_sentinels_are_told() {
         (json!({ "sentinels": "a:1" }), list),
         (json!({ "sentinels": [{ "host": "a", "port": 0 }] }), list),
         (json!({ "sentinels": [{ "host": "a", "prot": 1 }] }), list),
-        (json!({ "sentinels": [{ "host": "a" }], "host": "b" }), "sentinels: given together with host"),
+        (
+            json!({ "sentinels": [{ "host": "a" }], "host": "b" }),
+            "sentinels: given together with host",
+        ),
         (json!({ "url": "redis://a", "name": "b" }), "url: given together with name"),
         (json!({ "host": "a", "sentinelPassword": SECRET }), "sentinelPassword: is for sentinels"),
-        (json!({ "sentinels": [{ "host": "a" }], "sentinelTLS": true }), "sentinelTLS: needs the option tls"),
-        (json!({ "sentinels": [{ "host": "a" }], "sentinelTLS": {} }), "sentinelTLS: must be true or false"),
+        (
+            json!({ "sentinels": [{ "host": "a" }], "sentinelTLS": true }),
+            "sentinelTLS: needs the option tls",
+        ),
+        (
+            json!({ "sentinels": [{ "host": "a" }], "sentinelTLS": {} }),
+            "sentinelTLS: must be true or false",
+        ),
         (json!({ "url": "redis-sentinel://" }), "url: has no valid list of hosts"),
         (json!({ "url": "redis-sentinel://a,,b" }), "url: has no valid list of hosts"),
         (json!({ "url": "redis-sentinel://a/x?name=y" }), "url: names two primaries"),
-        (json!({ "url": format!("redis-sentinel://u:{SECRET}#@a/x") }), "url: a user name or password"),
+        (
+            json!({ "url": format!("redis-sentinel://u:{SECRET}#@a/x") }),
+            "url: a user name or password",
+        ),
         (json!({ "url": "redis-sentinel://a/x/y" }), "url: the database must be an integer"),
     ] {
         let found = problems(options);
@@ -321,7 +371,8 @@ fn every_option_is_read() {
     let names: Vec<&str> = OPTIONS
         .into_iter()
         .filter(|o| {
-            !["url", "path", "cluster", "natMap", "sentinels", "credentials"].contains(o) && !FOR_SENTINELS.contains(o)
+            !["url", "path", "cluster", "natMap", "sentinels", "credentials"].contains(o)
+                && !FOR_SENTINELS.contains(o)
         })
         .collect();
     assert!(names.iter().all(|name| all.get(name).is_some()), "an option is not tested");
@@ -361,7 +412,13 @@ fn credentials_in_a_url() {
 
 #[test]
 fn a_password_that_is_not_encoded_is_never_taken_for_something_else() {
-    for bad in ["redis://u:12#x@h", "redis://u:12/3@h", "redis://u:12?db=1@h", "redis://:a/b@h", "redis://:a#b@h"] {
+    for bad in [
+        "redis://u:12#x@h",
+        "redis://u:12/3@h",
+        "redis://u:12?db=1@h",
+        "redis://:a/b@h",
+        "redis://:a#b@h",
+    ] {
         let text = problem(json!({ "url": bad }));
         assert!(text.contains("percent-encoded") && !text.contains("x@h"), "{text}");
     }
@@ -374,9 +431,14 @@ fn database_in_a_url() {
     assert_eq!(url("redis://h?db=3").db, 3);
     assert_eq!(url("redis://h/3?db=3").db, 3);
     assert_eq!(url("unix:///s?db=4").db, 4);
-    for bad in ["/65536", "/-1", "/+1", "/x", "/1/", "//1", "/1/2", "?db=", "?db=1.5", "?db=99999999999"] {
+    for bad in
+        ["/65536", "/-1", "/+1", "/x", "/1/", "//1", "/1/2", "?db=", "?db=1.5", "?db=99999999999"]
+    {
         let text = problem(json!({ "url": format!("redis://h{bad}") }));
-        assert_eq!(text, "url: the database must be an integer from 0 to 65535, for example redis://localhost:6379/2");
+        assert_eq!(
+            text,
+            "url: the database must be an integer from 0 to 65535, for example redis://localhost:6379/2"
+        );
     }
     for two in ["redis://h/1?db=2", "redis://h/0?db=1", "unix:///s?db=1&db=2"] {
         assert_eq!(problem(json!({ "url": two })), "url: names two databases; give one");
@@ -408,7 +470,10 @@ fn query_parameters_of_other_clients_that_mean_the_same_are_taken() {
         assert_eq!(url(&format!("redis://h?{name}=web-1")).connection_name, "web-1");
     }
     let differs = json!({ "url": "redis://h?client_name=a", "connectionName": "b" });
-    assert_eq!(problem(differs), "connectionName: differs from the connectionName in url; give it in one place");
+    assert_eq!(
+        problem(differs),
+        "connectionName: differs from the connectionName in url; give it in one place"
+    );
 }
 
 #[test]
@@ -416,12 +481,21 @@ fn other_query_parameters_are_named() {
     let text = |query: &str| problem(json!({ "url": format!("redis://h?{query}") }));
     assert!(text("db=1&ttl=5").starts_with("url: unknown query parameter \"ttl\": remove it"));
     for (query, expected) in [
-        ("family=4", "family must be 0: every address that the host name resolves to is tried; remove it"),
-        ("protocol=2", "protocol must be 3: RESP3 is spoken where the server has it, RESP2 elsewhere; remove it"),
+        (
+            "family=4",
+            "family must be 0: every address that the host name resolves to is tried; remove it",
+        ),
+        (
+            "protocol=2",
+            "protocol must be 3: RESP3 is spoken where the server has it, RESP2 elsewhere; remove it",
+        ),
         ("client_name=a b", "client_name must be printable ASCII without spaces"),
         ("socket_timeout=5", "socket_timeout is not read; give option commandTimeout, in ms"),
         ("keyPrefix=app:", "keyPrefix is not read; give it as option keyPrefix"),
-        ("lazyConnect=true", "lazyConnect is not read: the store always connects lazily; remove the option"),
+        (
+            "lazyConnect=true",
+            "lazyConnect is not read: the store always connects lazily; remove the option",
+        ),
         (
             "password=hunter2-secret",
             "password is not read; put it before the host (redis://user:password@host) or give option password",
@@ -445,9 +519,14 @@ fn a_url_turns_the_check_of_certificates_off_with_the_option_only() {
         let at = |tls: Value| json!({ "url": format!("rediss://h?{query}"), "tls": tls });
         for tls in [json!(true), json!({ "ca": PEM })] {
             let text = problem(at(tls));
-            assert!(text.starts_with("url: query parameter s") && text.contains("option tls.ca"), "{text}");
+            assert!(
+                text.starts_with("url: query parameter s") && text.contains("option tls.ca"),
+                "{text}"
+            );
         }
-        assert!(server(at(json!({ "dangerouslyDisableVerification": true }))).tls.unwrap().unverified);
+        assert!(
+            server(at(json!({ "dangerouslyDisableVerification": true }))).tls.unwrap().unverified
+        );
     }
     let unverified = json!({ "dangerouslyDisableVerification": true });
     let both = json!({ "url": "rediss://h?ssl_cert_reqs=required", "tls": unverified });
@@ -468,7 +547,10 @@ fn quotes_round_a_url_are_no_part_of_it() {
         assert_eq!(url(text), plain, "{text}");
     }
     for text in ["\"redis://h", "'redis://h\"", "\""] {
-        assert!(problem(json!({ "url": text })).starts_with("url: begins with a quotation mark"), "{text}");
+        assert!(
+            problem(json!({ "url": text })).starts_with("url: begins with a quotation mark"),
+            "{text}"
+        );
     }
     assert!(problem(json!({ "url": "\"\"" })).starts_with("url: is empty"));
 }
@@ -485,11 +567,20 @@ fn unix_sockets() {
     assert_eq!(url("unix:///a%20b").address, Address::Unix("/a b".into()));
     let own = server(json!({ "url": "unix:///s", "username": "u", "password": SECRET }));
     assert_eq!((own.username, own.password), (Some("u".into()), Some(SECRET.into())));
-    for bad in ["unix://", "unix:///", "unix://run/redis.sock", "unix://u:p@/s", "unix:///s#1", "unix:///s?db=1@x"] {
+    for bad in [
+        "unix://",
+        "unix:///",
+        "unix://run/redis.sock",
+        "unix://u:p@/s",
+        "unix:///s#1",
+        "unix:///s?db=1@x",
+    ] {
         assert!(problem(json!({ "url": bad })).contains("unix:///run/redis.sock"), "{bad}");
     }
     problem(json!({ "path": "" }));
-    assert!(problem(json!({ "path": "/s", "tls": true })).starts_with("tls: a unix socket has no TLS"));
+    assert!(
+        problem(json!({ "path": "/s", "tls": true })).starts_with("tls: a unix socket has no TLS")
+    );
     assert!(problem(json!({ "url": "unix:///s", "tls": {} })).starts_with("tls: a unix socket"));
     config(json!({ "path": "/s", "tls": false }));
 }
@@ -499,12 +590,22 @@ fn memory_has_a_name_and_needs_no_connection_options() {
     let name = |url: &str| config(json!({ "url": url })).target;
     assert_eq!(name("memory://"), Target::Memory { name: String::new() });
     assert_eq!(name("memory://Tests_1.a-b"), Target::Memory { name: "Tests_1.a-b".into() });
-    for bad in ["memory:", "memory:///", "memory://a/b", "memory://a?db=1", "memory://:p@h", "memory://a b"] {
+    for bad in [
+        "memory:",
+        "memory:///",
+        "memory://a/b",
+        "memory://a?db=1",
+        "memory://:p@h",
+        "memory://a b",
+    ] {
         assert!(problem(json!({ "url": bad })).starts_with("url: "), "{bad}");
     }
     // Development without REDIS_URL runs with the options that production has.
     config(json!({ "url": "memory://", "password": SECRET, "db": 1, "commandTimeout": 5 }));
-    assert!(problem(json!({ "url": "memory://", "host": "h" })).starts_with("url: given together with host"));
+    assert!(
+        problem(json!({ "url": "memory://", "host": "h" }))
+            .starts_with("url: given together with host")
+    );
 }
 
 #[test]
@@ -581,10 +682,16 @@ fn what_a_cluster_cannot_be_is_told() {
             json!({ "cluster": [{ "host": "a" }], "sentinels": [{ "host": "b" }] }),
             "sentinels: given together with cluster",
         ),
-        (json!({ "url": "redis://a", "cluster": [{ "host": "a" }] }), "url: given together with cluster"),
+        (
+            json!({ "url": "redis://a", "cluster": [{ "host": "a" }] }),
+            "url: given together with cluster",
+        ),
         (json!({ "url": "redis-cluster://a,b:0" }), "url: has no valid list of hosts"),
         (json!({ "url": "redis-cluster://a,,b" }), "url: has no valid list of hosts"),
-        (json!({ "url": "redis-cluster://u:hunter2-secret#@a" }), "url: a user name or password in it"),
+        (
+            json!({ "url": "redis-cluster://u:hunter2-secret#@a" }),
+            "url: a user name or password in it",
+        ),
     ] {
         let found = problem(options);
         assert!(found.starts_with(expected), "{found}");
@@ -597,14 +704,25 @@ fn servers_may_be_reached_elsewhere_than_they_say() {
     let map = json!({ "10.0.0.1:6379": { "host": "redis.example", "port": 7001 }, "[::1]:6380": { "host": "b" } });
     let options = json!({ "cluster": [{ "host": "a" }], "natMap": map });
     let of = |host: &str, port| (host.to_owned(), port);
-    let expected = NatMap::from([(of("10.0.0.1", 6379), of("redis.example", 7001)), (of("::1", 6380), of("b", 6379))]);
+    let expected = NatMap::from([
+        (of("10.0.0.1", 6379), of("redis.example", 7001)),
+        (of("::1", 6380), of("b", 6379)),
+    ]);
     assert_eq!(server(options).nat_map, expected);
-    for map in [json!(1), json!({ "a": { "host": "b" } }), json!({ "a:1": "b:2" }), json!({ "a:1": { "port": 2 } })] {
+    for map in [
+        json!(1),
+        json!({ "a": { "host": "b" } }),
+        json!({ "a:1": "b:2" }),
+        json!({ "a:1": { "port": 2 } }),
+    ] {
         let found = problem(json!({ "cluster": [{ "host": "a" }], "natMap": map }));
         assert!(found.starts_with("natMap: must map \"host:port\" to { host, port }"), "{found}");
     }
     let found = problem_with("natMap", json!({}));
-    assert_eq!(found, "natMap: is for the servers that sentinels or a cluster name; remove the option");
+    assert_eq!(
+        found,
+        "natMap: is for the servers that sentinels or a cluster name; remove the option"
+    );
 }
 
 #[test]
@@ -633,14 +751,26 @@ fn url_and_options_must_not_contradict() {
         options.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         problem(options)
     };
-    assert_eq!(text(json!({ "host": "localhost" })), "url: given together with host; give one or the other");
-    assert_eq!(text(json!({ "port": 6379 })), "url: given together with port; give one or the other");
+    assert_eq!(
+        text(json!({ "host": "localhost" })),
+        "url: given together with host; give one or the other"
+    );
+    assert_eq!(
+        text(json!({ "port": 6379 })),
+        "url: given together with port; give one or the other"
+    );
     assert_eq!(
         text(json!({ "path": "/s", "host": "h", "port": 1 })),
         "url: given together with host, port, path; give one or the other"
     );
-    assert_eq!(text(json!({ "password": "x" })), "password: differs from the password in url; give it in one place");
-    assert_eq!(text(json!({ "username": "x" })), "username: differs from the username in url; give it in one place");
+    assert_eq!(
+        text(json!({ "password": "x" })),
+        "password: differs from the password in url; give it in one place"
+    );
+    assert_eq!(
+        text(json!({ "username": "x" })),
+        "username: differs from the username in url; give it in one place"
+    );
     assert_eq!(text(json!({ "db": 0 })), "db: differs from the db in url; give it in one place");
     assert_eq!(
         problem(json!({ "host": "h", "path": "/s", "port": 1 })),
@@ -653,7 +783,10 @@ fn url_and_options_must_not_contradict() {
 #[test]
 fn options_complete_a_url() {
     let whole = url("redis://me:pw@h/1");
-    assert_eq!(server(json!({ "url": "redis://h", "username": "me", "password": "pw", "db": 1 })), whole);
+    assert_eq!(
+        server(json!({ "url": "redis://h", "username": "me", "password": "pw", "db": 1 })),
+        whole
+    );
     assert_eq!(server(json!({ "url": "redis://me@h/1", "password": "pw" })), whole);
     let same = json!({ "url": "redis://me:pw@h/1", "username": "me", "password": "pw", "db": 1 });
     assert_eq!(server(same), whole);
@@ -669,7 +802,10 @@ fn credentials_are_asked_for_or_given() {
             json!({ "host": "h", "credentials": true, "password": SECRET }),
             "credentials: given together with a password",
         ),
-        (json!({ "url": format!("redis://:{SECRET}@h"), "credentials": true }), "credentials: given together with a"),
+        (
+            json!({ "url": format!("redis://:{SECRET}@h"), "credentials": true }),
+            "credentials: given together with a",
+        ),
     ] {
         let text = problem(options);
         assert!(text.starts_with(start) && !text.contains(SECRET), "{text}");
@@ -685,7 +821,9 @@ fn tls_and_the_scheme() {
         assert!(server(with("rediss://h", on.clone())).tls.is_some());
         assert!(server(json!({ "host": "h", "tls": on })).tls.is_some());
     }
-    assert!(problem(with("rediss://h", json!(false))).starts_with("tls: false contradicts the url"));
+    assert!(
+        problem(with("rediss://h", json!(false))).starts_with("tls: false contradicts the url")
+    );
     assert_eq!(server(with("redis://h", json!(false))), url("redis://h"));
     assert_eq!(server(with("rediss://h", json!(true))), url("rediss://h"));
     assert_eq!(server(json!({ "host": "h", "tls": {} })), url("rediss://h"));
@@ -709,7 +847,10 @@ fn tls_members() {
     }
     assert!(text(json!({ "servername": "" })).starts_with("tls: servername must be the host name"));
     assert!(text(json!({ "servername": 1 })).ends_with("must be a string, not a number"));
-    assert!(text(json!({ "dangerouslyDisableVerification": 1 })).ends_with("must be true or false, not a number"));
+    assert!(
+        text(json!({ "dangerouslyDisableVerification": 1 }))
+            .ends_with("must be true or false, not a number")
+    );
     let both = json!({ "dangerouslyDisableVerification": true, "ca": PEM });
     assert!(text(both).starts_with("tls: ca has no use with dangerouslyDisableVerification"));
     let of = |tls: Value| server(json!({ "host": "h", "tls": tls })).tls.unwrap();
@@ -743,7 +884,8 @@ fn numbers() {
         ("maxSessionsPerUser", 1, 4_294_967_295_i64),
     ];
     for (option, least, most) in cases {
-        let given = |value: Value| Config::from_json(&json!({ "host": "h", option: value }).to_string());
+        let given =
+            |value: Value| Config::from_json(&json!({ "host": "h", option: value }).to_string());
         let text = |value: Value| given(value).unwrap_err().join("|");
         let right = format!("an integer from {least} to {most}");
         assert!(given(json!(least)).is_ok() && given(json!(most)).is_ok(), "{option}");
@@ -768,7 +910,9 @@ fn keep_alive_is_off_or_whole_seconds() {
 
 #[test]
 fn strings() {
-    for option in ["url", "host", "path", "username", "password", "connectionName", "keyPrefix", "userPrefix"] {
+    for option in
+        ["url", "host", "path", "username", "password", "connectionName", "keyPrefix", "userPrefix"]
+    {
         let given = |value: Value| {
             let mut options = json!({ "host": "h", option: value });
             if ["url", "path"].contains(&option) {
@@ -776,9 +920,12 @@ fn strings() {
             }
             problem(options)
         };
-        for (value, kind) in
-            [(json!(5), "a number"), (json!(null), "null"), (json!([]), "an array"), (json!({}), "an object")]
-        {
+        for (value, kind) in [
+            (json!(5), "a number"),
+            (json!(null), "null"),
+            (json!([]), "an array"),
+            (json!({}), "an object"),
+        ] {
             assert_eq!(given(value), format!("{option}: must be a string, not {kind}"));
         }
         assert_eq!(given(json!("a\0b")), format!("{option}: must not contain a NUL byte"));
@@ -789,7 +936,10 @@ fn strings() {
 fn connection_names() {
     for bad in ["", "my app", "café", "a\n"] {
         let text = problem_with("connectionName", json!(bad));
-        assert_eq!(text, format!("connectionName: must be printable ASCII without spaces, not {bad:?}"));
+        assert_eq!(
+            text,
+            format!("connectionName: must be printable ASCII without spaces, not {bad:?}")
+        );
     }
     let long = problem_with("connectionName", json!(format!("{} ", "a".repeat(99))));
     assert!(long.ends_with("a\"…"), "{long}");
@@ -798,16 +948,27 @@ fn connection_names() {
 #[test]
 fn prefixes() {
     for option in ["keyPrefix", "userPrefix"] {
-        assert_eq!(problem_with(option, json!("")), format!("{option}: must be 1 to 256 bytes long, not 0"));
+        assert_eq!(
+            problem_with(option, json!("")),
+            format!("{option}: must be 1 to 256 bytes long, not 0")
+        );
         let long = "é".repeat(129);
-        assert_eq!(problem_with(option, json!(long)), format!("{option}: must be 1 to 256 bytes long, not 258"));
+        assert_eq!(
+            problem_with(option, json!(long)),
+            format!("{option}: must be 1 to 256 bytes long, not 258")
+        );
         config_with(option, json!("é".repeat(128)));
     }
     let overlap = "sessions and indexes would share keys; neither of keyPrefix \"user-\" and userPrefix \
         \"user-sessions:\" may be a prefix of the other";
     assert_eq!(problem_with("keyPrefix", json!("user-")), format!("keyPrefix: {overlap}"));
-    for (option, value) in [("keyPrefix", "user-sessions:x"), ("userPrefix", "session:"), ("userPrefix", "s")] {
-        assert!(problem_with(option, json!(value)).starts_with(&format!("{option}: sessions and indexes")));
+    for (option, value) in
+        [("keyPrefix", "user-sessions:x"), ("userPrefix", "session:"), ("userPrefix", "s")]
+    {
+        assert!(
+            problem_with(option, json!(value))
+                .starts_with(&format!("{option}: sessions and indexes"))
+        );
     }
     assert_eq!(problems(json!({ "host": "h", "keyPrefix": "a", "userPrefix": "a" })).len(), 1);
     assert_eq!(config_with("keyPrefix", json!("better-auth:")).key_prefix, "better-auth:");
@@ -849,8 +1010,7 @@ fn options_of_ioredis_get_a_hint() {
 
 #[test]
 fn all_problems_at_once_in_the_order_given() {
-    let options =
-        r#"{"tombstoneSeconds":0,"comandTimeout":1,"keyPrefix":"","db":"1","lazyConnect":true,"connectTimeout":null}"#;
+    let options = r#"{"tombstoneSeconds":0,"comandTimeout":1,"keyPrefix":"","db":"1","lazyConnect":true,"connectTimeout":null}"#;
     let found = Config::from_json(options).unwrap_err();
     let starts = [
         "url: not set",
@@ -865,8 +1025,9 @@ fn all_problems_at_once_in_the_order_given() {
     for (sentence, start) in found.iter().zip(starts) {
         assert!(sentence.starts_with(start), "{sentence}");
     }
-    let several =
-        problems(json!({ "url": "redis://:a@h/1", "password": "b", "db": 2, "tls": { "ca": 1, "x": 1, "key": PEM } }));
+    let several = problems(
+        json!({ "url": "redis://:a@h/1", "password": "b", "db": 2, "tls": { "ca": 1, "x": 1, "key": PEM } }),
+    );
     assert_eq!(several.len(), 6, "{several:?}");
 }
 
@@ -874,7 +1035,10 @@ fn all_problems_at_once_in_the_order_given() {
 fn options_that_are_no_object() {
     for bad in ["", "{", "null", "[]", "\"redis://localhost\"", "5", "{\"url\":}"] {
         let found = Config::from_json(bad).unwrap_err();
-        assert_eq!(found, ["options: must be an object, for example { url: \"redis://localhost:6379\" }"]);
+        assert_eq!(
+            found,
+            ["options: must be an object, for example { url: \"redis://localhost:6379\" }"]
+        );
     }
 }
 

@@ -1,15 +1,16 @@
 //! The embedded engine: records in this process's memory, for development, tests and the demo.
 //!
-//! The same steps as on Redis, each under one lock. Nothing is shared with other processes and nothing survives this one. Its clock is
-//! that of its caller, so that sessions expire in a test that moves JavaScript's clock.
+//! The same steps as on Redis, each under one lock. Nothing is shared with other processes and
+//! nothing survives this one. Its clock is that of its caller, so that sessions expire in a test
+//! that moves JavaScript's clock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
-    SAME_CLOCK_MS, Slot, Stored, YOUNG_MS, not_a_counter, system_clock,
+    Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Mark, Namespace, Page, Pruned,
+    Put, PutOutcome, SAME_CLOCK_MS, Slot, Stored, YOUNG_MS, not_a_counter, system_clock,
 };
 use crate::error::Result;
 use crate::session::Record;
@@ -41,7 +42,8 @@ struct Entry {
 impl MemoryEngine {
     /// An empty one. Keys need no prefix here.
     pub(crate) fn new(keyspace: &Keyspace) -> Self {
-        let tables = Mutex::new(Tables { tombstone_ms: keyspace.tombstone_ms, ..Tables::default() });
+        let tables =
+            Mutex::new(Tables { tombstone_ms: keyspace.tombstone_ms, ..Tables::default() });
         MemoryEngine { tables, ahead_ms: AtomicI64::new(0) }
     }
 
@@ -111,8 +113,13 @@ impl Tables {
 
     /// A user's index, the soonest to expire first.
     fn entries(&self, user: &str) -> Vec<(String, i64)> {
-        let mut entries: Vec<_> =
-            self.indexes.get(user).into_iter().flatten().map(|(id, at)| (id.clone(), *at)).collect();
+        let mut entries: Vec<_> = self
+            .indexes
+            .get(user)
+            .into_iter()
+            .flatten()
+            .map(|(id, at)| (id.clone(), *at))
+            .collect();
         entries.sort_by(|(a, a_at), (b, b_at)| (a_at, a).cmp(&(b_at, b)));
         entries
     }
@@ -180,9 +187,11 @@ impl Engine for MemoryEngine {
     async fn raise(&self, key: &str, value: i64, ttl_ms: Option<u64>) -> Result<i64> {
         let (mut tables, now) = self.current();
         let found = tables.slot(key).value();
-        let highest = found.as_ref().and_then(|v| v.text().parse().ok()).unwrap_or(value).max(value);
+        let highest =
+            found.as_ref().and_then(|v| v.text().parse().ok()).unwrap_or(value).max(value);
         let left = if found.is_some() { tables.entries[key].expires_at } else { Some(i64::MIN) };
-        let expires_at = left.zip(ttl_ms.map(|ms| later(now, ms))).map(|(left, wanted)| left.max(wanted));
+        let expires_at =
+            left.zip(ttl_ms.map(|ms| later(now, ms))).map(|(left, wanted)| left.max(wanted));
         tables.write(key, Some(Stored::plain(&highest.to_string())), expires_at);
         Ok(highest)
     }
@@ -206,11 +215,17 @@ impl Engine for MemoryEngine {
         let (mut tables, now) = self.current();
         let created = match tables.slot(put.id) {
             Slot::Ended => return Ok(PutOutcome::Refused),
-            Slot::Value(stored) if Some(&stored) != put.expected => return Ok(PutOutcome::Differs(stored)),
+            Slot::Value(stored) if Some(&stored) != put.expected => {
+                return Ok(PutOutcome::Differs(stored));
+            }
             Slot::Value(_) => false,
             Slot::Absent => match put.create {
                 Create::Always => true,
-                Create::Young(created_at) if now.abs_diff(created_at) <= YOUNG_MS.unsigned_abs() => true,
+                Create::Young(created_at)
+                    if now.abs_diff(created_at) <= YOUNG_MS.unsigned_abs() =>
+                {
+                    true
+                }
                 Create::Young(_) | Create::Never => return Ok(PutOutcome::TooOld { now }),
             },
         };
@@ -243,7 +258,10 @@ impl Engine for MemoryEngine {
         Ok(tables.end(key, false, now))
     }
 
-    async fn end_some(&self, &EndSome { user, except, ids, mark }: &EndSome<'_>) -> Result<EndedSome> {
+    async fn end_some(
+        &self,
+        &EndSome { user, except, ids, mark }: &EndSome<'_>,
+    ) -> Result<EndedSome> {
         if let Some(Mark { key, before, life_ms }) = mark {
             let left = {
                 let (tables, now) = self.current();
@@ -278,8 +296,19 @@ impl Engine for MemoryEngine {
         Ok(users.iter().map(|user| tables.entries(user)).collect())
     }
 
-    async fn ids_from(&self, user: &str, _from: &str, _count: usize) -> Result<Vec<(String, String)>> {
-        Ok(self.current().0.entries(user).into_iter().map(|(id, score)| (id, score.to_string())).collect())
+    async fn ids_from(
+        &self,
+        user: &str,
+        _from: &str,
+        _count: usize,
+    ) -> Result<Vec<(String, String)>> {
+        Ok(self
+            .current()
+            .0
+            .entries(user)
+            .into_iter()
+            .map(|(id, score)| (id, score.to_string()))
+            .collect())
     }
 
     async fn list(&self, user: &str, _most: usize) -> Result<Option<Vec<(String, Stored)>>> {
@@ -297,7 +326,9 @@ impl Engine for MemoryEngine {
         let scores = tables.indexes.get(user).cloned().unwrap_or_default();
         for id in ids {
             match tables.slot(&id) {
-                _ if scores.get(&id).is_some_and(|score| *score < now - INDEX_MARGIN_MS) => gone.push(id),
+                _ if scores.get(&id).is_some_and(|score| *score < now - INDEX_MARGIN_MS) => {
+                    gone.push(id)
+                }
                 Slot::Value(_) => {}
                 Slot::Ended => gone.push(id),
                 Slot::Absent if claim.contains(&id) => {

@@ -1,5 +1,6 @@
-//! The engine on one Redis (or Valkey) server, 6.2 or later: each step is one command or one script. And what it shares with
-//! the engine on a cluster, `redis/cluster.rs`, whose steps it takes where the server permits a script one key only (`redis/reach.rs`).
+//! The engine on one Redis (or Valkey) server, 6.2 or later: each step is one command or one
+//! script. And what it shares with the engine on a cluster, `redis/cluster.rs`, whose steps it
+//! takes where the server permits a script one key only (`redis/reach.rs`).
 
 mod batch;
 mod clocks;
@@ -38,8 +39,8 @@ use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 use tokio::time::Instant;
 
 use super::{
-    DegradedMetrics, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put, PutOutcome,
-    Slot, Stored, TOGETHER,
+    DegradedMetrics, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page,
+    Pruned, Put, PutOutcome, Slot, Stored, TOGETHER,
 };
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
@@ -53,8 +54,8 @@ use replicas::Acknowledgements;
 pub(crate) use replicas::RevokeMetrics;
 use scripts::ScriptInvocation;
 use steps::{
-    Repeat, Steps, Verdict, count, expected, how_to_end, length, life_ms, may_create, only, own_expiry, put_outcome,
-    scan, unexpected, unprefixed,
+    Repeat, Steps, Verdict, count, expected, how_to_end, length, life_ms, may_create, only,
+    own_expiry, put_outcome, scan, unexpected, unprefixed,
 };
 use supervisor::Supervisor;
 use tracking::Feed;
@@ -71,8 +72,8 @@ pub(crate) struct RedisEngine {
 }
 
 impl RedisEngine {
-    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
-    /// the connection.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every
+    /// change; `events`: of what happens to the connection.
     pub(crate) fn new(
         config: &Config,
         server: &Server,
@@ -99,14 +100,19 @@ impl RedisEngine {
         &self.steps.keyspace
     }
 
-    /// The steps over one key each, if the server permits no others. In boxes, because they are rare: a call carries no room for them.
+    /// The steps over one key each, if the server permits no others. In boxes, because they are
+    /// rare: a call carries no room for them.
     async fn one_key(&self) -> Result<Option<&OneKeyEngine<Supervisor>>> {
         let is_one_key = self.steps.before(Instant::now(), self.steps.route.is_one_key()).await?;
         Ok(is_one_key.then_some(&self.one_key))
     }
 
     /// On the one server there is, whatever the key.
-    async fn script<T: FromRedisValue + Send>(&self, repeat: Repeat, call: &ScriptInvocation<'_>) -> Result<T> {
+    async fn script<T: FromRedisValue + Send>(
+        &self,
+        repeat: Repeat,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T> {
         self.steps.script("", repeat, call).await
     }
 
@@ -174,7 +180,8 @@ impl Engine for RedisEngine {
         read.cmd("CLIENT").arg("CACHING").arg("YES");
         read.cmd(if keys.len() == 1 { "GET" } else { "MGET" });
         self.keyspace().each_key(keys, |key| _ = read.arg(key));
-        // A key whose time is up is not told of until the server comes across it, which may take it long.
+        // A key whose time is up is not told of until the server comes across it, which may take it
+        // long.
         self.keyspace().each_key(keys, |key| _ = read.cmd("PTTL").arg(key));
         read.ignore_errors();
         let answers = self.steps.run("", Repeat::Safe, |mut hop| {
@@ -200,13 +207,22 @@ impl Engine for RedisEngine {
         });
         let Some((found, lives)) = answers.await? else {
             // This connection does not track: nothing of it is kept.
-            return Ok(self.get_many(keys).await?.into_iter().map(|slot| (slot, Some(0))).collect());
+            return Ok(self
+                .get_many(keys)
+                .await?
+                .into_iter()
+                .map(|slot| (slot, Some(0)))
+                .collect());
         };
         let found: Vec<Option<Vec<u8>>> = match found {
             Value::Array(_) => FromRedisValue::from_redis_value(found).map_err(|_| unexpected())?,
             one => vec![FromRedisValue::from_redis_value(one).map_err(|_| unexpected())?],
         };
-        found.into_iter().zip(&lives[2..]).map(|(bytes, ms)| Ok((Slot::from_bytes(bytes)?, life_ms(ms)))).collect()
+        found
+            .into_iter()
+            .zip(&lives[2..])
+            .map(|(bytes, ms)| Ok((Slot::from_bytes(bytes)?, life_ms(ms))))
+            .collect()
     }
 
     async fn set(&self, key: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
@@ -221,7 +237,8 @@ impl Engine for RedisEngine {
         if let Some(one_key) = self.one_key().await? {
             return Box::pin(one_key.increment(key, ttl_ms)).await;
         }
-        let add = |call: &mut ScriptInvocation<'_>| _ = call.key(self.keyspace().key(key)).arg(ttl_ms);
+        let add =
+            |call: &mut ScriptInvocation<'_>| _ = call.key(self.keyspace().key(key)).arg(ttl_ms);
         count(self.increments.join(key.len(), add).await?)
     }
 
@@ -317,7 +334,9 @@ impl Engine for RedisEngine {
                 _ => {
                     self.steps.fold(user).await?;
                     self.steps
-                        .index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES"))
+                        .index_command("ZRANGE", user, |zrange| {
+                            _ = zrange.arg(0).arg(-1).arg("WITHSCORES")
+                        })
                         .await?
                 }
             };
@@ -326,12 +345,18 @@ impl Engine for RedisEngine {
         Ok(indexes)
     }
 
-    async fn ids_from(&self, user: &str, from: &str, count: usize) -> Result<Vec<(String, String)>> {
+    async fn ids_from(
+        &self,
+        user: &str,
+        from: &str,
+        count: usize,
+    ) -> Result<Vec<(String, String)>> {
         self.steps.ids_from(user, from, count).await
     }
 
     async fn list(&self, user: &str, most: usize) -> Result<Option<Vec<(String, Stored)>>> {
-        // SORT looks up a record for each id by itself, five times as fast as a script does. It takes the first asterisk for the id.
+        // SORT looks up a record for each id by itself, five times as fast as a script does. It
+        // takes the first asterisk for the id.
         if self.keyspace().key_prefix.contains('*') || self.one_key().await?.is_some() {
             return Ok(None);
         }
@@ -341,11 +366,15 @@ impl Engine for RedisEngine {
         pipeline.cmd("SORT").arg(self.keyspace().index(user)).arg("BY").arg("nosort");
         pipeline.arg("LIMIT").arg(0).arg(most + 1);
         pipeline.arg("GET").arg("#").arg("GET").arg(self.keyspace().key("*"));
-        let (legacy, kind, found): (Value, Value, Value) = self.steps.pipeline("", pipeline.ignore_errors()).await?;
+        let (legacy, kind, found): (Value, Value, Value) =
+            self.steps.pipeline("", pipeline.ignore_errors()).await?;
         let is_plain_set = kind == Value::SimpleString("set".to_owned());
         match (legacy, found) {
-            (Value::Int(0), Value::Array(found)) if !is_plain_set && found.len() <= 2 * most => listed(found).map(Some),
-            // Another store left something; there are too many; or the server refuses SORT (its memory is full, or what it permits the user).
+            (Value::Int(0), Value::Array(found)) if !is_plain_set && found.len() <= 2 * most => {
+                listed(found).map(Some)
+            }
+            // Another store left something; there are too many; or the server refuses SORT (its
+            // memory is full, or what it permits the user).
             _ => Ok(None),
         }
     }
@@ -354,10 +383,15 @@ impl Engine for RedisEngine {
         if let Some(one_key) = self.one_key().await? {
             return Box::pin(one_key.prune(user, claim, ids)).await;
         }
-        let claim: Vec<_> = claim.iter().filter(|id| ids.is_empty() || ids.contains(id)).take(TOGETHER).collect();
+        let claim: Vec<_> =
+            claim.iter().filter(|id| ids.is_empty() || ids.contains(id)).take(TOGETHER).collect();
         let mut call = scripts::PRUNE.key(self.keyspace().index(user));
         call.key(self.keyspace().legacy_index(user));
-        call.arg(&self.keyspace().key_prefix).arg(self.keyspace().tombstone_ms).arg(claim.len()).arg(&claim).arg(ids);
+        call.arg(&self.keyspace().key_prefix)
+            .arg(self.keyspace().tombstone_ms)
+            .arg(claim.len())
+            .arg(&claim)
+            .arg(ids);
         let (looked, removed, absent, is_all) = self.script(Repeat::Safe, &call).await?;
         Ok(Pruned { looked, removed, absent, is_all })
     }
@@ -401,7 +435,9 @@ fn listed(found: Vec<Value>) -> Result<Vec<(String, Stored)>> {
     while let (Some(id), Some(bytes)) = (found.next(), found.next()) {
         let (Value::BulkString(id), Value::BulkString(bytes)) = (id, bytes) else { continue };
         // An id that is no text was not written by this store.
-        if let (Ok(id), Slot::Value(stored)) = (String::from_utf8(id), Slot::from_bytes(Some(bytes))?) {
+        if let (Ok(id), Slot::Value(stored)) =
+            (String::from_utf8(id), Slot::from_bytes(Some(bytes))?)
+        {
             values.push((id, stored));
         }
     }

@@ -1,12 +1,13 @@
-//! How a value is told from a tombstone, and a record that this store wrote from one that another left.
+//! How a value is told from a tombstone, and a record that this store wrote from one that another
+//! left.
 
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::session::Record;
 
-/// What a tombstone begins with; a later version may append why and when the session was ended. Its first byte is
-/// no UTF-8, so no text that a caller can write begins so.
+/// What a tombstone begins with; a later version may append why and when the session was ended. Its
+/// first byte is no UTF-8, so no text that a caller can write begins so.
 pub(crate) const TOMBSTONE: &[u8] = b"\xffended";
 
 /// How long a tombstone may be, in bytes.
@@ -50,9 +51,10 @@ impl Slot {
 
 /// A value as it lies in the store.
 ///
-/// A session record that this store wrote, and therefore indexed, ends in one space more than its JSON. A record
-/// without it was left by another store and is indexed when it is met. So that any other value comes back as it
-/// was written, one that ends in a space is stored with one space more.
+/// A session record that this store wrote, and therefore indexed, ends in one space more than its
+/// JSON. A record without it was left by another store and is indexed when it is met. So that any
+/// other value comes back as it was written, one that ends in a space is stored with one space
+/// more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored(Arc<String>);
 
@@ -64,7 +66,11 @@ impl Stored {
 
     /// Any other value, as it is stored.
     pub(crate) fn plain(value: &str) -> Self {
-        if value.ends_with(' ') { Stored::record(value) } else { Stored(Arc::new(value.to_owned())) }
+        if value.ends_with(' ') {
+            Stored::record(value)
+        } else {
+            Stored(Arc::new(value.to_owned()))
+        }
     }
 
     /// Reads what an engine holds.
@@ -114,12 +120,14 @@ impl Stored {
     }
 }
 
-/// Whether the first text that is called `token` is this one and a member of the session itself: no object begins or ends before it.
+/// Whether the first text that is called `token` is this one and a member of the session itself: no
+/// object begins or ends before it.
 fn begins_as_record_of(token: &str, json: &str) -> bool {
     const NAME: &str = "\"token\":\"";
     let Some(at) = json.find(NAME) else { return false };
     let half = json[..at].strip_prefix("{\"session\":").unwrap_or(&json[..at]);
-    let is_own = json[at + NAME.len()..].strip_prefix(token).is_some_and(|rest| rest.starts_with('"'));
+    let is_own =
+        json[at + NAME.len()..].strip_prefix(token).is_some_and(|rest| rest.starts_with('"'));
     is_own && half.starts_with('{') && !half[1..].contains(['{', '}'])
 }
 
@@ -137,7 +145,14 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_nobodys() {
-        for value in ["", "5", " ", "{}", r#"{"token":"b:t","userId":"u"}"#, r#"{"token":"b:t","userId":"u"} "#] {
+        for value in [
+            "",
+            "5",
+            " ",
+            "{}",
+            r#"{"token":"b:t","userId":"u"}"#,
+            r#"{"token":"b:t","userId":"u"} "#,
+        ] {
             let stored = Stored::plain(value);
             assert!(!stored.is_record_of("t") && !stored.is_record_of_another("t"), "{value}");
         }

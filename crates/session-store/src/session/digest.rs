@@ -1,7 +1,8 @@
-//! A session record without its text: of each field a hash, and the times. It tells which fields of another version differ.
+//! A session record without its text: of each field a hash, and the times. It tells which fields of
+//! another version differ.
 //!
-//! The hashes are keyed by the process, so nobody outside can choose two values with one hash. They never leave the process
-//! for longer than a call.
+//! The hashes are keyed by the process, so nobody outside can choose two values with one hash. They
+//! never leave the process for longer than a call.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -46,12 +47,16 @@ pub(crate) struct HalfDigest {
 impl Digest {
     /// Of the record in `json`, if `json` is the session record of `token`.
     pub(crate) fn parse(token: &str, json: &str) -> Option<Self> {
-        Self::parse_nested(token, json).or_else(|| Record::parse(token, json).as_ref().map(Self::of))
+        Self::parse_nested(token, json)
+            .or_else(|| Record::parse(token, json).as_ref().map(Self::of))
     }
 
-    /// As [`Digest::parse`] of a record in Better Auth's shape, in one go. `None`: it takes a closer look.
+    /// As [`Digest::parse`] of a record in Better Auth's shape, in one go. `None`: it takes a
+    /// closer look.
     fn parse_nested(token: &str, json: &str) -> Option<Self> {
-        let Halves { session: Some(session), user } = serde_json::from_str(json).ok()? else { return None };
+        let Halves { session: Some(session), user } = serde_json::from_str(json).ok()? else {
+            return None;
+        };
         let user = user.unwrap_or_default();
         let is_own = session.token.is_some_and(|raw| raw[1..raw.len() - 1] == *token);
         (is_own && session.is_plain && user.is_plain)
@@ -59,19 +64,24 @@ impl Digest {
     }
 
     pub(crate) fn of(record: &Record<'_>) -> Self {
-        Digest { session: HalfDigest::of(record.session()), user: record.user().as_ref().map(HalfDigest::of) }
+        Digest {
+            session: HalfDigest::of(record.session()),
+            user: record.user().as_ref().map(HalfDigest::of),
+        }
     }
 
     /// How much memory it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let halves = [Some(&self.session), self.user.as_ref()];
-        size_of::<Self>() + halves.into_iter().flatten().map(|half| size_of_val(&*half.fields)).sum::<usize>()
+        size_of::<Self>()
+            + halves.into_iter().flatten().map(|half| size_of_val(&*half.fields)).sum::<usize>()
     }
 }
 
 impl HalfDigest {
     pub(super) fn of(half: &Object<'_>) -> Self {
-        let mut fields: Box<[_]> = half.iter().map(|(name, raw)| (hash_of(&**name), hash_of(raw))).collect();
+        let mut fields: Box<[_]> =
+            half.iter().map(|(name, raw)| (hash_of(&**name), hash_of(raw))).collect();
         fields.sort_unstable();
         let at = |name| half.get(name).and_then(instant);
         HalfDigest { fields, updated_at: at(field::UPDATED_AT), expires_at: at(field::EXPIRES_AT) }
@@ -84,7 +94,11 @@ impl HalfDigest {
     /// Whether a field has this text; `None`: whether it is missing.
     pub(super) fn has(&self, name: &str, raw: Option<&str>) -> bool {
         let name = hash_of(name);
-        let found = self.fields.binary_search_by_key(&name, |(name, _)| *name).ok().map(|at| self.fields[at].1);
+        let found = self
+            .fields
+            .binary_search_by_key(&name, |(name, _)| *name)
+            .ok()
+            .map(|at| self.fields[at].1);
         found == raw.map(hash_of)
     }
 
@@ -93,11 +107,15 @@ impl HalfDigest {
         let times: Vec<_> = times.iter().map(hash_of).collect();
         let [only_here, only_there] = [(self, other), (other, self)].map(|(one, another)| {
             one.fields.iter().filter(|(name, raw)| {
-                let value = another.fields.binary_search_by_key(name, |(name, _)| *name).map(|at| another.fields[at].1);
+                let value = another
+                    .fields
+                    .binary_search_by_key(name, |(name, _)| *name)
+                    .map(|at| another.fields[at].1);
                 !times.contains(name) && value != Ok(*raw)
             })
         });
-        let removed = only_there.filter(|(name, _)| self.fields.binary_search_by_key(name, |(name, _)| *name).is_err());
+        let removed = only_there
+            .filter(|(name, _)| self.fields.binary_search_by_key(name, |(name, _)| *name).is_err());
         only_here.count() + removed.count()
     }
 
@@ -179,7 +197,10 @@ mod tests {
         let session = r#""token":"t","userId":"u","updatedAt":"2026-01-01T00:00:00.000Z","expiresAt":1893456000000"#;
         for (is_plain, json) in [
             (true, format!(r#"{{"session":{{{session}}},"user":{{"id":"u","updatedAt":5}}}}"#)),
-            (true, format!(r#"{{"user":null,"more":[{{}}],"session":{{{session},"x":{{"y": 1}}}}}} "#)),
+            (
+                true,
+                format!(r#"{{"user":null,"more":[{{}}],"session":{{{session},"x":{{"y": 1}}}}}} "#),
+            ),
             (true, format!(r#"{{"session":{{{session}}}}}"#)),
             (false, format!(r#"{{"session":{{{session},"token":"t"}},"user":{{}}}}"#)),
             (false, format!(r#"{{"session":{{{session}}},"user":{{"a":1,"a":2}}}}"#)),

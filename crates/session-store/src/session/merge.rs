@@ -1,15 +1,18 @@
 //! How a write is put together with what lies in the store.
 //!
-//! Better Auth reads a session, changes it and writes the whole back. The base is the version that the writer was handed,
-//! chosen for each half (`session`, `user`) by itself:
+//! Better Auth reads a session, changes it and writes the whole back. The base is the version that
+//! the writer was handed, chosen for each half (`session`, `user`) by itself:
 //! - A field that equals the base was not changed by the writer and keeps the stored value.
-//! - A field that differs was changed and is written. If the stored one differs too, the later write stands.
-//! - `expiresAt`, changed by both: a shortening beats an extension, and of two shortenings the earlier stands.
-//! - `updatedAt`, changed by both: the later one. It decides nothing else, because clocks differ and Better Auth stamps it
-//!   before its statement reaches the database.
+//! - A field that differs was changed and is written. If the stored one differs too, the later
+//!   write stands.
+//! - `expiresAt`, changed by both: a shortening beats an extension, and of two shortenings the
+//!   earlier stands.
+//! - `updatedAt`, changed by both: the later one. It decides nothing else, because clocks differ
+//!   and Better Auth stamps it before its statement reaches the database.
 //! - A half that is as it was handed out is not changed at all.
 //!
-//! Without a known base the writer's fields stand, and the earlier `expiresAt`; see [`unknown_base`].
+//! Without a known base the writer's fields stand, and the earlier `expiresAt`; see
+//! [`unknown_base`].
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -18,8 +21,9 @@ use std::sync::Arc;
 use super::digest::{Digest, HalfDigest};
 use super::{Object, Record, Shape, field, instant};
 
-/// A session half with an `updatedAt` that is older than its base's by more than this, in ms, was read before that base. (The
-/// cookie cache of Better Auth up to 1.4.17 writes back what a cookie held.)
+/// A session half with an `updatedAt` that is older than its base's by more than this, in ms, was
+/// read before that base. (The cookie cache of Better Auth up to 1.4.17 writes back what a cookie
+/// held.)
 const STALE_MS: i64 = 30_000;
 
 /// The two halves of a record.
@@ -49,7 +53,9 @@ impl Half {
 
     /// Whether fields differ, times apart.
     fn differs(self, one: &Digest, other: &Digest) -> bool {
-        self.of(one).zip(self.of(other)).is_some_and(|(one, other)| one.differing(other, self.times()) > 0)
+        self.of(one)
+            .zip(self.of(other))
+            .is_some_and(|(one, other)| one.differing(other, self.times()) > 0)
     }
 }
 
@@ -60,7 +66,8 @@ pub(crate) struct Bases {
     pub(crate) handed: Vec<Arc<Digest>>,
     /// Whether it was handed one of them just now; else at some time.
     pub(crate) is_certain: bool,
-    /// Further versions that it was handed at some time; those with other times than the written half may be left out.
+    /// Further versions that it was handed at some time; those with other times than the written
+    /// half may be left out.
     pub(crate) earlier: Vec<Arc<Digest>>,
 }
 
@@ -72,8 +79,9 @@ enum Base<'b> {
     Unknown,
 }
 
-/// The record to store when `write` arrives over `stored` from a writer that read one of `bases`. Borrowed when it is `write`
-/// as it came. `now`: the engine's clock in ms since the epoch; `None` is answered when it is needed and not given.
+/// The record to store when `write` arrives over `stored` from a writer that read one of `bases`.
+/// Borrowed when it is `write` as it came. `now`: the engine's clock in ms since the epoch; `None`
+/// is answered when it is needed and not given.
 pub(crate) fn merge<'w>(
     bases: &Bases,
     stored: &Record<'_>,
@@ -86,9 +94,16 @@ pub(crate) fn merge<'w>(
     let merged = match (&stored.shape, &write.shape) {
         (Shape::Flat(stored), Shape::Flat(written)) => {
             let merged = merged_session(stored, written)?;
-            if merged == *written { Cow::Borrowed(write.json) } else { Cow::Owned(merged.to_json()) }
+            if merged == *written {
+                Cow::Borrowed(write.json)
+            } else {
+                Cow::Owned(merged.to_json())
+            }
         }
-        (Shape::Nested { outer: stored_outer, session: stored }, Shape::Nested { outer, session: written }) => {
+        (
+            Shape::Nested { outer: stored_outer, session: stored },
+            Shape::Nested { outer, session: written },
+        ) => {
             let session = merged_session(stored, written)?;
             let user = match (user_in(stored_outer), user_in(outer)) {
                 (Some(stored), Some(written)) => {
@@ -120,8 +135,8 @@ pub(crate) fn merge<'w>(
     Some(merged)
 }
 
-/// The record to store when a new session takes the place of `stored`: nothing of the old session stays, but the user that
-/// Better Auth stored beside it does.
+/// The record to store when a new session takes the place of `stored`: nothing of the old session
+/// stays, but the user that Better Auth stored beside it does.
 pub(crate) fn replace<'w>(stored: &Record<'_>, write: &Record<'w>) -> Cow<'w, str> {
     match (&stored.shape, &write.shape) {
         (Shape::Nested { outer, .. }, Shape::Flat(_)) => {
@@ -150,7 +165,8 @@ pub(crate) fn patch(record: &Record<'_>, changes: &Object<'_>) -> String {
     }
 }
 
-/// `record` with another user half, which is a JSON object. `None`: the record has no place for one.
+/// `record` with another user half, which is a JSON object. `None`: the record has no place for
+/// one.
 pub(crate) fn with_user(record: &Record<'_>, user: &str) -> Option<String> {
     let Shape::Nested { outer, .. } = &record.shape else { return None };
     let mut whole = outer.clone();
@@ -202,21 +218,30 @@ fn user_half<'a>(base: &Base<'_>, stored: &Object<'a>, written: &Object<'a>) -> 
     }
 }
 
-/// The version that the writer changed. Of those that it may have read: one whose times lead to the written ones, before all; of
-/// these the one with the fewest differing fields, times apart; on a tie the one whose times were written, then the latest.
+/// The version that the writer changed. Of those that it may have read: one whose times lead to the
+/// written ones, before all; of these the one with the fewest differing fields, times apart; on a
+/// tie the one whose times were written, then the latest.
 fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
-    let handed: Vec<_> = bases.handed.iter().filter_map(|version| Some((&**version, half.of(version)?))).collect();
-    let (Some(written), Some((_, latest))) = (half.of(write), handed.last()) else { return Base::Unknown };
+    let handed: Vec<_> =
+        bases.handed.iter().filter_map(|version| Some((&**version, half.of(version)?))).collect();
+    let (Some(written), Some((_, latest))) = (half.of(write), handed.last()) else {
+        return Base::Unknown;
+    };
     let has_times = |one: &HalfDigest, other: &HalfDigest| one.times() == other.times();
-    // Nobody writes back later just what was read, but people do change things back to what they were.
+    // Nobody writes back later just what was read, but people do change things back to what they
+    // were.
     let explains = |version: &Digest| {
         bases.is_certain
             || Half::BOTH.iter().any(|half| half.differs(version, write))
             || version.session.expires_at != write.session.expires_at
     };
     let is_reading = |version: &HalfDigest| version == written && !has_times(version, latest);
-    let was_read = |(version, own): &(&Digest, &HalfDigest)| *own == written && explains(version) || is_reading(own);
-    let was_read_earlier = || half == Half::Session && bases.earlier.iter().any(|version| is_reading(&version.session));
+    let was_read = |(version, own): &(&Digest, &HalfDigest)| {
+        *own == written && explains(version) || is_reading(own)
+    };
+    let was_read_earlier = || {
+        half == Half::Session && bases.earlier.iter().any(|version| is_reading(&version.session))
+    };
     if *latest == written || handed.iter().any(was_read) || was_read_earlier() {
         return Base::Unchanged;
     }
@@ -224,7 +249,15 @@ fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
         .filter(|(at, (version, _))| *at == 0 || explains(version))
         .map(|(at, (_, own))| {
             let is_other_time = !has_times(own, written);
-            ((is_other_time && goes_back(own, written), own.differing(written, half.times()), is_other_time, at), *own)
+            (
+                (
+                    is_other_time && goes_back(own, written),
+                    own.differing(written, half.times()),
+                    is_other_time,
+                    at,
+                ),
+                *own,
+            )
         })
         .min_by_key(|(rank, _)| *rank);
     let Some((_, base)) = likeliest else { return Base::Unknown };
@@ -240,7 +273,8 @@ pub(crate) fn is_stale(base: Option<i64>, written: Option<i64>) -> bool {
     base.zip(written).is_some_and(|(base, written)| written.saturating_add(STALE_MS) < base)
 }
 
-/// Whether a writer would have moved the times back: a refresh takes a newer stamp, and only a shortening keeps the stamp.
+/// Whether a writer would have moved the times back: a refresh takes a newer stamp, and only a
+/// shortening keeps the stamp.
 fn goes_back(base: &HalfDigest, written: &HalfDigest) -> bool {
     match written.updated_at.cmp(&base.updated_at) {
         Ordering::Less => true,
@@ -249,7 +283,12 @@ fn goes_back(base: &HalfDigest, written: &HalfDigest) -> bool {
     }
 }
 
-fn three_way<'a>(half: Half, base: &HalfDigest, stored: &Object<'a>, written: &Object<'a>) -> Object<'a> {
+fn three_way<'a>(
+    half: Half,
+    base: &HalfDigest,
+    stored: &Object<'a>,
+    written: &Object<'a>,
+) -> Object<'a> {
     let chosen = |name: &str| {
         let (now, then) = (written.get(name), stored.get(name));
         if now == then || base.has(name, now) {
@@ -274,9 +313,14 @@ fn three_way<'a>(half: Half, base: &HalfDigest, stored: &Object<'a>, written: &O
     join(stored, written, chosen)
 }
 
-/// The session half when nobody knows what its writer has read, such as a process that never read the record. Its fields stand.
-/// Of two expiries the earlier stands, unless the written half is newer by stamps that may be believed: those of the engine's past.
-fn unknown_base<'a>(stored: &Object<'a>, written: &Object<'a>, now: Option<i64>) -> Option<Object<'a>> {
+/// The session half when nobody knows what its writer has read, such as a process that never read
+/// the record. Its fields stand. Of two expiries the earlier stands, unless the written half is
+/// newer by stamps that may be believed: those of the engine's past.
+fn unknown_base<'a>(
+    stored: &Object<'a>,
+    written: &Object<'a>,
+    now: Option<i64>,
+) -> Option<Object<'a>> {
     let time = |half: &Object<'_>, name| at(half.get(name));
     let [then_expires, now_expires] = [stored, written].map(|half| time(half, field::EXPIRES_AT));
     let [then_updated, now_updated] = [stored, written].map(|half| time(half, field::UPDATED_AT));
@@ -292,8 +336,13 @@ fn unknown_base<'a>(stored: &Object<'a>, written: &Object<'a>, now: Option<i64>)
     }))
 }
 
-/// An object of the fields of both, each with the text that is `chosen` for its name; those without one are left out.
-fn join<'a>(stored: &Object<'a>, written: &Object<'a>, chosen: impl Fn(&str) -> Option<&'a str>) -> Object<'a> {
+/// An object of the fields of both, each with the text that is `chosen` for its name; those without
+/// one are left out.
+fn join<'a>(
+    stored: &Object<'a>,
+    written: &Object<'a>,
+    chosen: impl Fn(&str) -> Option<&'a str>,
+) -> Object<'a> {
     let mut joined = Object::default();
     for (name, _) in written.iter().chain(stored.iter()) {
         if let Some(raw) = chosen(name) {
@@ -315,7 +364,9 @@ mod tests {
     use super::*;
 
     fn record(session: &str, user: &str) -> String {
-        format!(r#"{{"session":{{"token":"t","userId":"u",{session}}},"user":{{"id":"u",{user}}}}}"#)
+        format!(
+            r#"{{"session":{{"token":"t","userId":"u",{session}}},"user":{{"id":"u",{user}}}}}"#
+        )
     }
 
     pub(super) fn digest(json: &str) -> Arc<Digest> {
@@ -364,10 +415,15 @@ mod tests {
 
     #[test]
     fn a_change_back_to_a_former_value_is_a_change() {
-        let (a, b) = (record(&format!(r#"{OLD},"org":"a""#), OLD), record(&format!(r#"{OLD},"org":"b""#), OLD));
+        let (a, b) = (
+            record(&format!(r#"{OLD},"org":"a""#), OLD),
+            record(&format!(r#"{OLD},"org":"b""#), OLD),
+        );
         assert_eq!(merged(&[&b], &b, &a), a);
-        let (user, admin) =
-            (record(OLD, &format!(r#"{NEW},"role":"user""#)), record(OLD, &format!(r#"{OLD},"role":"admin""#)));
+        let (user, admin) = (
+            record(OLD, &format!(r#"{NEW},"role":"user""#)),
+            record(OLD, &format!(r#"{OLD},"role":"admin""#)),
+        );
         assert_eq!(merged(&[&admin], &admin, &user), user);
     }
 
@@ -376,13 +432,17 @@ mod tests {
         let read = record(&format!(r#"{OLD},"a":1,"b":1"#), OLD);
         let stored = record(&format!(r#"{OLD},"a":2,"b":1"#), OLD);
         let other = record(&format!(r#"{OLD},"a":1,"b":2"#), OLD);
-        assert_eq!(merged(&[&read, &stored], &stored, &other), record(&format!(r#"{OLD},"a":2,"b":2"#), OLD));
+        assert_eq!(
+            merged(&[&read, &stored], &stored, &other),
+            record(&format!(r#"{OLD},"a":2,"b":2"#), OLD)
+        );
         // A change back to what was read before, not a reading that was written back.
         assert_eq!(merged(&[&read, &stored], &stored, &read), read);
         let again = record(&format!(r#"{NEW},"a":1,"b":1"#), OLD);
         assert_eq!(merged(&[&read, &stored], &stored, &again), again);
         // A refresh of what was read before, to the very time that another refresh chose.
-        let times = r#""updatedAt":"2026-01-02T00:00:00.000Z","expiresAt":"2026-02-02T00:00:00.000Z""#;
+        let times =
+            r#""updatedAt":"2026-01-02T00:00:00.000Z","expiresAt":"2026-02-02T00:00:00.000Z""#;
         let refreshed = record(&format!(r#"{times},"a":2,"b":1"#), OLD);
         let slow = record(&format!(r#"{times},"a":1,"b":1"#), OLD);
         assert_eq!(merged(&[&read, &stored, &refreshed], &refreshed, &slow), refreshed);
@@ -404,11 +464,19 @@ mod tests {
     #[test]
     fn a_shortening_beats_an_extension_and_the_earlier_of_two_stands() {
         let base = expiring(30, "");
-        for (stored, written, stands) in [(50, 5, 5), (5, 50, 5), (5, 10, 5), (10, 5, 5), (40, 50, 50), (50, 40, 50)] {
-            assert_eq!(merged_now(&[&base], &expiring(stored, ""), &expiring(written, "")), expiring(stands, ""));
+        for (stored, written, stands) in
+            [(50, 5, 5), (5, 50, 5), (5, 10, 5), (10, 5, 5), (40, 50, 50), (50, 40, 50)]
+        {
+            assert_eq!(
+                merged_now(&[&base], &expiring(stored, ""), &expiring(written, "")),
+                expiring(stands, "")
+            );
         }
         // Only one of them changed it.
-        assert_eq!(merged_now(&[&base], &expiring(5, ""), &expiring(30, r#","org":1"#)), expiring(5, r#","org":1"#));
+        assert_eq!(
+            merged_now(&[&base], &expiring(5, ""), &expiring(30, r#","org":1"#)),
+            expiring(5, r#","org":1"#)
+        );
     }
 
     #[test]
@@ -461,9 +529,13 @@ mod tests {
     #[test]
     fn a_reading_is_told_by_its_times_when_another_version_has_the_written_value_too() {
         let at = |day: u32, minutes, org: &str| {
-            expiring(minutes, &format!(r#","updatedAt":"2026-01-{day:02}T00:00:00.000Z","org":"{org}""#))
+            expiring(
+                minutes,
+                &format!(r#","updatedAt":"2026-01-{day:02}T00:00:00.000Z","org":"{org}""#),
+            )
         };
-        // Another writer has chosen the same organization, and a refresh or a shortening has come between.
+        // Another writer has chosen the same organization, and a refresh or a shortening has come
+        // between.
         for changed in [at(2, 50, "b"), at(1, 5, "b")] {
             let (read, write) = (at(1, 10, "a"), at(1, 10, "b"));
             assert_eq!(merged(&[&read, &changed], &changed, &write), changed);
@@ -473,10 +545,17 @@ mod tests {
 
     #[test]
     fn a_session_half_from_before_a_refresh_does_not_undo_it() {
-        let at = |day: u32, minutes| expiring(minutes, &format!(r#","updatedAt":"2026-01-{day:02}T00:00:00.000Z""#));
+        let at = |day: u32, minutes| {
+            expiring(minutes, &format!(r#","updatedAt":"2026-01-{day:02}T00:00:00.000Z""#))
+        };
         let (start, refreshed) = (at(1, 10), at(2, 50));
-        let earlier = Bases { earlier: vec![digest(&start)], is_certain: true, ..bases(&[&refreshed]) };
-        for bases in [bases(&[&start, &refreshed]), earlier, Bases { is_certain: true, ..bases(&[&refreshed]) }] {
+        let earlier =
+            Bases { earlier: vec![digest(&start)], is_certain: true, ..bases(&[&refreshed]) };
+        for bases in [
+            bases(&[&start, &refreshed]),
+            earlier,
+            Bases { is_certain: true, ..bases(&[&refreshed]) },
+        ] {
             assert_eq!(merged_of(&bases, &refreshed, &start), refreshed);
         }
     }
@@ -485,7 +564,10 @@ mod tests {
     fn a_removed_field_is_removed_and_a_foreign_new_one_stays() {
         let base = record(&format!(r#"{OLD},"a":1"#), OLD);
         let stored = record(&format!(r#"{OLD},"a":1,"b":2"#), OLD);
-        assert_eq!(merged(&[&base], &stored, &record(OLD, OLD)), record(&format!(r#"{OLD},"b":2"#), OLD));
+        assert_eq!(
+            merged(&[&base], &stored, &record(OLD, OLD)),
+            record(&format!(r#"{OLD},"b":2"#), OLD)
+        );
     }
 
     #[test]
@@ -508,7 +590,10 @@ mod tests {
         let newer = record(OLD, &format!(r#"{NEW},"name":"c""#));
         let older = record(OLD, &format!(r#"{OLD},"name":"b""#));
         assert_eq!(merged_now(&[&base], &older, &newer), newer);
-        assert_eq!(merged_now(&[&base], &newer, &older), record(OLD, &format!(r#"{NEW},"name":"b""#)));
+        assert_eq!(
+            merged_now(&[&base], &newer, &older),
+            record(OLD, &format!(r#"{NEW},"name":"b""#))
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! A JSON object whose members keep the text they were written in, and their order. Parsing one, and looking up its members, takes
-//! time in proportion to its length, whatever its writer put into it.
+//! A JSON object whose members keep the text they were written in, and their order. Parsing one,
+//! and looking up its members, takes time in proportion to its length, whatever its writer put into
+//! it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,8 +18,9 @@ impl<'a> Object<'a> {
     /// The object in `json`, if it is one.
     pub(crate) fn parse(json: &'a str) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let object =
-            Members { expected: (json.len() / MEMBER_BYTES).min(MEMBERS) }.deserialize(&mut deserializer).ok()?;
+        let object = Members { expected: (json.len() / MEMBER_BYTES).min(MEMBERS) }
+            .deserialize(&mut deserializer)
+            .ok()?;
         deserializer.end().ok().map(|()| object)
     }
 
@@ -31,10 +33,15 @@ impl<'a> Object<'a> {
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let raw = self.get(name)?;
         let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-        if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+        if inner.contains('\\') {
+            serde_json::from_str(raw).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(inner))
+        }
     }
 
-    /// A member that is an id: a text that is not empty, or a whole number (serial ids) as its digits.
+    /// A member that is an id: a text that is not empty, or a whole number (serial ids) as its
+    /// digits.
     pub(crate) fn id(&self, name: &str) -> Option<String> {
         let raw = self.get(name)?;
         match self.text(name) {
@@ -98,7 +105,8 @@ impl<'de> Visitor<'de> for Members {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut object = Object(IndexMap::with_capacity_and_hasher(self.expected, RandomState::default()));
+        let mut object =
+            Object(IndexMap::with_capacity_and_hasher(self.expected, RandomState::default()));
         while let Some(name) = map.next_key::<Name<'de>>()? {
             // JSON.parse keeps the last of two members with one name; so does `set`.
             object.set(name.0, map.next_value::<&'de RawValue>()?.get());

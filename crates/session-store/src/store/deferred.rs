@@ -1,10 +1,12 @@
 //! The limit of sessions for users with two factors: enforced some time after a sign-in.
 //!
-//! Better Auth's `twoFactor` plugin creates a session by the password alone and deletes it in the same request. A limit enforced at
-//! once would end another session for it. So the creator waits longer than a request takes, and enforces the limit only if the session
-//! still lives (`tests/protocol.rs`, rules `LimitDefers` and `LimitDefersForLive`).
+//! Better Auth's `twoFactor` plugin creates a session by the password alone and deletes it in the
+//! same request. A limit enforced at once would end another session for it. So the creator waits
+//! longer than a request takes, and enforces the limit only if the session still lives
+//! (`tests/protocol.rs`, rules `LimitDefers` and `LimitDefersForLive`).
 //!
-//! What waits keeps neither the store nor the process alive. If either ends first, the next sign-in of the user enforces the limit.
+//! What waits keeps neither the store nor the process alive. If either ends first, the next sign-in
+//! of the user enforces the limit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,8 +30,14 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const ID_BYTES: usize = size_of::<String>();
 
 impl<E: Engine> Store<E> {
-    /// Ends the user's oldest sessions beyond the limit, after `token` was created beside `others`: at once or later.
-    pub(super) async fn limit(self: &Arc<Self>, token: &str, created: &Record<'_>, others: Vec<String>) -> Result<()> {
+    /// Ends the user's oldest sessions beyond the limit, after `token` was created beside `others`:
+    /// at once or later.
+    pub(super) async fn limit(
+        self: &Arc<Self>,
+        token: &str,
+        created: &Record<'_>,
+        others: Vec<String>,
+    ) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
         if others.len() < max || created.is_impersonated() {
             return Ok(());
@@ -55,8 +63,7 @@ impl<E: Engine> Store<E> {
             let outcome = store.in_time(store.enforce_later(&token, &user, &others)).await;
             store.deferred_bytes.fetch_sub(bytes, Relaxed);
             if let (Err(error), Some(Connected { events, .. })) = (outcome, &store.connected) {
-                let what =
-                    "maxSessionsPerUser was not enforced after a sign-in with two factors; the next one enforces it";
+                let what = "maxSessionsPerUser was not enforced after a sign-in with two factors; the next one enforces it";
                 events.tell(EventKind::Degraded, format!("{what}: {error}"));
             }
         });
@@ -66,7 +73,9 @@ impl<E: Engine> Store<E> {
     async fn enforce_later(&self, token: &str, user: &str, others: &[String]) -> Result<()> {
         self.settled().await?;
         match self.engine.get(token).await?.value() {
-            Some(stored) if Record::parse(token, stored.text()).is_some() => self.enforce_limit(user, others).await,
+            Some(stored) if Record::parse(token, stored.text()).is_some() => {
+                self.enforce_limit(user, others).await
+            }
             _ => Ok(()),
         }
     }

@@ -1,7 +1,9 @@
-//! The end of many of a user's sessions: in parts, so that nobody else waits long, however many there are and however large.
+//! The end of many of a user's sessions: in parts, so that nobody else waits long, however many
+//! there are and however large.
 //!
 //! What must always hold:
-//! - The not-before marker is raised first. From then on every session from before it is refused, whatever becomes of the rest.
+//! - The not-before marker is raised first. From then on every session from before it is refused,
+//!   whatever becomes of the rest.
 //! - Each session that is in the index when the call begins is ended by the time it resolves.
 //! - An id that cannot be ended is passed over: the end of all always comes to its own end.
 
@@ -80,13 +82,17 @@ impl<E: Engine> Store<E> {
                 Ok(Some(Ending { user: user.clone(), which }))
             }
             Command::Set { key, value, ttl, .. } => {
-                let Some((user, before)) = key.strip_prefix(REVOKED_BEFORE).zip(value.parse().ok()) else {
+                let Some((user, before)) = key.strip_prefix(REVOKED_BEFORE).zip(value.parse().ok())
+                else {
                     return Ok(None);
                 };
                 check_key("key", key)?;
                 match ttl.map(ttl_ms).transpose()? {
                     Some(0) => Ok(None),
-                    ttl_ms => Ok(Some(Ending { user: user.to_owned(), which: Which::Older { before, ttl_ms } })),
+                    ttl_ms => Ok(Some(Ending {
+                        user: user.to_owned(),
+                        which: Which::Older { before, ttl_ms },
+                    })),
                 }
             }
             _ => Ok(None),
@@ -109,7 +115,8 @@ impl<E: Engine> Store<E> {
         if self.in_time(begun).await? {
             return Ok(self.ended(&ending, ended).await);
         }
-        let refused = if ending.except().is_some() { "" } else { ", and the older ones are refused already" };
+        let refused =
+            if ending.except().is_some() { "" } else { ", and the older ones are refused already" };
         let mut rest = Box::pin(go_on(Arc::downgrade(self), ending, ended));
         if let Ok(outcome) = timeout_at(patience, &mut rest).await {
             return outcome;
@@ -119,7 +126,10 @@ impl<E: Engine> Store<E> {
             if let (Err(error), Some(events)) = (rest.await, events)
                 && error.code != Code::Closed
             {
-                events.tell(EventKind::Degraded, format!("not all of a user's sessions were ended: {error}"));
+                events.tell(
+                    EventKind::Degraded,
+                    format!("not all of a user's sessions were ended: {error}"),
+                );
             }
         });
         let ms = self.command_timeout.as_millis();
@@ -141,14 +151,24 @@ impl<E: Engine> Store<E> {
     }
 
     /// Ends some of the sessions, the first of `ids`.
-    async fn end_part(&self, ending: &Ending, ids: &[String], ended: &mut Ended) -> Result<EndedSome> {
+    async fn end_part(
+        &self,
+        ending: &Ending,
+        ids: &[String],
+        ended: &mut Ended,
+    ) -> Result<EndedSome> {
         let user = &*ending.user;
         if let Which::Older { before, .. } = ending.which {
             self.end_older_of(user, before, ids, ended).await?;
             return Ok(EndedSome { looked: ids.len(), ..EndedSome::default() });
         }
         let mut unknown = Unknown(self.cache.as_deref());
-        let which = EndSome { user, except: ending.except(), ids, mark: ending.mark().filter(|_| ids.is_empty()) };
+        let which = EndSome {
+            user,
+            except: ending.except(),
+            ids,
+            mark: ending.mark().filter(|_| ids.is_empty()),
+        };
         let mut part = self.engine.end_some(&which).await?;
         if let Some(cache) = unknown.0.take() {
             part.gone.iter().for_each(|id| cache.evict(id));
@@ -174,10 +194,14 @@ impl<E: Engine> Store<E> {
             rest = after;
             let slots = self.engine.get_many(part).await?;
             let is_wanted = |id: &str, text: &str| {
-                Record::parse(id, text).is_some_and(|record| record.user_id == user && wanted(&record))
+                Record::parse(id, text)
+                    .is_some_and(|record| record.user_id == user && wanted(&record))
             };
             let found = part.iter().zip(slots).filter_map(|(id, slot)| Some((*id, slot.value()?)));
-            let found: Vec<_> = found.filter(|(id, stored)| is_wanted(id, stored.text())).map(|(id, _)| id).collect();
+            let found: Vec<_> = found
+                .filter(|(id, stored)| is_wanted(id, stored.text()))
+                .map(|(id, _)| id)
+                .collect();
             try_join_all(found.iter().map(|id| self.end_alone(id))).await?;
             ended.live += found.len() as u64;
             ended.ids.extend(found.into_iter().map(str::to_owned));
@@ -190,7 +214,9 @@ impl<E: Engine> Store<E> {
         self.acknowledge(&ended).await;
         match ending.which {
             Which::Older { .. } => Reply::Nothing,
-            Which::All { .. } | Which::AllBut { .. } => Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX)),
+            Which::All { .. } | Which::AllBut { .. } => {
+                Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX))
+            }
         }
     }
 
@@ -199,8 +225,14 @@ impl<E: Engine> Store<E> {
         self.engine.acknowledge(&ids).await;
     }
 
-    /// Raises the marker and ends a user's sessions that were created before it, in ms since the epoch.
-    pub(super) async fn revoke_before(&self, user: &str, before: i64, ttl_ms: Option<u64>) -> Result<()> {
+    /// Raises the marker and ends a user's sessions that were created before it, in ms since the
+    /// epoch.
+    pub(super) async fn revoke_before(
+        &self,
+        user: &str,
+        before: i64,
+        ttl_ms: Option<u64>,
+    ) -> Result<()> {
         let key = [REVOKED_BEFORE, user].concat();
         let before = {
             let _writing = self.writing(&key);
@@ -220,9 +252,16 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    async fn end_older_of(&self, user: &str, before: i64, ids: &[String], ended: &mut Ended) -> Result<()> {
+    async fn end_older_of(
+        &self,
+        user: &str,
+        before: i64,
+        ids: &[String],
+        ended: &mut Ended,
+    ) -> Result<()> {
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        self.end_if(user, &ids, |record| record.created_at().is_none_or(|at| at < before), ended).await
+        self.end_if(user, &ids, |record| record.created_at().is_none_or(|at| at < before), ended)
+            .await
     }
 
     /// Every id that is in a user's index all the while.
@@ -233,8 +272,11 @@ impl<E: Engine> Store<E> {
             let is_last = page.len() < count;
             let furthest = page.last().map(|(_, score)| score.clone());
             ids.extend(page.into_iter().map(|(id, _)| id));
-            let Some(score) = furthest.filter(|_| !is_last) else { return Ok(ids.into_iter().collect()) };
-            // Scores only rise, so nothing below this one is still to come. As many may share one score as there are.
+            let Some(score) = furthest.filter(|_| !is_last) else {
+                return Ok(ids.into_iter().collect());
+            };
+            // Scores only rise, so nothing below this one is still to come. As many may share one
+            // score as there are.
             count = if score == from { count * 2 } else { PAGE };
             from = score;
         }
@@ -242,13 +284,21 @@ impl<E: Engine> Store<E> {
 }
 
 /// Ends the rest, part after part, as long as somebody holds the store.
-async fn go_on<E: Engine>(store: Weak<Store<E>>, ending: Ending, mut ended: Ended) -> Result<Reply> {
+async fn go_on<E: Engine>(
+    store: Weak<Store<E>>,
+    ending: Ending,
+    mut ended: Ended,
+) -> Result<Reply> {
     end_rest(&store, &ending, &mut ended).await?;
     let store = store.upgrade().ok_or_else(closed)?;
     Ok(store.ended(&ending, ended).await)
 }
 
-async fn end_rest<E: Engine>(store: &Weak<Store<E>>, ending: &Ending, ended: &mut Ended) -> Result<()> {
+async fn end_rest<E: Engine>(
+    store: &Weak<Store<E>>,
+    ending: &Ending,
+    ended: &mut Ended,
+) -> Result<()> {
     let held = || store.upgrade().ok_or_else(closed);
     let ids = held()?.ids(&ending.user).await?;
     let mut rest = &ids[..];

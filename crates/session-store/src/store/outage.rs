@@ -1,8 +1,10 @@
-//! What becomes of operations while the engine cannot answer, when the caller's database has the sessions too: see `journal.rs`.
+//! What becomes of operations while the engine cannot answer, when the caller's database has the
+//! sessions too: see `journal.rs`.
 //!
-//! Ends, and writes of session records, are taken over and done later. Reads fail as ever: whoever has a database turns to it.
-//! `increment` and `take` fail as well: what must happen at most once cannot be promised for later. So does the write of any other value:
-//! it lies in no database, and whoever needs it later would not find it.
+//! Ends, and writes of session records, are taken over and done later. Reads fail as ever: whoever
+//! has a database turns to it. `increment` and `take` fail as well: what must happen at most once
+//! cannot be promised for later. So does the write of any other value: it lies in no database, and
+//! whoever needs it later would not find it.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -67,7 +69,9 @@ impl<E: Engine> Store<E> {
         {
             return Kept::EndUser(user.to_owned(), Before { created_at, ttl_ms });
         }
-        let Some(record) = Record::parse(key, value).filter(|_| may_be_session(key)) else { return Kept::Nothing };
+        let Some(record) = Record::parse(key, value).filter(|_| may_be_session(key)) else {
+            return Kept::Nothing;
+        };
         Kept::Put(PendingPut {
             key: key.to_owned(),
             value: value.to_owned(),
@@ -89,7 +93,8 @@ impl<E: Engine> Store<E> {
             Kept::Housekeeping => return Ok(Reply::Nothing),
             Kept::End { key, is_session } => {
                 let begins = journal.end(&key, is_session)?;
-                // From now on it is ended for whoever asks; what a read that began before brings is not kept.
+                // From now on it is ended for whoever asks; what a read that began before brings is
+                // not kept.
                 self.read_log.forget(&key);
                 drop(self.writing(&key));
                 begins
@@ -122,8 +127,9 @@ impl<E: Engine> Store<E> {
         tokio::spawn(again_after_panics(move || replay(store.clone())));
     }
 
-    /// A list of a user's sessions and the time of their last end are named by strangers too, as tokens: to delete one says nothing of the
-    /// user's sessions. (When Better Auth ends them, it deletes what lib/outage-list.ts has listed.)
+    /// A list of a user's sessions and the time of their last end are named by strangers too, as
+    /// tokens: to delete one says nothing of the user's sessions. (When Better Auth ends them, it
+    /// deletes what lib/outage-list.ts has listed.)
     fn kept_end(&self, key: &str) -> Kept {
         if key.starts_with(LEGACY_INDEX) || key.starts_with(REVOKED_BEFORE) {
             Kept::Housekeeping
@@ -134,7 +140,8 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Until everything that was taken over as ended is ended; an error when that cannot be done now. Nothing is read or written before.
+    /// Until everything that was taken over as ended is ended; an error when that cannot be done
+    /// now. Nothing is read or written before.
     pub(super) async fn settled(&self) -> Result<()> {
         match &self.journal {
             Some(journal) => timeout(self.command_timeout, journal.settled())
@@ -144,14 +151,19 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// As [`Store::settled`], for a read of these keys: an error as well when the write of one is still to be done. A server that takes no
-    /// writes would answer what is older than what the database has.
-    pub(super) async fn settled_for<'k>(&self, keys: impl Iterator<Item = &'k str> + Send) -> Result<()> {
+    /// As [`Store::settled`], for a read of these keys: an error as well when the write of one is
+    /// still to be done. A server that takes no writes would answer what is older than what the
+    /// database has.
+    pub(super) async fn settled_for<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k str> + Send,
+    ) -> Result<()> {
         self.settled().await?;
         self.unless_pending(|journal| journal.has_put_among(keys))
     }
 
-    /// The same for the list of these users' sessions, in which one that is still to be written would be missing.
+    /// The same for the list of these users' sessions, in which one that is still to be written
+    /// would be missing.
     pub(super) async fn settled_for_users(&self, users: &[&str]) -> Result<()> {
         self.settled().await?;
         self.unless_pending(|journal| journal.has_put_of(users))
@@ -160,8 +172,7 @@ impl<E: Engine> Store<E> {
     fn unless_pending(&self, is_pending: impl FnOnce(&Journal) -> bool) -> Result<()> {
         match &self.journal {
             Some(journal) if is_pending(journal) => {
-                let what =
-                    "Redis takes no writes: that of a session is still to be done, and the database has what is newer";
+                let what = "Redis takes no writes: that of a session is still to be done, and the database has what is newer";
                 Err(Error::new(Code::Unavailable, what))
             }
             _ => Ok(()),
@@ -191,7 +202,10 @@ impl<E: Engine> Store<E> {
             Err(error) if Journal::is_outage(&error) => return Err(error),
             Err(error) => {
                 if let Some(Connected { events, .. }) = &self.connected {
-                    events.tell(EventKind::Degraded, format!("what was kept during an outage is refused: {error}"));
+                    events.tell(
+                        EventKind::Degraded,
+                        format!("what was kept during an outage is refused: {error}"),
+                    );
                 }
             }
             Ok(()) => {}

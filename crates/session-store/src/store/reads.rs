@@ -1,7 +1,9 @@
-//! Reading keys: in parts, by way of the near cache, each session beside its owner's not-before marker.
+//! Reading keys: in parts, by way of the near cache, each session beside its owner's not-before
+//! marker.
 //!
-//! A session that was created before its owner's marker is absent, whether or not its record has been ended. The owner is known from
-//! earlier reads and writes ([`ReadLog`]), so that record and marker are asked for together. Only a session's first read asks twice.
+//! A session that was created before its owner's marker is absent, whether or not its record has
+//! been ended. The owner is known from earlier reads and writes ([`ReadLog`]), so that record and
+//! marker are asked for together. Only a session's first read asks twice.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -51,8 +53,8 @@ struct Wanted<'k> {
     counts: bool,
 }
 
-/// A flight that is kept when it lands: the place of its key among the wanted ones, if it is one of them, and its owner's marker, if
-/// that is known.
+/// A flight that is kept when it lands: the place of its key among the wanted ones, if it is one of
+/// them, and its owner's marker, if that is known.
 type Tracked<'c> = (Option<usize>, Lead<'c>, Option<Arc<str>>);
 
 /// What lies under a key.
@@ -75,15 +77,20 @@ pub(super) fn marker_of(user: &str) -> Arc<str> {
     [REVOKED_BEFORE, user].concat().into()
 }
 
-/// Whether a session that was created then (in ms since the epoch) is older than its owner's marker says. Better Auth compares in the same
-/// way. A session that does not tell when it was created is taken for older.
+/// Whether a session that was created then (in ms since the epoch) is older than its owner's marker
+/// says. Better Auth compares in the same way. A session that does not tell when it was created is
+/// taken for older.
 fn is_older(created_at: Option<i64>, marker: &str) -> bool {
-    marker.parse::<f64>().is_ok_and(|before| created_at.is_none_or(|created_at| (created_at as f64) < before))
+    marker
+        .parse::<f64>()
+        .is_ok_and(|before| created_at.is_none_or(|created_at| (created_at as f64) < before))
 }
 
 /// As [`is_older`], of a text. `marker`: its text, if there is one.
 fn is_revoked(token: &str, text: &str, marker: Option<&str>) -> bool {
-    marker.is_some_and(|marker| Record::parse(token, text).is_some_and(|record| is_older(record.created_at(), marker)))
+    marker.is_some_and(|marker| {
+        Record::parse(token, text).is_some_and(|record| is_older(record.created_at(), marker))
+    })
 }
 
 /// The markers that go with some records, in the order of the records.
@@ -96,7 +103,8 @@ struct Markers<'m> {
 
 impl<'m> Markers<'m> {
     fn new(of: impl ExactSizeIterator<Item = Option<&'m Arc<str>>>) -> Self {
-        let mut markers = Markers { keys: Vec::with_capacity(of.len()), places: Vec::with_capacity(of.len()) };
+        let mut markers =
+            Markers { keys: Vec::with_capacity(of.len()), places: Vec::with_capacity(of.len()) };
         for marker in of {
             if let Some(marker) = marker
                 && markers.keys.last() != Some(&marker)
@@ -118,7 +126,9 @@ impl<'m> Markers<'m> {
             return Vec::new();
         }
         let is_revoked = |at: &usize| {
-            let (Some(place), Some(stored)) = (self.places[*at], found[*at].slot.stored()) else { return false };
+            let (Some(place), Some(stored)) = (self.places[*at], found[*at].slot.stored()) else {
+                return false;
+            };
             is_revoked(asked[*at].key, stored.text(), slots[place].stored().map(Stored::text))
         };
         (0..asked.len()).filter(is_revoked).collect()
@@ -126,7 +136,8 @@ impl<'m> Markers<'m> {
 }
 
 impl<E: Engine> Store<E> {
-    /// The values of several keys, in parts of [`PART_BYTES`] at most. `is_trusted`: they are known to be sessions.
+    /// The values of several keys, in parts of [`PART_BYTES`] at most. `is_trusted`: they are known
+    /// to be sessions.
     pub(crate) async fn read_in_parts(
         &self,
         keys: &[&str],
@@ -135,7 +146,11 @@ impl<E: Engine> Store<E> {
         mut take: Take,
     ) -> Result<()> {
         let asked = self.read_log.look_up(keys);
-        let parts = if keys.len() <= UNMEASURED { vec![keys.len()] } else { self.in_time(self.parts(&asked)).await? };
+        let parts = if keys.len() <= UNMEASURED {
+            vec![keys.len()]
+        } else {
+            self.in_time(self.parts(&asked)).await?
+        };
         let mut rest = &asked[..];
         for count in parts {
             let (part, after) = rest.split_at(count);
@@ -167,7 +182,10 @@ impl<E: Engine> Store<E> {
         // What this store makes by itself is short: a number, or a list of tokens.
         let is_short = |key: &str| key.starts_with(REVOKED_BEFORE) || key.starts_with(LEGACY_INDEX);
         let known = |asked: &Asked<'_>| {
-            asked.length.or_else(|| self.lengths.get(&asked.hash)).or(is_short(asked.key).then_some(0))
+            asked
+                .length
+                .or_else(|| self.lengths.get(&asked.hash))
+                .or(is_short(asked.key).then_some(0))
         };
         let mut lengths: Vec<_> = asked.iter().map(known).collect();
         let unknown: Vec<_> = (0..asked.len()).filter(|at| lengths[*at].is_none()).collect();
@@ -181,17 +199,21 @@ impl<E: Engine> Store<E> {
         Ok(lengths.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// The values of several keys, read together: one step of the engine for all that lie under their own key.
+    /// The values of several keys, read together: one step of the engine for all that lie under
+    /// their own key.
     pub(super) async fn read(&self, asked: &[Asked<'_>], is_trusted: bool) -> Result<Values> {
         for asked in asked {
             check_key("key", asked.key)?;
         }
-        let users: Vec<_> = asked.iter().filter_map(|asked| asked.key.strip_prefix(LEGACY_INDEX)).collect();
-        let own: Vec<_> = asked.iter().filter(|asked| !asked.key.starts_with(LEGACY_INDEX)).collect();
+        let users: Vec<_> =
+            asked.iter().filter_map(|asked| asked.key.strip_prefix(LEGACY_INDEX)).collect();
+        let own: Vec<_> =
+            asked.iter().filter(|asked| !asked.key.starts_with(LEGACY_INDEX)).collect();
         let both = pin!(try_join(self.read_records(&own, is_trusted), self.index_views(&users)));
         let (found, views) = self.in_time(both).await?;
 
-        // From here to the answer without a pause, so that answers leave in the order of their numbers.
+        // From here to the answer without a pause, so that answers leave in the order of their
+        // numbers.
         let serving = Serving::next();
         let served = own.iter().zip(&found).filter_map(|(asked, found)| {
             let (stored, marker) = found.session(asked)?;
@@ -227,7 +249,8 @@ impl<E: Engine> Store<E> {
         wanted.extend(markers.wanted());
         let mut slots = self.fetch(&wanted).await?;
         let marker_slots = slots.split_off(asked.len());
-        let mut found: Vec<_> = slots.into_iter().map(|slot| Found { slot, marker: None }).collect();
+        let mut found: Vec<_> =
+            slots.into_iter().map(|slot| Found { slot, marker: None }).collect();
         let mut is_late = false;
         for (asked, found) in asked.iter().zip(&mut found) {
             if !(asked.marker.is_some() && found.slot.stored().is_none_or(Stored::is_indexed)) {
@@ -247,7 +270,8 @@ impl<E: Engine> Store<E> {
         Ok(found)
     }
 
-    /// The marker of the owner of a session that this store does not know yet. One that another store left is indexed.
+    /// The marker of the owner of a session that this store does not know yet. One that another
+    /// store left is indexed.
     async fn met(&self, asked: &Asked<'_>, slot: &mut Slot) -> Option<Arc<str>> {
         let Slot::Value(stored) = slot else { return None };
         if stored.is_record_of_another(asked.key) {
@@ -272,16 +296,20 @@ impl<E: Engine> Store<E> {
         self.engine.get_many(&keys).await
     }
 
-    /// What lies under the keys, each asked for once however many wait for it, and kept where the server tells of its changes.
+    /// What lies under the keys, each asked for once however many wait for it, and kept where the
+    /// server tells of its changes.
     async fn read_through(&self, cache: &NearCache, wanted: &[Wanted<'_>]) -> Result<Vec<Slot>> {
         let asked = Moment::now();
         let mut slots: Vec<_> = wanted.iter().map(|_| Slot::Absent).collect();
-        let (mut tracked, mut untracked, mut joined, mut uncached) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut tracked, mut untracked, mut joined, mut uncached) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (at, Wanted { key, is_tracked, marker, counts }) in wanted.iter().enumerate() {
             match cache.begin(key, *counts) {
                 Some(Begun::Hit(hit)) => slots[at] = hit.into_slot(),
                 Some(Begun::Joined(answer)) => joined.push((at, answer)),
-                Some(Begun::Leads(lead)) if *is_tracked => tracked.push((Some(at), lead, marker.cloned())),
+                Some(Begun::Leads(lead)) if *is_tracked => {
+                    tracked.push((Some(at), lead, marker.cloned()))
+                }
                 Some(Begun::Leads(lead)) => untracked.push((at, lead)),
                 None => uncached.push(at),
             }
@@ -294,18 +322,22 @@ impl<E: Engine> Store<E> {
         let tracked_keys: Vec<_> = tracked.iter().map(|(_, lead, _)| lead.key()).collect();
         let other_places: Vec<_> = untracked.iter().map(|(at, _)| *at).chain(uncached).collect();
         let other_keys: Vec<_> = other_places.iter().map(|at| wanted[*at].key).collect();
-        // After the flights have begun: an end, or a write, that is taken over from here on takes them away.
+        // After the flights have begun: an end, or a write, that is taken over from here on takes
+        // them away.
         let found = async {
             if !tracked_keys.is_empty() || !other_keys.is_empty() {
                 self.settled_for(tracked_keys.iter().chain(&other_keys).copied()).await?;
             }
-            try_join(self.engine.get_many_tracked(&tracked_keys), self.engine.get_many(&other_keys)).await
+            try_join(self.engine.get_many_tracked(&tracked_keys), self.engine.get_many(&other_keys))
+                .await
         };
         let (found, others) = match found.await {
             Ok(found) => found,
             Err(error) => {
-                let leads =
-                    tracked.into_iter().map(|(_, lead, _)| lead).chain(untracked.into_iter().map(|(_, lead)| lead));
+                let leads = tracked
+                    .into_iter()
+                    .map(|(_, lead, _)| lead)
+                    .chain(untracked.into_iter().map(|(_, lead)| lead));
                 leads.for_each(|lead| lead.tell(&Err(error.clone())));
                 return Err(error);
             }
@@ -336,7 +368,9 @@ impl<E: Engine> Store<E> {
         if !left.is_empty() {
             // Whoever read them has given up: one of those who waited reads now.
             let again: Vec<_> = left.iter().map(|at| wanted[*at].clone()).collect();
-            for (at, slot) in left.into_iter().zip(Box::pin(self.read_through(cache, &again)).await?) {
+            for (at, slot) in
+                left.into_iter().zip(Box::pin(self.read_through(cache, &again)).await?)
+            {
                 slots[at] = slot;
             }
         }
@@ -344,8 +378,14 @@ impl<E: Engine> Store<E> {
     }
 
     /// Begins to read the sessions of a listing, as many as may be read together.
-    async fn lead_listed<'c>(&self, cache: &'c NearCache, listing: &Listing, leads: &mut Vec<Tracked<'c>>) {
-        let ahead: Vec<_> = listing.ids.iter().skip(1).take(READ_AHEAD).map(String::as_str).collect();
+    async fn lead_listed<'c>(
+        &self,
+        cache: &'c NearCache,
+        listing: &Listing,
+        leads: &mut Vec<Tracked<'c>>,
+    ) {
+        let ahead: Vec<_> =
+            listing.ids.iter().skip(1).take(READ_AHEAD).map(String::as_str).collect();
         let ahead = self.read_log.look_up(&ahead);
         let count = self.parts(&ahead).await.map_or(0, |parts| parts[0]);
         if let Some(Begun::Leads(lead)) = cache.begin(&listing.marker, false) {
@@ -358,20 +398,28 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Remembers that these sessions of a user will be asked for one after another: Better Auth does so with what it lists.
+    /// Remembers that these sessions of a user will be asked for one after another: Better Auth
+    /// does so with what it lists.
     pub(super) fn expect_reads(&self, user: &str, mut ids: Vec<String>) {
         let Some(cache) = &self.cache else { return };
         self.read_log.met(&ids);
         ids.retain(|id| cache.life_ms(id) == 0.0);
         if ids.len() > 1 {
-            self.listings.insert(ids[0].clone(), Arc::new(Listing { marker: marker_of(user), ids }));
+            self.listings
+                .insert(ids[0].clone(), Arc::new(Listing { marker: marker_of(user), ids }));
         }
     }
 
-    /// Whether a session of a user that was created then (in ms since the epoch) is revoked by the user's marker.
-    pub(super) async fn revoked(&self, user: &str) -> Result<impl Fn(Option<i64>) -> bool + use<E>> {
+    /// Whether a session of a user that was created then (in ms since the epoch) is revoked by the
+    /// user's marker.
+    pub(super) async fn revoked(
+        &self,
+        user: &str,
+    ) -> Result<impl Fn(Option<i64>) -> bool + use<E>> {
         let marker = self.engine.get(&marker_of(user)).await?.value();
-        Ok(move |created_at| marker.as_ref().is_some_and(|marker| is_older(created_at, marker.text())))
+        Ok(move |created_at| {
+            marker.as_ref().is_some_and(|marker| is_older(created_at, marker.text()))
+        })
     }
 
     /// What the engine holds of a session.
@@ -380,14 +428,16 @@ impl<E: Engine> Store<E> {
         let keys: Vec<_> = [token].into_iter().chain(known.as_deref()).collect();
         let mut slots = self.engine.get_many(&keys).await?.into_iter();
         let (slot, marker) = (slots.next().unwrap_or(Slot::Absent), slots.next());
-        let Some(record) = slot.stored().and_then(|stored| Record::parse(token, stored.text())) else {
+        let Some(record) = slot.stored().and_then(|stored| Record::parse(token, stored.text()))
+        else {
             return Ok(slot);
         };
         let marker = match marker {
             Some(marker) => marker,
             None => self.engine.get(&marker_of(&record.user_id)).await?,
         };
-        let is_revoked = marker.stored().is_some_and(|marker| is_older(record.created_at(), marker.text()));
+        let is_revoked =
+            marker.stored().is_some_and(|marker| is_older(record.created_at(), marker.text()));
         Ok(if is_revoked { Slot::Ended } else { slot })
     }
 
@@ -398,7 +448,8 @@ impl<E: Engine> Store<E> {
         Some(if is_revoked { Hit::absent() } else { hit })
     }
 
-    /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the soonest first.
+    /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the
+    /// soonest first.
     pub(super) async fn index_views(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
         if users.is_empty() {
             return Ok(Vec::new());
@@ -406,11 +457,18 @@ impl<E: Engine> Store<E> {
         let now = self.engine.local_clock();
         let view = |(user, entries): (&&str, Vec<(String, i64)>)| {
             let mut view = String::with_capacity(entries.len() * 80);
-            let live: Vec<_> = entries.into_iter().filter(|(_, expires_at)| *expires_at > now).collect();
+            let live: Vec<_> =
+                entries.into_iter().filter(|(_, expires_at)| *expires_at > now).collect();
             for (token, expires_at) in &live {
                 view.push(if view.is_empty() { '[' } else { ',' });
                 let token = serde_json::to_string(token).expect("a string is always JSON");
-                view.extend(["{\"token\":", &token, ",\"expiresAt\":", &expires_at.to_string(), "}"]);
+                view.extend([
+                    "{\"token\":",
+                    &token,
+                    ",\"expiresAt\":",
+                    &expires_at.to_string(),
+                    "}",
+                ]);
             }
             self.expect_reads(user, live.into_iter().map(|(token, _)| token).collect());
             (!view.is_empty()).then(|| view + "]")

@@ -1,9 +1,11 @@
 //! The user half of a user's sessions against the user's row in the database.
 //!
-//! Better Auth writes its copy of the row some time after the row itself, and so may overtake another writer. No merge puts that right
-//! ([`tests/user_half.rs`]). So after each write that created a session or changed a user half, its process *looks*: it reads the
-//! user halves ([`Store::user_halves`]), then the row, and then writes the row where they differ ([`Store::install_user`]), until
-//! nothing differs. The row is read by JavaScript, between the two.
+//! Better Auth writes its copy of the row some time after the row itself, and so may overtake
+//! another writer. No merge puts that right ([`tests/user_half.rs`]). So after each write that
+//! created a session or changed a user half, its process *looks*: it reads the user halves
+//! ([`Store::user_halves`]), then the row, and then writes the row where they differ
+//! ([`Store::install_user`]), until nothing differs. The row is read by JavaScript, between the
+//! two.
 
 use futures_util::future::try_join_all;
 
@@ -17,7 +19,8 @@ use crate::session::{Record, User, with_user};
 /// How many sessions are written together.
 const TOGETHER: usize = 64;
 
-/// Of each of a user's sessions its id, and a hash of its user half; `None`: it has no place for one.
+/// Of each of a user's sessions its id, and a hash of its user half; `None`: it has no place for
+/// one.
 type Halves = Vec<(String, Option<String>)>;
 
 /// The user's row.
@@ -35,17 +38,28 @@ impl<E: Engine> Store<E> {
             return Err(Error::new(Code::Unavailable, what));
         }
         let mut halves = Halves::new();
-        self.each_session(user, |id, record| halves.push((id.to_owned(), record.user_json().map(hash)))).await?;
+        self.each_session(user, |id, record| {
+            halves.push((id.to_owned(), record.user_json().map(hash)))
+        })
+        .await?;
         if halves.is_empty() {
             return Ok(Reply::Nothing);
         }
         Ok(Reply::from(serde_json::to_string(&halves).expect("texts are always JSON")))
     }
 
-    pub(super) async fn install_user(&self, user: &str, halves: &str, row: &str, as_it_is: bool) -> Result<i64> {
+    pub(super) async fn install_user(
+        &self,
+        user: &str,
+        halves: &str,
+        row: &str,
+        as_it_is: bool,
+    ) -> Result<i64> {
         check_key("userId", user)?;
-        let halves: Halves = serde_json::from_str(halves).map_err(|_| Error::invalid("halves: must be an answer"))?;
-        let parsed = User::parse(row).ok_or_else(|| Error::invalid("the user's row must be an object"))?;
+        let halves: Halves = serde_json::from_str(halves)
+            .map_err(|_| Error::invalid("halves: must be an answer"))?;
+        let parsed =
+            User::parse(row).ok_or_else(|| Error::invalid("the user's row must be an object"))?;
         if parsed.id().as_deref() != Some(user) {
             return Err(Error::invalid("the row that was read is another user's: its id differs"));
         }
@@ -57,17 +71,21 @@ impl<E: Engine> Store<E> {
             .collect();
         let mut changed = 0;
         for part in differing.chunks(TOGETHER) {
-            let written = try_join_all(part.iter().map(|(id, half)| self.install_in(user, id, half, &row))).await?;
+            let written =
+                try_join_all(part.iter().map(|(id, half)| self.install_in(user, id, half, &row)))
+                    .await?;
             changed += written.into_iter().filter(|changed| *changed).count();
         }
         Ok(i64::try_from(changed).unwrap_or(i64::MAX))
     }
 
-    /// Writes the row into a session whose user half is as it was found. Whether it was written, or had changed meanwhile.
+    /// Writes the row into a session whose user half is as it was found. Whether it was written, or
+    /// had changed meanwhile.
     async fn install_in(&self, user: &str, id: &str, half: &str, row: &Row<'_>) -> Result<bool> {
         let _writing = self.writing(id);
         let Some(stored) = self.engine.get(id).await?.value() else { return Ok(false) };
-        let Some(record) = Record::parse(id, stored.text()).filter(|record| record.user_id == user) else {
+        let Some(record) = Record::parse(id, stored.text()).filter(|record| record.user_id == user)
+        else {
             return Ok(false);
         };
         if record.user_json().map(hash).as_deref() != Some(half) {
@@ -82,7 +100,8 @@ impl<E: Engine> Store<E> {
         }
         let Some(json) = with_user(&record, row.user.json) else { return Ok(false) };
         // Without an expiresAt of its own it is no record of Better Auth's.
-        let Some(Ok(Some(ttl_ms))) = record.expires_at().map(|at| life_ms(Some(at), None, self.engine.local_clock()))
+        let Some(Ok(Some(ttl_ms))) =
+            record.expires_at().map(|at| life_ms(Some(at), None, self.engine.local_clock()))
         else {
             return Ok(false);
         };
@@ -112,5 +131,6 @@ impl<E: Engine> Store<E> {
 
 /// A hash of a user half, whatever the order of its fields.
 fn hash(json: &str) -> String {
-    User::parse(json).map_or_else(|| "none".to_owned(), |user| format!("{:016x}", user.fingerprint()))
+    User::parse(json)
+        .map_or_else(|| "none".to_owned(), |user| format!("{:016x}", user.fingerprint()))
 }

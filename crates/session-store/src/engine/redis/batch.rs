@@ -1,9 +1,12 @@
-//! One script for many callers: what is asked for in one turn of the thread goes out together, because calling a script costs
-//! the server, and this process, as much as what it does for one caller.
+//! One script for many callers: what is asked for in one turn of the thread goes out together,
+//! because calling a script costs the server, and this process, as much as what it does for one
+//! caller.
 //!
 //! What must always hold:
-//! - Every caller gets the answer to what it asked, or an error. A caller that gives up takes nothing from the others.
-//! - What fails on the server is one caller's failure (scripts/each.lua), unless the server refused all of them.
+//! - Every caller gets the answer to what it asked, or an error. A caller that gives up takes
+//!   nothing from the others.
+//! - What fails on the server is one caller's failure (scripts/each.lua), unless the server refused
+//!   all of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +18,9 @@ use super::steps::{Repeat, Steps, unexpected};
 use super::supervisor::Supervisor;
 use crate::error::{Code, Error, Result};
 
-/// How many callers share a script at most. So few, because server, this thread and JavaScript then work on different calls of a
-/// turn at the same time: with 64 of 64 each of them waits for the other two, and a sign-in takes 1.6 times as long.
+/// How many callers share a script at most. So few, because server, this thread and JavaScript then
+/// work on different calls of a turn at the same time: with 64 of 64 each of them waits for the
+/// other two, and a sign-in takes 1.6 times as long.
 const MOST: usize = 8;
 
 /// How many bytes they bring along at most, but for the last.
@@ -57,8 +61,13 @@ impl Batch {
         Batch(Arc::new(Shared { steps, script, repeat, common, open: Mutex::default() }))
     }
 
-    /// Asks for something among what others ask for at this time. `add` adds its keys and arguments, of so many bytes.
-    pub(super) async fn join(&self, bytes: usize, add: impl FnOnce(&mut ScriptInvocation<'static>)) -> Result<Value> {
+    /// Asks for something among what others ask for at this time. `add` adds its keys and
+    /// arguments, of so many bytes.
+    pub(super) async fn join(
+        &self,
+        bytes: usize,
+        add: impl FnOnce(&mut ScriptInvocation<'static>),
+    ) -> Result<Value> {
         let (tell, told) = oneshot::channel();
         self.0.add(tell, bytes, add);
         told.await.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the store was closed")))

@@ -1,5 +1,5 @@
-//! Whether time has passed that this process knows nothing of: it was frozen, its machine slept, or the wall clock was set. A connection
-//! may have died meanwhile without a word.
+//! Whether time has passed that this process knows nothing of: it was frozen, its machine slept, or
+//! the wall clock was set. A connection may have died meanwhile without a word.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,7 +36,8 @@ impl Clocks {
 
     fn compare(&self, monotonic: Duration, wall: i64) {
         let (now, jump) = (monotonic.as_micros() as u64, JUMP.as_micros() as u64);
-        let stood = now.saturating_sub(self.looked.swap(now, Relaxed)) > jump + LOOK.as_micros() as u64;
+        let stood =
+            now.saturating_sub(self.looked.swap(now, Relaxed)) > jump + LOOK.as_micros() as u64;
         let ahead = wall - now as i64;
         let was_set = self.ahead.swap(ahead, Relaxed).abs_diff(ahead) > jump;
         if stood || was_set {

@@ -1,6 +1,8 @@
-//! The engine whose steps touch one key each: on a cluster, a user's index and a record lie on different servers, and some single
-//! servers permit a script no more (`reach.rs`). What is one script elsewhere is several here, in the order that `tests/protocol.rs` has
-//! checked, index first. Whoever dies in between leaves an id in an index whose record is dead or absent, which a prune removes.
+//! The engine whose steps touch one key each: on a cluster, a user's index and a record lie on
+//! different servers, and some single servers permit a script no more (`reach.rs`). What is one
+//! script elsewhere is several here, in the order that `tests/protocol.rs` has checked, index
+//! first. Whoever dies in between leaves an id in an index whose record is dead or absent, which a
+//! prune removes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,21 +16,22 @@ use super::failure;
 use super::replicas::{Acknowledgements, RevokeMetrics};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::steps::{
-    Repeat, Route, Steps, Verdict, expected, how_to_end, length, life_ms, may_create, only, own_expiry, put_outcome,
-    scan, unexpected, unprefixed, without,
+    Repeat, Route, Steps, Verdict, expected, how_to_end, length, life_ms, may_create, only,
+    own_expiry, put_outcome, scan, unexpected, unprefixed, without,
 };
 use super::topology::Cluster;
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
-    Create, DegradedMetrics, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
-    Slot, Stored, TOMBSTONE_BYTES, YOUNG_MS, system_clock,
+    Create, DegradedMetrics, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned,
+    Put, PutOutcome, Slot, Stored, TOMBSTONE_BYTES, YOUNG_MS, system_clock,
 };
 use crate::error::Result;
 use crate::events::Events;
 
-/// How much the scripts that are sent together read of records, in bytes. A larger record is read alone.
+/// How much the scripts that are sent together read of records, in bytes. A larger record is read
+/// alone.
 const PART_BYTES: usize = 1024 * 1024;
 
 /// A scan's cursor has its server's place in these bits, above those that a server uses.
@@ -42,8 +45,8 @@ pub(super) struct OneKeyEngine<R>(Arc<Steps<R>>);
 
 /// Records on a cluster.
 ///
-/// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
-/// the connections.
+/// `credentials`: who is asked for user name and password; `cache`: what is to hear of every
+/// change; `events`: of what happens to the connections.
 pub(crate) fn cluster_engine(
     config: &Config,
     server: &Server,
@@ -52,7 +55,8 @@ pub(crate) fn cluster_engine(
     cache: Option<Arc<NearCache>>,
     events: Events,
 ) -> impl Engine {
-    let route = Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events.clone());
+    let route =
+        Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events.clone());
     OneKeyEngine::of(Steps::new(config, route, keyspace, &events))
 }
 
@@ -124,13 +128,15 @@ impl<R: Route> OneKeyEngine<R> {
             FromRedisValue::from_redis_value(ended).map_err(|_| unexpected())?;
         let Some((found, owner)) = ended else { return Ok(Slot::Ended) };
         if let Some(owner) = owner {
-            // The session is dead, whether or not the server of its owner's index can be reached: a prune finds what is left there.
+            // The session is dead, whether or not the server of its owner's index can be reached: a
+            // prune finds what is left there.
             let _ = self.leave(&owner, &[key.to_owned()]).await;
         }
         Slot::from_bytes(found)
     }
 
-    /// What lies under the keys, those of one server read together, each with its life as in [`Engine::get_many_tracked`].
+    /// What lies under the keys, those of one server read together, each with its life as in
+    /// [`Engine::get_many_tracked`].
     async fn read(&self, keys: &[&str], tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -142,7 +148,10 @@ impl<R: Route> OneKeyEngine<R> {
         }
         let parts: Vec<_> = by_server.into_values().collect();
         let texts = |part: &Vec<usize>| part.iter().map(|at| keys[*at]).collect::<Vec<_>>();
-        let found = try_join_all(parts.iter().map(|part| self.read_part(texts(part), keys.len() > 1, tracked))).await?;
+        let found = try_join_all(
+            parts.iter().map(|part| self.read_part(texts(part), keys.len() > 1, tracked)),
+        )
+        .await?;
         let mut slots: Vec<_> = keys.iter().map(|_| (Slot::Absent, Some(0))).collect();
         for (at, found) in parts.into_iter().flatten().zip(found.into_iter().flatten()) {
             slots[at] = found;
@@ -150,9 +159,14 @@ impl<R: Route> OneKeyEngine<R> {
         Ok(slots)
     }
 
-    /// As [`OneKeyEngine::read`], of keys that lie on one server as far as is known.
-    /// `several`: whether others are read at the same time, so that a key of another type is nobody's error.
-    async fn read_part(&self, keys: Vec<&str>, several: bool, tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
+    /// As [`OneKeyEngine::read`], of keys that lie on one server as far as is known. `several`:
+    /// whether others are read at the same time, so that a key of another type is nobody's error.
+    async fn read_part(
+        &self,
+        keys: Vec<&str>,
+        several: bool,
+        tracked: bool,
+    ) -> Result<Vec<(Slot, Option<u64>)>> {
         let names: Vec<_> = keys.iter().map(|key| self.keyspace().key(key)).collect();
         let answers = self.0.run(&names[0], Repeat::Safe, |mut hop| {
             let names = &names;
@@ -168,7 +182,8 @@ impl<R: Route> OneKeyEngine<R> {
                         read.cmd("PTTL").arg(name);
                     }
                 }
-                let answers: Vec<Value> = read.ignore_errors().query_async(&mut hop.link.connection).await?;
+                let answers: Vec<Value> =
+                    read.ignore_errors().query_async(&mut hop.link.connection).await?;
                 // Then nothing was read, or what was read is not tracked.
                 if let Some(refusal) = answers.iter().find_map(failure::passing) {
                     return Err(refusal);
@@ -180,22 +195,27 @@ impl<R: Route> OneKeyEngine<R> {
             }
         });
         let (tracked, answers) = answers.await?;
-        let each = keys.iter().zip(answers.chunks(if tracked { 3 } else { 1 })).map(|(key, answers)| async move {
-            let (found, life) = match answers {
-                [_, found, life] => (found, life_ms(life)),
-                [found] => (found, Some(0)),
-                _ => return Err(unexpected()),
-            };
-            match found {
-                Value::ServerError(error) if several && error.code() == "WRONGTYPE" => Ok((Slot::Absent, Some(0))),
-                // It lies elsewhere by now, for example.
-                Value::ServerError(_) => Ok((self.0.get(key).await?, Some(0))),
-                found => {
-                    let bytes = FromRedisValue::from_redis_value_ref(found).map_err(|_| unexpected())?;
-                    Ok((Slot::from_bytes(bytes)?, life))
+        let each = keys.iter().zip(answers.chunks(if tracked { 3 } else { 1 })).map(
+            |(key, answers)| async move {
+                let (found, life) = match answers {
+                    [_, found, life] => (found, life_ms(life)),
+                    [found] => (found, Some(0)),
+                    _ => return Err(unexpected()),
+                };
+                match found {
+                    Value::ServerError(error) if several && error.code() == "WRONGTYPE" => {
+                        Ok((Slot::Absent, Some(0)))
+                    }
+                    // It lies elsewhere by now, for example.
+                    Value::ServerError(_) => Ok((self.0.get(key).await?, Some(0))),
+                    found => {
+                        let bytes = FromRedisValue::from_redis_value_ref(found)
+                            .map_err(|_| unexpected())?;
+                        Ok((Slot::from_bytes(bytes)?, life))
+                    }
                 }
-            }
-        });
+            },
+        );
         try_join_all(each).await
     }
 }
@@ -225,7 +245,12 @@ impl<R: Route> Engine for OneKeyEngine<R> {
     async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
         try_join_all(keys.iter().map(async |key| {
             let key = self.keyspace().key(key);
-            Ok(length(self.0.command(&key, Repeat::Safe, cmd("STRLEN").arg(&key)).await.unwrap_or(Value::Nil)))
+            Ok(length(
+                self.0
+                    .command(&key, Repeat::Safe, cmd("STRLEN").arg(&key))
+                    .await
+                    .unwrap_or(Value::Nil),
+            ))
         }))
         .await
     }
@@ -249,7 +274,9 @@ impl<R: Route> Engine for OneKeyEngine<R> {
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
         // A late write is known by its age, and enters nothing.
         if !is_new(put.create) {
-            let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(expected(put)).arg(may_create(put.create));
+            let add = |call: &mut ScriptInvocation<'_>| {
+                _ = call.arg(expected(put)).arg(may_create(put.create))
+            };
             let answer = self.on_record(&scripts::MAY_PUT, put.id, Repeat::Safe, add).await?;
             match put_outcome(put.id, answer)? {
                 PutOutcome::Created { .. } | PutOutcome::Replaced => {}
@@ -259,14 +286,21 @@ impl<R: Route> Engine for OneKeyEngine<R> {
         if put.list_others {
             self.0.fold(put.user).await?;
         }
-        let others = self.enter(put.user, put.id, put.ttl_ms, put.expires_at, put.list_others).await?;
+        let others =
+            self.enter(put.user, put.id, put.ttl_ms, put.expires_at, put.list_others).await?;
         let add = |call: &mut ScriptInvocation<'_>| {
-            call.arg(expected(put)).arg(may_create(put.create)).arg(put.record.raw()).arg(put.ttl_ms);
+            call.arg(expected(put))
+                .arg(may_create(put.create))
+                .arg(put.record.raw())
+                .arg(put.ttl_ms);
         };
         let answer = self.on_record(&scripts::PUT_RECORD, put.id, Repeat::Safe, add).await?;
         match put_outcome(put.id, answer)? {
-            PutOutcome::Created { .. } => Ok(PutOutcome::Created { others: without(put.id, others) }),
-            // The tombstone stands. (Of an absent record nobody knows whether another writer is about to create it.)
+            PutOutcome::Created { .. } => {
+                Ok(PutOutcome::Created { others: without(put.id, others) })
+            }
+            // The tombstone stands. (Of an absent record nobody knows whether another writer is
+            // about to create it.)
             PutOutcome::Refused => {
                 self.leave(put.user, &[put.id.to_owned()]).await?;
                 Ok(PutOutcome::Refused)
@@ -292,26 +326,36 @@ impl<R: Route> Engine for OneKeyEngine<R> {
         self.end_key(key, Repeat::Never, "take").await
     }
 
-    async fn end_some(&self, &EndSome { user, except, ids, mark }: &EndSome<'_>) -> Result<EndedSome> {
+    async fn end_some(
+        &self,
+        &EndSome { user, except, ids, mark }: &EndSome<'_>,
+    ) -> Result<EndedSome> {
         if ids.is_empty() {
             if let Some(Mark { key, before, life_ms }) = mark {
                 let index = self.keyspace().index(user);
-                let left: i64 = self.0.command(&index, Repeat::Safe, cmd("PTTL").arg(&index)).await?;
-                self.raise(key, *before, Some((*life_ms).max(u64::try_from(left).unwrap_or(0)))).await?;
+                let left: i64 =
+                    self.0.command(&index, Repeat::Safe, cmd("PTTL").arg(&index)).await?;
+                self.raise(key, *before, Some((*life_ms).max(u64::try_from(left).unwrap_or(0))))
+                    .await?;
             }
             return Ok(EndedSome::default());
         }
-        // Scripts that are sent together are carried out in one go: together they may read no more than one may.
+        // Scripts that are sent together are carried out in one go: together they may read no more
+        // than one may.
         let texts: Vec<_> = ids.iter().map(String::as_str).collect();
         let mut bytes = 0;
         let mut fits = |length: &usize| {
             bytes += length;
             bytes <= PART_BYTES
         };
-        let looked = self.lengths(&texts).await?.iter().take_while(|length| fits(length)).count().max(1);
-        let to_end: Vec<_> = ids[..looked].iter().filter(|id| Some(id.as_str()) != except).collect();
+        let looked =
+            self.lengths(&texts).await?.iter().take_while(|length| fits(length)).count().max(1);
+        let to_end: Vec<_> =
+            ids[..looked].iter().filter(|id| Some(id.as_str()) != except).collect();
         let outcomes = join_all(to_end.iter().map(async |id| {
-            let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(id).arg(user).arg(self.keyspace().tombstone_ms);
+            let add = |call: &mut ScriptInvocation<'_>| {
+                _ = call.arg(id).arg(user).arg(self.keyspace().tombstone_ms)
+            };
             self.on_record::<String>(&scripts::END_OF_USER, id, Repeat::Safe, add).await
         }))
         .await;
@@ -335,14 +379,21 @@ impl<R: Route> Engine for OneKeyEngine<R> {
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
         try_join_all(users.iter().map(async |user| {
             self.0.fold(user).await?;
-            let entries: Vec<(String, f64)> =
-                self.0.index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES")).await?;
+            let entries: Vec<(String, f64)> = self
+                .0
+                .index_command("ZRANGE", user, |zrange| _ = zrange.arg(0).arg(-1).arg("WITHSCORES"))
+                .await?;
             Ok(entries.into_iter().map(|(id, expiry)| (id, expiry as i64)).collect())
         }))
         .await
     }
 
-    async fn ids_from(&self, user: &str, from: &str, count: usize) -> Result<Vec<(String, String)>> {
+    async fn ids_from(
+        &self,
+        user: &str,
+        from: &str,
+        count: usize,
+    ) -> Result<Vec<(String, String)>> {
         self.0.ids_from(user, from, count).await
     }
 
@@ -357,7 +408,8 @@ impl<R: Route> Engine for OneKeyEngine<R> {
         let past: u64 = self.0.on_index(&scripts::DROP_PAST, user, |_| ()).await?;
         let texts: Vec<_> = ids.iter().map(String::as_str).collect();
         let lengths = self.lengths(&texts).await?;
-        let short: Vec<_> = texts.iter().zip(lengths).filter(|(_, length)| *length <= TOMBSTONE_BYTES).collect();
+        let short: Vec<_> =
+            texts.iter().zip(lengths).filter(|(_, length)| *length <= TOMBSTONE_BYTES).collect();
         let short: Vec<_> = short.into_iter().map(|(id, _)| *id).collect();
         let slots = self.get_many(&short).await?;
         let (mut gone, mut absent) = (Vec::new(), Vec::new());
@@ -366,7 +418,9 @@ impl<R: Route> Engine for OneKeyEngine<R> {
                 Slot::Value(_) => {}
                 Slot::Ended => gone.push(id),
                 Slot::Absent if claim.contains(&id) => {
-                    let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(self.keyspace().tombstone_ms);
+                    let add = |call: &mut ScriptInvocation<'_>| {
+                        _ = call.arg(self.keyspace().tombstone_ms)
+                    };
                     if self.on_record(&scripts::CLAIM, &id, Repeat::Safe, add).await? {
                         gone.push(id);
                     }
@@ -413,6 +467,8 @@ impl<R: Route> Engine for OneKeyEngine<R> {
     async fn ping(&self) -> Result<()> {
         let primaries = self.0.before(Instant::now(), self.0.route.primaries()).await?;
         let ping = cmd("PING");
-        try_join_all(primaries.iter().map(|primary| self.0.command_at::<Value>(primary, &ping))).await.map(drop)
+        try_join_all(primaries.iter().map(|primary| self.0.command_at::<Value>(primary, &ping)))
+            .await
+            .map(drop)
     }
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::redis::{FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, Value, pipe};
+use ::redis::{
+    FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, Value,
+    pipe,
+};
 use tokio::time::timeout;
 
 use super::node::Node;
@@ -45,7 +48,8 @@ pub(super) struct Connector {
     is_one_key: AtomicBool,
     /// The primary that was connected to last.
     last: Mutex<Option<Node>>,
-    /// Whether the last attempt was ended by a server that took the connection and did not answer: then another address is tried.
+    /// Whether the last attempt was ended by a server that took the connection and did not answer:
+    /// then another address is tried.
     was_silent: AtomicBool,
     /// Where the last connection leads.
     reached: Mutex<Option<Target>>,
@@ -63,13 +67,19 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &Config, server: &Server, credentials: &Credentials, feed: Option<Arc<Feed>>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        server: &Server,
+        credentials: &Credentials,
+        feed: Option<Arc<Feed>>,
+    ) -> Self {
         let address = match &server.address {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Unix(path) => path.display().to_string(),
             Address::Cluster { .. } => "a cluster".to_owned(),
             Address::Sentinel { name, nodes } => {
-                let nodes: Vec<_> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+                let nodes: Vec<_> =
+                    nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
                 format!("{name} (by the sentinels {})", nodes.join(", "))
             }
         };
@@ -91,7 +101,8 @@ impl Connector {
         }
     }
 
-    /// A connection that is ready for work. `heard`: is told what the server says unasked, in the order of the connection.
+    /// A connection that is ready for work. `heard`: is told what the server says unasked, in the
+    /// order of the connection.
     pub(super) async fn connect(
         &self,
         number: u64,
@@ -141,7 +152,8 @@ impl Connector {
         {
             target = Target::Address(of, address);
         }
-        let (wire, _, _) = self.door.open(&target, &Progress::new(), &self.address, |_: &PushInfo| {}).await?;
+        let (wire, _, _) =
+            self.door.open(&target, &Progress::new(), &self.address, |_: &PushInfo| {}).await?;
         Ok(wire)
     }
 
@@ -158,7 +170,9 @@ impl Connector {
             (_, Some(node)) => Target::Tcp(node.clone()),
             (Address::Tcp { host, port }, None) => Target::Tcp(Node::new(host, *port)),
             (Address::Unix(path), None) => Target::Unix(path.clone()),
-            (Address::Sentinel { .. } | Address::Cluster { .. }, None) => unreachable!("a server of them is named"),
+            (Address::Sentinel { .. } | Address::Cluster { .. }, None) => {
+                unreachable!("a server of them is named")
+            }
         }
     }
 
@@ -196,7 +210,8 @@ impl Connector {
         let mut why = None;
         // A name may have addresses of several servers, of which one is the primary.
         loop {
-            let error = match self.attempt_at(&target, primary.clone(), number, heard.clone()).await {
+            let error = match self.attempt_at(&target, primary.clone(), number, heard.clone()).await
+            {
                 Ok(link) => return Ok(link),
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => error,
@@ -221,9 +236,11 @@ impl Connector {
         number: u64,
         heard: impl Fn(&PushInfo) + Clone + Send + Sync + 'static,
     ) -> Result<Link> {
-        let (wire, protocol, reached) = self.door.open(target, &self.progress, &self.address, heard).await?;
+        let (wire, protocol, reached) =
+            self.door.open(target, &self.progress, &self.address, heard).await?;
         let ready = self.make_ready(wire, primary, protocol, number);
-        let link = ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))?;
+        let link =
+            ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))?;
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reached);
         Ok(link)
     }
@@ -238,7 +255,13 @@ impl Connector {
     ) -> RedisResult<Result<Link>> {
         // A name is a convenience: a server that refuses it is used without.
         let name = &self.server.connection_name;
-        pipe().cmd("CLIENT").arg("SETNAME").arg(name).ignore_errors().query_async::<Vec<Value>>(&mut wire).await?;
+        pipe()
+            .cmd("CLIENT")
+            .arg("SETNAME")
+            .arg(name)
+            .ignore_errors()
+            .query_async::<Vec<Value>>(&mut wire)
+            .await?;
         let mut ask = pipe();
         ask.cmd("ROLE").cmd("EVALSHA").arg(NO_SCRIPT).arg(0).cmd("EVAL").arg("return 1").arg(0);
         if let Some(probe) = &self.probe {
@@ -255,16 +278,21 @@ impl Connector {
             Some("sentinel") => return Ok(Err(failure::a_sentinel(at))),
             _ => {}
         }
-        // A replica may lag behind, or have been cut off without knowing it: what it holds proves nothing.
+        // A replica may lag behind, or have been cut off without knowing it: what it holds proves
+        // nothing.
         match Role::from_answer(answers.first(), &mut wire).await? {
             Role::Replica => return Ok(Err(failure::read_only(&format!("Redis at {at}")))),
             Role::Sentinel => return Ok(Err(failure::a_sentinel(at))),
             Role::Primary | Role::Unknown => {}
         }
-        if let Some(lack) = answers[1..3].iter().find_map(|answer| failure::without_scripts(answer, at)) {
+        if let Some(lack) =
+            answers[1..3].iter().find_map(|answer| failure::without_scripts(answer, at))
+        {
             return Ok(Err(lack));
         }
-        if let Some(error) = version::too_old(&mut wire, hello("version"), &self.index_key, at).await? {
+        if let Some(error) =
+            version::too_old(&mut wire, hello("version"), &self.index_key, at).await?
+        {
             return Ok(Err(error));
         }
         if self.probe.is_some()
@@ -290,7 +318,8 @@ const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
 /// A field of an answer to HELLO: `mode` (`standalone`, `cluster` or `sentinel`), `version`.
 fn told(hello: &Value, field: &str) -> Option<String> {
     let Value::Map(fields) = hello else { return None };
-    let is_field = |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == field);
+    let is_field =
+        |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == field);
     let (_, value) = fields.iter().find(|(name, _)| is_field(name))?;
     String::from_redis_value_ref(value).ok()
 }
@@ -306,7 +335,8 @@ pub(super) struct Door {
 impl Door {
     /// Of a server's data.
     pub(super) fn new(config: &Config, server: &Server, credentials: &Credentials) -> Self {
-        let settings = login(server.username.as_deref(), server.password.as_deref()).set_db(server.db.into());
+        let settings =
+            login(server.username.as_deref(), server.password.as_deref()).set_db(server.db.into());
         let function = server.asks_for_login.then(|| credentials.clone());
         Door {
             secure: server.tls.as_ref().map(Secure::new),
@@ -321,12 +351,17 @@ impl Door {
         Door {
             secure: server.tls.as_ref().filter(|_| own.tls).map(Secure::new),
             keep_alive: None,
-            logins: Logins::new(login(own.username.as_deref(), own.password.as_deref()), None, config.connect_timeout),
+            logins: Logins::new(
+                login(own.username.as_deref(), own.password.as_deref()),
+                None,
+                config.connect_timeout,
+            ),
             timeout: config.connect_timeout,
         }
     }
 
-    /// A connection, what is spoken on it (RESP3 if the server does), and where it leads. `at`: the server, as messages name it.
+    /// A connection, what is spoken on it (RESP3 if the server does), and where it leads. `at`: the
+    /// server, as messages name it.
     async fn open(
         &self,
         target: &Target,
@@ -336,7 +371,8 @@ impl Door {
     ) -> Result<(Wire, ProtocolVersion, Target)> {
         let stream = self.stream(target, progress, at).await?;
         let reached = stream.leads_to(target);
-        // Only now that there is somebody to log in to: what is asked may cost more than a connection.
+        // Only now that there is somebody to log in to: what is asked may cost more than a
+        // connection.
         let Expiring { login, expires_at } = self.login(progress).await?;
         let resp3 = login.clone().set_protocol(ProtocolVersion::RESP3);
         let (wire, protocol) = match Wire::login(stream, &resp3, Some(heard), at).await {
@@ -344,7 +380,9 @@ impl Door {
             Err(refusal) if refusal.no_resp3 => {
                 let stream = self.stream(&reached, progress, at).await?;
                 progress.reaches(Step::Login);
-                let wire = Wire::login(stream, &login, NOBODY, at).await.map_err(|refusal| refusal.error)?;
+                let wire = Wire::login(stream, &login, NOBODY, at)
+                    .await
+                    .map_err(|refusal| refusal.error)?;
                 (wire, ProtocolVersion::RESP2)
             }
             Err(refusal) => return Err(refusal.error),
@@ -378,10 +416,13 @@ impl Door {
             let what = format!("Redis at {at} cannot be reached: {}", progress.step().words());
             Error::new(Code::Unavailable, what)
         };
-        let stream =
-            timeout(patience, self.stream(&Target::Tcp(node.clone()), &progress, at)).await.map_err(late)??;
-        let Expiring { login, .. } = timeout(self.timeout, self.login(&progress)).await.map_err(late)??;
-        let entered = timeout(patience, Wire::login(stream, &login, NOBODY, at)).await.map_err(late)?;
+        let stream = timeout(patience, self.stream(&Target::Tcp(node.clone()), &progress, at))
+            .await
+            .map_err(late)??;
+        let Expiring { login, .. } =
+            timeout(self.timeout, self.login(&progress)).await.map_err(late)??;
+        let entered =
+            timeout(patience, Wire::login(stream, &login, NOBODY, at)).await.map_err(late)?;
         entered.map_err(|refusal| refusal.error)
     }
 

@@ -1,5 +1,5 @@
-//! Traces of a server that answers, and not well: slow answers, and writes that a full memory refused. Each is counted, and told by an
-//! event now and then.
+//! Traces of a server that answers, and not well: slow answers, and writes that a full memory
+//! refused. Each is counted, and told by an event now and then.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +32,9 @@ impl Degraded {
     pub(super) fn answered(&self, took: Duration, address: &str) {
         if took > self.slow && self.slow_answers.count(Instant::now()) {
             let (took, slow) = (took.as_millis(), self.slow.as_millis());
-            let what = format!("Redis at {address} is slow: an answer took {took} ms (option slowMs: {slow})");
+            let what = format!(
+                "Redis at {address} is slow: an answer took {took} ms (option slowMs: {slow})"
+            );
             self.events.tell(EventKind::Degraded, what);
         }
     }
@@ -83,7 +85,8 @@ mod tests {
         let trace = Trace::default();
         let first = Instant::now();
         let at = |passed| trace.count(first + passed);
-        let told = [Duration::ZERO, TOLD_EVERY / 2, TOLD_EVERY, TOLD_EVERY * 3 / 2, TOLD_EVERY * 2].map(at);
+        let told = [Duration::ZERO, TOLD_EVERY / 2, TOLD_EVERY, TOLD_EVERY * 3 / 2, TOLD_EVERY * 2]
+            .map(at);
         assert_eq!(told, [true, false, true, false, true]);
         assert_eq!(trace.seen.load(Relaxed), 5);
     }

@@ -1,6 +1,7 @@
 //! What a failure of the Redis client means to a caller.
 //!
-//! A server's answer may quote what it was asked, so its text never gets into a message: only its code does.
+//! A server's answer may quote what it was asked, so its text never gets into a message: only its
+//! code does.
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
@@ -15,7 +16,8 @@ pub(super) enum Kind {
     Lost,
     /// The server has become a replica, and refused.
     Demoted,
-    /// The server refused for now, and did nothing: it loads its data, waits for its primary or for replicas, or runs a long script.
+    /// The server refused for now, and did nothing: it loads its data, waits for its primary or for
+    /// replicas, or runs a long script.
     NotReady,
     /// The server refused, did nothing, and will refuse until somebody acts or a quota begins anew.
     Unfit,
@@ -52,7 +54,8 @@ impl State {
         }
     }
 
-    /// Of an answer without a code of its own. What stands behind a quotation mark may be what the server was asked.
+    /// Of an answer without a code of its own. What stands behind a quotation mark may be what the
+    /// server was asked.
     fn of_text(text: &str) -> Option<Self> {
         let own = text.split(['\'', '"', '`']).next().unwrap_or_default().to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|words| own.contains(words));
@@ -96,25 +99,29 @@ impl State {
     }
 }
 
-/// The code of a server's answer, and its text. Redis 6.2 puts words of its own before what stopped a script.
+/// The code of a server's answer, and its text. Redis 6.2 puts words of its own before what stopped
+/// a script.
 fn answer(error: &RedisError) -> (&str, &str) {
     let (code, text) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
     if !text.starts_with("Error running script") {
         return (code, text);
     }
     let inner = text.match_indices(": -").map(|(at, before)| &text[at + before.len()..]);
-    let mut inner = inner.filter(|inner| inner.starts_with(|first: char| first.is_ascii_uppercase()));
+    let mut inner =
+        inner.filter(|inner| inner.starts_with(|first: char| first.is_ascii_uppercase()));
     inner.next().map_or((code, text), |inner| inner.split_once(' ').unwrap_or((inner, "")))
 }
 
-/// The refusal, if an answer is one that says nothing of what the server can do: later it will answer something else.
+/// The refusal, if an answer is one that says nothing of what the server can do: later it will
+/// answer something else.
 pub(super) fn passing(answer: &Value) -> Option<RedisError> {
     let Value::ServerError(_) = answer else { return None };
     let refusal = answer.clone().extract_error().err()?;
     is_passing(&refusal).then_some(refusal)
 }
 
-/// Whether the server refuses everything like this, whatever it is asked: the connection is of use again later.
+/// Whether the server refuses everything like this, whatever it is asked: the connection is of use
+/// again later.
 pub(super) fn is_passing(error: &RedisError) -> bool {
     matches!(kind(error), Kind::NotReady | Kind::Unfit)
 }
@@ -135,7 +142,8 @@ pub(super) fn kind(error: &RedisError) -> Kind {
     }
 }
 
-/// Whether the server refuses a script keys of several slots, or keys that the script did not declare.
+/// Whether the server refuses a script keys of several slots, or keys that the script did not
+/// declare.
 pub(super) fn is_key_refusal(error: &RedisError) -> bool {
     let says = |words| error.detail().is_some_and(|answer| answer.contains(words));
     error.kind() == ErrorKind::Server(ServerErrorKind::CrossSlot)
@@ -147,7 +155,9 @@ pub(super) fn is_key_refusal(error: &RedisError) -> bool {
 pub(super) fn is_resp3_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
         || error.code() == Some("NOPROTO")
-        || error.detail().is_some_and(|answer| answer.contains("unknown command") && answer.contains("HELLO"))
+        || error
+            .detail()
+            .is_some_and(|answer| answer.contains("unknown command") && answer.contains("HELLO"))
 }
 
 /// Whether the server lacks the command, or has it disabled or renamed.
@@ -159,7 +169,8 @@ fn is_unknown(answer: &str) -> bool {
     answer.contains("unknown command") || answer.contains("Unknown Redis command")
 }
 
-/// Why a login failed. `first`: what the server said first; `is_plain`: whether it was asked over TCP without TLS.
+/// Why a login failed. `first`: what the server said first; `is_plain`: whether it was asked over
+/// TCP without TLS.
 pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &str) -> Error {
     /// An alert, in any version of TLS.
     const TLS_ALERT: &[u8] = &[0x15, 0x03];
@@ -171,7 +182,10 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
         let what = "what answers there speaks HTTP; give the host and port of Redis";
         Error::new(Code::Protocol, format!("{at} cannot be used: {what}"))
     } else if first.starts_with(TLS_ALERT) {
-        Error::new(Code::Tls, format!("{at} expects TLS: use rediss:// in place of redis://, or option tls"))
+        Error::new(
+            Code::Tls,
+            format!("{at} expects TLS: use rediss:// in place of redis://, or option tls"),
+        )
     } else if first.starts_with(b"-DENIED") {
         let what = "is in protected mode: it has no password and refuses all but its own machine; give it a password \
             (requirepass), and that to the store";
@@ -181,7 +195,8 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
     {
         Error::new(Code::Unavailable, format!("{at} {}", state.words()))
     } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
-        let what = "has no password, and one was given: remove it, or give the server one (requirepass)";
+        let what =
+            "has no password, and one was given: remove it, or give the server one (requirepass)";
         Error::new(Code::Auth, format!("{at} {what}"))
     } else if error.kind() == ErrorKind::Io && first.is_empty() {
         let tls = if is_plain { "; a port that expects TLS (rediss://) does so" } else { "" };
@@ -194,7 +209,8 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
 
 /// The server is part of a cluster, and is not to be.
 pub(super) fn in_cluster(address: &str) -> Error {
-    let what = "is part of a cluster: give its servers as option cluster, or as a redis-cluster:// URL";
+    let what =
+        "is part of a cluster: give its servers as option cluster, or as a redis-cluster:// URL";
     Error::new(Code::Protocol, format!("Redis at {address} {what}"))
 }
 
@@ -209,7 +225,9 @@ pub(super) fn without_scripts(answer: &Value, address: &str) -> Option<Error> {
     let Value::ServerError(error) = answer else { return None };
     let need = "sessions are kept by Lua scripts (EVALSHA, EVAL), because nothing else changes a session and its index together";
     if error.code() == "NOPERM" {
-        let what = format!("the user lacks a permission; {need}: allow both in its ACL (docs/security.md)");
+        let what = format!(
+            "the user lacks a permission; {need}: allow both in its ACL (docs/security.md)"
+        );
         return Some(Error::new(Code::Auth, format!("Redis at {address}: {what}")));
     }
     error.details().is_some_and(is_unknown).then(|| {
@@ -222,10 +240,11 @@ pub(super) fn without_scripts(answer: &Value, address: &str) -> Option<Error> {
 pub(super) fn error(error: &RedisError, address: &str) -> Error {
     let at = format!("Redis at {address}");
     match error.kind() {
-        ErrorKind::Io => {
-            Error::new(Code::Unavailable, format!("{at} cannot be reached: check that it runs and that url is right"))
-                .caused_by(error)
-        }
+        ErrorKind::Io => Error::new(
+            Code::Unavailable,
+            format!("{at} cannot be reached: check that it runs and that url is right"),
+        )
+        .caused_by(error),
         ErrorKind::AuthenticationFailed => auth(&at),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => read_only(&at),
         ErrorKind::Server(ServerErrorKind::NoPerm) => Error::new(
@@ -234,12 +253,19 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
                 "{at}: the user lacks a permission; its ACL must allow this store's key prefixes and commands (docs/security.md)"
             ),
         ),
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => not_ready(&at, "it loads its data (LOADING)"),
-        ErrorKind::Server(ServerErrorKind::MasterDown) => not_ready(&at, "it waits for its primary (MASTERDOWN)"),
-        ErrorKind::Server(ServerErrorKind::ClusterDown) => {
-            not_ready(&at, "its cluster is down (CLUSTERDOWN); CLUSTER INFO and CLUSTER SLOTS tell what is wrong")
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => {
+            not_ready(&at, "it loads its data (LOADING)")
         }
-        ErrorKind::Server(ServerErrorKind::TryAgain) => not_ready(&at, "a slot is being moved (TRYAGAIN)"),
+        ErrorKind::Server(ServerErrorKind::MasterDown) => {
+            not_ready(&at, "it waits for its primary (MASTERDOWN)")
+        }
+        ErrorKind::Server(ServerErrorKind::ClusterDown) => not_ready(
+            &at,
+            "its cluster is down (CLUSTERDOWN); CLUSTER INFO and CLUSTER SLOTS tell what is wrong",
+        ),
+        ErrorKind::Server(ServerErrorKind::TryAgain) => {
+            not_ready(&at, "a slot is being moved (TRYAGAIN)")
+        }
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => in_cluster(address),
         _ if is_key_refusal(error) => {
             let what = "has begun to refuse scripts over several keys: the store connects again and goes on with one key each; try again";
@@ -258,10 +284,12 @@ fn not_ready(at: &str, why: &str) -> Error {
 
 /// Errors that only the text of the server's answer tells apart.
 fn by_answer(error: &RedisError, at: &str) -> Error {
-    let answer = format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let answer =
+        format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
     let says = |words: &str| answer.contains(words);
     if says("OOM") {
-        let what = "is at maxmemory: give it more, or end sessions; what was there before is untouched";
+        let what =
+            "is at maxmemory: give it more, or end sessions; what was there before is untouched";
         Error::new(Code::OutOfMemory, format!("{at} {what}"))
     } else if says("NOAUTH") {
         let what = "asks for a password: give it in url, or as option password";
@@ -276,23 +304,31 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
     } else if says("not an integer") || says("overflow") {
         not_a_counter()
     } else if says("SELECT is not allowed") {
-        let what =
-            "is part of a cluster that has database 0 only; on Valkey 9 its setting cluster-databases gives more";
+        let what = "is part of a cluster that has database 0 only; on Valkey 9 its setting cluster-databases gives more";
         Error::new(Code::InvalidArgument, format!("db: {at} {what}"))
     } else if says("DB index") {
         Error::new(Code::InvalidArgument, format!("db: {at} has no database of this number"))
     } else if is_unknown(&answer) {
-        Error::new(Code::Protocol, format!("{at} lacks a command that the store needs, or has it disabled or renamed"))
+        Error::new(
+            Code::Protocol,
+            format!("{at} lacks a command that the store needs, or has it disabled or renamed"),
+        )
     } else {
         Error::new(
             Code::Protocol,
-            format!("the server at {address} did not answer as Redis 6.2 or later does", address = &at[9..]),
+            format!(
+                "the server at {address} did not answer as Redis 6.2 or later does",
+                address = &at[9..]
+            ),
         )
     }
 }
 
 fn auth(at: &str) -> Error {
-    Error::new(Code::Auth, format!("{at} refused the user name or password: check url, username and password"))
+    Error::new(
+        Code::Auth,
+        format!("{at} refused the user name or password: check url, username and password"),
+    )
 }
 
 pub(super) fn read_only(at: &str) -> Error {
@@ -301,8 +337,7 @@ pub(super) fn read_only(at: &str) -> Error {
 
 /// The servers of a cluster went on sending a step to one another.
 pub(super) fn astray(address: &str) -> Error {
-    let what =
-        "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
+    let what = "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
     Error::new(Code::Unavailable, format!("Redis at {address} sent on what it was sent: {what}"))
 }
 
@@ -324,9 +359,15 @@ mod tests {
     #[test]
     fn a_state_of_the_server_is_told_by_its_code_or_its_words() {
         for (answer, kind) in [
-            ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", Kind::NotReady),
+            (
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+                Kind::NotReady,
+            ),
             ("NOREPLICAS Not enough good replicas to write.", Kind::NotReady),
-            ("NOREPLICAS Not enough good replicas to write. script: 8baa98ba, on @user_script:1.", Kind::NotReady),
+            (
+                "NOREPLICAS Not enough good replicas to write. script: 8baa98ba, on @user_script:1.",
+                Kind::NotReady,
+            ),
             ("MISCONF Errors writing to the AOF file: No space left on device", Kind::Unfit),
             ("ERR max number of clients reached", Kind::Unfit),
             ("ERR max number of clients + cluster connections reached", Kind::Unfit),
@@ -343,17 +384,23 @@ mod tests {
     #[test]
     fn what_redis_6_2_says_of_a_script_is_told_by_what_stopped_it() {
         let script = |why: &str| {
-            refusal(&format!("ERR Error running script (call to f_8baa98ba): @user_script:1: @user_script: 1: -{why}"))
+            refusal(&format!(
+                "ERR Error running script (call to f_8baa98ba): @user_script:1: @user_script: 1: -{why}"
+            ))
         };
         assert_eq!(kind(&script("NOREPLICAS Not enough good replicas to write.")), Kind::NotReady);
         assert_eq!(kind(&script("MISCONF Redis is configured to save RDB snapshots")), Kind::Unfit);
-        assert_eq!(kind(&script("READONLY You can't write against a read only replica.")), Kind::Demoted);
+        assert_eq!(
+            kind(&script("READONLY You can't write against a read only replica.")),
+            Kind::Demoted
+        );
         assert_eq!(kind(&script("WRONGTYPE Operation against a key")), Kind::Other);
     }
 
     #[test]
     fn what_the_server_was_asked_is_no_state() {
-        let quoted = "ERR unknown command 'quota', with args beginning with: 'BUSY' 'limit exceeded'";
+        let quoted =
+            "ERR unknown command 'quota', with args beginning with: 'BUSY' 'limit exceeded'";
         assert_eq!(kind(&refusal(quoted)), Kind::Other);
         assert_eq!(kind(&refusal("ERR max single record size exceeded")), Kind::Other);
         assert_eq!(kind(&refusal("BUSYKEY Target key name already exists.")), Kind::Other);

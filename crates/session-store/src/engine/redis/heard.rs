@@ -1,4 +1,5 @@
-//! When a server was heard last. It answers a connection in order, so whatever it sends shows that it gets on with what it was asked.
+//! When a server was heard last. It answers a connection in order, so whatever it sends shows that
+//! it gets on with what it was asked.
 
 use std::future::Future;
 use std::pin::pin;
@@ -26,7 +27,11 @@ struct Last {
 
 impl Heard {
     pub(super) fn new() -> Self {
-        Heard(Arc::new(Last { opened: Instant::now(), last: AtomicU64::new(0), doubted: Notify::new() }))
+        Heard(Arc::new(Last {
+            opened: Instant::now(),
+            last: AtomicU64::new(0),
+            doubted: Notify::new(),
+        }))
     }
 
     /// Something comes at this moment.
@@ -49,12 +54,14 @@ impl Heard {
         asked.max(self.0.opened + Duration::from_micros(self.0.last.load(Relaxed)))
     }
 
-    /// How long after `asked` something came last. What passed before there was a connection does not count.
+    /// How long after `asked` something came last. What passed before there was a connection does
+    /// not count.
     pub(super) fn took(&self, asked: Instant) -> Duration {
         self.since(asked).duration_since(asked.max(self.0.opened))
     }
 
-    /// What `answer` comes to. `None`: the server has been silent for `patience`, after it was asked.
+    /// What `answer` comes to. `None`: the server has been silent for `patience`, after it was
+    /// asked.
     pub(super) async fn unless_silent<T>(
         &self,
         asked: Instant,
@@ -106,7 +113,8 @@ mod tests {
     #[test]
     fn what_an_answer_took_is_counted_from_the_question_or_from_the_connection() {
         let opened = Instant::now() + PATIENCE;
-        let heard = Heard(Arc::new(Last { opened, last: AtomicU64::new(250_000), doubted: Notify::new() }));
+        let heard =
+            Heard(Arc::new(Last { opened, last: AtomicU64::new(250_000), doubted: Notify::new() }));
         assert_eq!(heard.took(opened + Duration::from_millis(50)), Duration::from_millis(200));
         assert_eq!(heard.took(opened - PATIENCE), Duration::from_millis(250));
         assert_eq!(heard.took(opened + Duration::from_millis(300)), Duration::ZERO);

@@ -9,17 +9,20 @@ use super::steps::{Repeat, Route, Steps};
 use crate::engine::LOWEST;
 use crate::error::{Code, Result};
 
-/// Life of an index entry whose record nobody looked at, in ms: Better Auth's own default. Pruned earlier if it is dead.
+/// Life of an index entry whose record nobody looked at, in ms: Better Auth's own default. Pruned
+/// earlier if it is dead.
 const UNKNOWN_LIFE_MS: u64 = 7 * 24 * 3_600_000;
 
-/// No expiry in a list is taken to be later than this: the end of the year 9999, in ms since the epoch.
+/// No expiry in a list is taken to be later than this: the end of the year 9999, in ms since the
+/// epoch.
 const FURTHEST_MS: f64 = 253_402_300_799_999.0;
 
 /// How many entries of a list are folded by one script.
 const FOLDED: usize = 500;
 
 impl<R: Route> Steps<R> {
-    /// A call of a script on a user's index. One that the guide's own code left is a plain set: it is converted first.
+    /// A call of a script on a user's index. One that the guide's own code left is a plain set: it
+    /// is converted first.
     pub(super) async fn on_index<T: FromRedisValue + Send>(
         &self,
         script: &Script,
@@ -80,7 +83,12 @@ impl<R: Route> Steps<R> {
     }
 
     /// See [`Engine::ids_from`](crate::engine::Engine::ids_from).
-    pub(super) async fn ids_from(&self, user: &str, from: &str, count: usize) -> Result<Vec<(String, String)>> {
+    pub(super) async fn ids_from(
+        &self,
+        user: &str,
+        from: &str,
+        count: usize,
+    ) -> Result<Vec<(String, String)>> {
         if from == LOWEST {
             self.fold(user).await?;
         }
@@ -95,7 +103,8 @@ impl<R: Route> Steps<R> {
         let key = self.keyspace.legacy_index(user);
         let list: Option<Vec<u8>> = self.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?;
         let Some(list) = list else { return Ok(()) };
-        // Each entry by itself: one that nobody can read hides no other. Anything but a list has none.
+        // Each entry by itself: one that nobody can read hides no other. Anything but a list has
+        // none.
         let entries: Vec<&RawValue> = serde_json::from_slice(&list).unwrap_or_default();
         let entry = |entry: &&RawValue| {
             let entry: serde_json::Value = serde_json::from_str(entry.get()).ok()?;

@@ -1,7 +1,7 @@
 //! The addresses of a host name, as the system's resolver knows them.
 //!
-//! The resolver blocks, for half a minute where no name server answers. So each name is asked for by one thread at a time, and whoever
-//! wants to know it meanwhile waits for the same answer.
+//! The resolver blocks, for half a minute where no name server answers. So each name is asked for
+//! by one thread at a time, and whoever wants to know it meanwhile waits for the same answer.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,9 +16,11 @@ use super::threads::blocking;
 type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
 
 /// The names that are asked for now.
-static ASKED: LazyLock<Mutex<HashMap<String, watch::Receiver<Option<Answer>>>>> = LazyLock::new(Mutex::default);
+static ASKED: LazyLock<Mutex<HashMap<String, watch::Receiver<Option<Answer>>>>> =
+    LazyLock::new(Mutex::default);
 
-/// The addresses of a server. An error also where the system refuses a thread or a descriptor to ask with.
+/// The addresses of a server. An error also where the system refuses a thread or a descriptor to
+/// ask with.
 pub(super) async fn addresses(node: &Node) -> Answer {
     if let Ok(address) = node.host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, node.port())]);
@@ -47,7 +49,10 @@ async fn ask(host: &str) -> Answer {
         let question = Question { host: host.to_owned(), tell };
         blocking(move || question.resolve()).await?;
     }
-    let answer = told.wait_for(Option::is_some).await.map_err(|_| Arc::new(io::ErrorKind::Interrupted.into()))?;
+    let answer = told
+        .wait_for(Option::is_some)
+        .await
+        .map_err(|_| Arc::new(io::ErrorKind::Interrupted.into()))?;
     answer.clone().unwrap_or_else(|| Ok(Vec::new()))
 }
 
@@ -81,7 +86,10 @@ mod tests {
     #[tokio::test]
     async fn a_name_has_addresses_and_an_address_is_its_own() {
         let found = addresses(&Node::new("localhost", 7)).await.unwrap();
-        assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback() && address.port() == 7));
+        assert!(
+            !found.is_empty()
+                && found.iter().all(|address| address.ip().is_loopback() && address.port() == 7)
+        );
         assert_eq!(addresses(&Node::new("::1", 8)).await.unwrap(), ["[::1]:8".parse().unwrap()]);
         addresses(&Node::new("no-such-name.invalid", 7)).await.unwrap_err();
         assert!(asked().is_empty());

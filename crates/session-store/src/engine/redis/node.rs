@@ -18,7 +18,8 @@ impl Node {
 
     /// A server that another one names, as it is reached from here (option `natMap`).
     pub(super) fn reached(by: &NatMap, host: &str, port: u16) -> Self {
-        let (host, port) = by.get(&(host.to_owned(), port)).cloned().unwrap_or_else(|| (host.to_owned(), port));
+        let (host, port) =
+            by.get(&(host.to_owned(), port)).cloned().unwrap_or_else(|| (host.to_owned(), port));
         Node { host, port }
     }
 

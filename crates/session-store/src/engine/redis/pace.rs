@@ -1,5 +1,5 @@
-//! When the next attempt to connect is made. Callers do not hasten it: an attempt may cost a TLS handshake, a question to a name
-//! server and a call of `credentials`.
+//! When the next attempt to connect is made. Callers do not hasten it: an attempt may cost a TLS
+//! handshake, a question to a name server and a call of `credentials`.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::config::Reconnect;
 
-/// So many attempts are made in the first [`WINDOW`] of an outage, at most. It is a little more than a second, because a server may see
-/// the first of them late.
+/// So many attempts are made in the first [`WINDOW`] of an outage, at most. It is a little more
+/// than a second, because a server may see the first of them late.
 const AT_FIRST: u32 = 3;
 const WINDOW: Duration = Duration::from_millis(1030);
 
@@ -33,7 +33,8 @@ impl Pace {
         self.refusals = 0;
     }
 
-    /// Nobody heard of an attempt that began at this moment, so it counts for nothing. When the next one begins.
+    /// Nobody heard of an attempt that began at this moment, so it counts for nothing. When the
+    /// next one begins.
     pub(super) fn refused(&mut self, began: Instant) -> Instant {
         self.first = None;
         self.failures = 0;
@@ -47,8 +48,8 @@ impl Pace {
         self.failures += 1;
     }
 
-    /// When the next attempt begins, after one that began at this moment: later with each failure, at random, so that servers do not
-    /// come back all at once.
+    /// When the next attempt begins, after one that began at this moment: later with each failure,
+    /// at random, so that servers do not come back all at once.
     pub(super) fn next(&self, began: Instant) -> Instant {
         self.next_of(self.failures, began)
     }
@@ -63,7 +64,8 @@ impl Pace {
     /// When the next attempt may begin, whatever speaks for it.
     pub(super) fn earliest(&self, began: Instant) -> Instant {
         let after_window = self.first.filter(|_| self.failures >= AT_FIRST);
-        let after_window = after_window.map(|first| first + WINDOW.min(self.settings.max * AT_FIRST));
+        let after_window =
+            after_window.map(|first| first + WINDOW.min(self.settings.max * AT_FIRST));
         after_window.unwrap_or(began).max(began + self.settings.min)
     }
 }
@@ -110,7 +112,10 @@ mod tests {
                 at.push(pace.refused(last));
             }
             assert!(at.iter().filter(|at| **at < start + WINDOW).count() <= 3);
-            assert!(at[2] < start + Duration::from_millis(1500), "the pauses grow from the first one");
+            assert!(
+                at[2] < start + Duration::from_millis(1500),
+                "the pauses grow from the first one"
+            );
             assert_eq!(pace.earliest(start), start + min);
         }
     }

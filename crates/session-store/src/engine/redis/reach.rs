@@ -1,9 +1,11 @@
-//! How much a script may touch on a server. On Redis and Valkey by themselves: whatever it likes. Behind a proxy that spreads keys over shards
-//! (Redis Enterprise, Azure's EnterpriseCluster policy) the keys of a script must fall into one slot. Dragonfly and Kvrocks refuse keys that a
+//! How much a script may touch on a server. On Redis and Valkey by themselves: whatever it likes.
+//! Behind a proxy that spreads keys over shards (Redis Enterprise, Azure's EnterpriseCluster
+//! policy) the keys of a script must fall into one slot. Dragonfly and Kvrocks refuse keys that a
 //! script did not declare.
 //!
-//! A server is asked by a script that touches one key, with the key declared, with another one declared, and with three in several slots.
-//! Words and codes of a refusal differ from server to server; that only the declared key alone is permitted does not.
+//! A server is asked by a script that touches one key, with the key declared, with another one
+//! declared, and with three in several slots. Words and codes of a refusal differ from server to
+//! server; that only the declared key alone is permitted does not.
 
 use ::redis::{Pipeline, Value};
 
@@ -24,7 +26,8 @@ impl Probe {
         Probe::of(&config.key_prefix, &config.user_prefix)
     }
 
-    /// Keys that fall into one slot if all keys of the store do, because their prefixes have the same tag in braces.
+    /// Keys that fall into one slot if all keys of the store do, because their prefixes have the
+    /// same tag in braces.
     fn of(key_prefix: &str, user_prefix: &str) -> Self {
         Probe {
             key: [key_prefix, "probe-a"].concat(),
@@ -42,10 +45,15 @@ impl Probe {
     }
 }
 
-/// Of the answers to [`Probe::ask`]: whether scripts may touch one key only. `None`: they do not tell, as while the server is busy.
+/// Of the answers to [`Probe::ask`]: whether scripts may touch one key only. `None`: they do not
+/// tell, as while the server is busy.
 pub(super) fn is_one_key(answers: &[Value]) -> Option<bool> {
     match answers {
-        [Value::Int(_), undeclared, several, ..] if is_refusal(undeclared) || is_refusal(several) => Some(true),
+        [Value::Int(_), undeclared, several, ..]
+            if is_refusal(undeclared) || is_refusal(several) =>
+        {
+            Some(true)
+        }
         [Value::Int(_), Value::Int(_), Value::Int(_), ..] => Some(false),
         _ => None,
     }
@@ -64,17 +72,16 @@ mod tests {
     use super::*;
 
     fn decision(answers: [&str; 3]) -> Option<bool> {
-        let answers = answers.map(|answer| parse_redis_value(format!("{answer}\r\n").as_bytes()).unwrap());
+        let answers =
+            answers.map(|answer| parse_redis_value(format!("{answer}\r\n").as_bytes()).unwrap());
         is_one_key(&answers)
     }
 
     #[test]
     fn a_refusal_of_other_keys_is_told_from_the_state_of_the_server() {
         let crossslot = "-CROSSSLOT Keys in request don't hash to the same slot";
-        let local =
-            "-ERR Script attempted to access keys that do not hash to the same slot script: 1f, on @user_script:1.";
-        let undeclared =
-            "-ERR Error running script (call to f_1f): @user_script:1: script tried accessing undeclared key";
+        let local = "-ERR Script attempted to access keys that do not hash to the same slot script: 1f, on @user_script:1.";
+        let undeclared = "-ERR Error running script (call to f_1f): @user_script:1: script tried accessing undeclared key";
         assert_eq!(decision([":0", ":0", ":0"]), Some(false));
         assert_eq!(decision([":0", ":0", crossslot]), Some(true));
         assert_eq!(decision([":0", local, crossslot]), Some(true));
@@ -86,7 +93,12 @@ mod tests {
             "-NOPERM this user has no permissions to access one of the keys used as arguments",
             "-OOM command not allowed when used memory > 'maxmemory'.",
         ] {
-            for answers in [[":0", ":0", state], [":0", state, ":0"], [state, state, state], [state, ":0", ":0"]] {
+            for answers in [
+                [":0", ":0", state],
+                [":0", state, ":0"],
+                [state, state, state],
+                [state, ":0", ":0"],
+            ] {
                 assert_eq!(decision(answers), None, "{answers:?}");
             }
         }

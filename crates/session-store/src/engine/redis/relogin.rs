@@ -1,7 +1,9 @@
-//! Who logs in, and a connection that stays logged in: AUTH on the live connection before its password expires.
+//! Who logs in, and a connection that stays logged in: AUTH on the live connection before its
+//! password expires.
 //!
-//! AUTH leaves everything else of a connection as it is: commands in flight, CLIENT TRACKING, pushes. A server that refuses it
-//! leaves the connection logged in as before; whoever holds the connection then makes another one.
+//! AUTH leaves everything else of a connection as it is: commands in flight, CLIENT TRACKING,
+//! pushes. A server that refuses it leaves the connection logged in as before; whoever holds the
+//! connection then makes another one.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -22,7 +24,8 @@ use crate::error::{Code, Error, Result};
 
 /// When to log in again, as a share of the time until the password expires.
 const SHARE: f64 = 0.8;
-/// A password that expires sooner than this is asked for in vain: the pauses grow from `FIRST_PAUSE` to `LONGEST_PAUSE`.
+/// A password that expires sooner than this is asked for in vain: the pauses grow from
+/// `FIRST_PAUSE` to `LONGEST_PAUSE`.
 const SHORT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -34,7 +37,8 @@ pub(super) struct Logins {
     function: Option<Credentials>,
     /// How long the function may take.
     patience: Duration,
-    /// How often in a row an answer was about to expire. Kept over connections, so that those that replace one another slow down too.
+    /// How often in a row an answer was about to expire. Kept over connections, so that those that
+    /// replace one another slow down too.
     in_vain: Arc<AtomicU32>,
 }
 
@@ -56,7 +60,11 @@ pub(super) enum Relogin {
 }
 
 impl Logins {
-    pub(super) fn new(settings: RedisConnectionInfo, function: Option<Credentials>, patience: Duration) -> Self {
+    pub(super) fn new(
+        settings: RedisConnectionInfo,
+        function: Option<Credentials>,
+        patience: Duration,
+    ) -> Self {
         Logins { settings, function, patience, in_vain: Arc::default() }
     }
 
@@ -68,7 +76,9 @@ impl Logins {
     /// What to log in with now.
     pub(super) async fn next(&self) -> Result<Expiring> {
         let mut login = self.settings.clone();
-        let Some(function) = &self.function else { return Ok(Expiring { login, expires_at: None }) };
+        let Some(function) = &self.function else {
+            return Ok(Expiring { login, expires_at: None });
+        };
         let answer = function.ask().await?;
         if let Some(username) = &answer.username {
             login = login.set_username(username);
@@ -79,7 +89,8 @@ impl Logins {
     async fn next_in_time(&self) -> Result<Expiring> {
         let late = || {
             let ms = self.patience.as_millis();
-            let what = format!("within {ms} ms (option connectTimeout) {}", Step::Credentials.words());
+            let what =
+                format!("within {ms} ms (option connectTimeout) {}", Step::Credentials.words());
             Err(Error::new(Code::Auth, what))
         };
         timeout(self.patience, self.next()).await.unwrap_or_else(|_| late())
@@ -96,7 +107,10 @@ impl Keeper {
     /// `expires_at`: when the password of the connection expires, in ms since the epoch.
     pub(super) fn new(connection: MultiplexedConnection, logins: Logins, expires_at: i64) -> Self {
         let (told, last) = watch::channel(Relogin::Done);
-        Keeper { task: tokio::spawn(keep(connection, logins, expires_at, told)).abort_handle(), last }
+        Keeper {
+            task: tokio::spawn(keep(connection, logins, expires_at, told)).abort_handle(),
+            last,
+        }
     }
 
     /// Whether the server has refused the last login.
@@ -160,13 +174,17 @@ async fn keep(
     }
 }
 
-async fn auth(connection: &mut MultiplexedConnection, login: &RedisConnectionInfo) -> RedisResult<()> {
+async fn auth(
+    connection: &mut MultiplexedConnection,
+    login: &RedisConnectionInfo,
+) -> RedisResult<()> {
     let mut auth = cmd("AUTH");
     auth.arg(login.username()).arg(login.password());
     auth.query_async(connection).await
 }
 
-/// How long to wait before the next login, when the password expires in `left_ms`. `in_vain`: how often in a row it was about to expire.
+/// How long to wait before the next login, when the password expires in `left_ms`. `in_vain`: how
+/// often in a row it was about to expire.
 fn pause(left_ms: i64, in_vain: &AtomicU32) -> Duration {
     let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
     let due = left.mul_f64(SHARE);
@@ -174,7 +192,8 @@ fn pause(left_ms: i64, in_vain: &AtomicU32) -> Duration {
         in_vain.store(0, Relaxed);
         return due;
     }
-    let pause = FIRST_PAUSE.saturating_mul(1 << in_vain.fetch_add(1, Relaxed).min(16)).min(LONGEST_PAUSE);
+    let pause =
+        FIRST_PAUSE.saturating_mul(1 << in_vain.fetch_add(1, Relaxed).min(16)).min(LONGEST_PAUSE);
     due.max(pause)
 }
 

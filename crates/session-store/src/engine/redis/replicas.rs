@@ -1,9 +1,11 @@
 //! Replicas that acknowledge an end (option `revoke`).
 //!
-//! WAIT counts the writes of its own connection, and blocks it. So there is a connection of its own for it, on which the tombstones
-//! are written once more, those of all who wait together, and then WAIT. The first writing, by way of the ordinary connection, is what
-//! ends a session: no slow replica holds it up. The second one makes the number that is told true also when the primary has
-//! changed in between: what is acknowledged is the tombstone, not a place in a stream that may be gone.
+//! WAIT counts the writes of its own connection, and blocks it. So there is a connection of its own
+//! for it, on which the tombstones are written once more, those of all who wait together, and then
+//! WAIT. The first writing, by way of the ordinary connection, is what ends a session: no slow
+//! replica holds it up. The second one makes the number that is told true also when the primary has
+//! changed in between: what is acknowledged is the tombstone, not a place in a stream that may be
+//! gone.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,7 +27,8 @@ use crate::guarded::unless_panicked;
 /// How many tombstones at most are written together.
 const BATCH: usize = 1000;
 
-/// What an answer to WAIT may take beyond the time for which it waits: an idle server looks at its clock every 100 ms.
+/// What an answer to WAIT may take beyond the time for which it waits: an idle server looks at its
+/// clock every 100 ms.
 const WAY: Duration = Duration::from_millis(250);
 
 /// WAIT takes 0 for "for ever".
@@ -53,8 +56,19 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    pub(super) fn new(settings: &Revoke, tombstone_ms: u64, connector: Arc<Connector>, events: Events) -> Self {
-        Replicas { settings: settings.clone(), tombstone_ms, connector, events, jobs: OnceLock::new() }
+    pub(super) fn new(
+        settings: &Revoke,
+        tombstone_ms: u64,
+        connector: Arc<Connector>,
+        events: Events,
+    ) -> Self {
+        Replicas {
+            settings: settings.clone(),
+            tombstone_ms,
+            connector,
+            events,
+            jobs: OnceLock::new(),
+        }
     }
 
     /// How many of them have the tombstones of these keys, told within the option's time.
@@ -67,7 +81,10 @@ impl Replicas {
             let (settings, tombstone_ms) = (self.settings.clone(), self.tombstone_ms);
             let (connector, events) = (self.connector.clone(), self.events.clone());
             tokio::spawn(async move {
-                while unless_panicked(work(&settings, tombstone_ms, &connector, &events, &mut jobs)).await.is_none() {}
+                while unless_panicked(work(&settings, tombstone_ms, &connector, &events, &mut jobs))
+                    .await
+                    .is_none()
+                {}
             });
             sender
         });
@@ -96,10 +113,11 @@ async fn work(
         let attempts = async {
             loop {
                 // One whose server refuses another login is about to be cut.
-                let (open, is_new) = match connection.take().filter(|open: &Wire| !open.is_refused()) {
-                    Some(open) => (open, false),
-                    None => (connector.connect_beside().await?, true),
-                };
+                let (open, is_new) =
+                    match connection.take().filter(|open: &Wire| !open.is_refused()) {
+                        Some(open) => (open, false),
+                        None => (connector.connect_beside().await?, true),
+                    };
                 let patience = until.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
                 match wait(open, &ended, tombstone_ms, settings.wait_replicas, patience).await {
                     Ok((open, acked)) => {
@@ -117,7 +135,10 @@ async fn work(
             Ok(Ok(Answer::Refused)) => {
                 if !std::mem::replace(&mut is_refusal_told, true) {
                     let what = "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
-                    events.tell(EventKind::Degraded, format!("Redis at {}: {what}", connector.address));
+                    events.tell(
+                        EventKind::Degraded,
+                        format!("Redis at {}: {what}", connector.address),
+                    );
                 }
                 None
             }
@@ -153,7 +174,10 @@ async fn wait(
             // The first one teaches the server the script.
             pipeline.add_command(if n == 0 { call.in_full() } else { call.by_digest() });
         }
-        pipeline.cmd("WAIT").arg(replicas).arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1));
+        pipeline
+            .cmd("WAIT")
+            .arg(replicas)
+            .arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1));
         let mut answers: Vec<Value> = pipeline.ignore_errors().query_async(&mut connection).await?;
         let acked = answers.pop();
         let mut undecided = Vec::new();
@@ -172,7 +196,9 @@ async fn wait(
     let answer = match acked.unwrap_or(Value::Nil).extract_error() {
         Ok(Value::Int(acked)) => Answer::Acked(u32::try_from(acked).unwrap_or(0)),
         // It has become a replica, or refuses for now.
-        Err(error) if error.code() == Some("UNBLOCKED") || failure::is_passing(&error) => return Err(error),
+        Err(error) if error.code() == Some("UNBLOCKED") || failure::is_passing(&error) => {
+            return Err(error);
+        }
         _ => Answer::Refused,
     };
     Ok((connection, answer))
@@ -214,8 +240,10 @@ impl Acknowledgements {
             return;
         }
         self.under_replicated.fetch_add(1, Relaxed);
-        let by = acked.map_or_else(|| "nobody knows how many".to_owned(), |acked| acked.to_string());
-        let what = format!("an end is done, and acknowledged by {by} of {} replicas in time", self.wanted);
+        let by =
+            acked.map_or_else(|| "nobody knows how many".to_owned(), |acked| acked.to_string());
+        let what =
+            format!("an end is done, and acknowledged by {by} of {} replicas in time", self.wanted);
         self.events.tell(EventKind::UnderReplicated, what);
     }
 

@@ -19,12 +19,17 @@ pub(super) enum Role {
 impl Role {
     /// Asks for it.
     pub(super) async fn ask(connection: &mut Wire) -> RedisResult<Self> {
-        let answer: Vec<Value> = ::redis::pipe().cmd("ROLE").ignore_errors().query_async(connection).await?;
+        let answer: Vec<Value> =
+            ::redis::pipe().cmd("ROLE").ignore_errors().query_async(connection).await?;
         Role::from_answer(answer.first(), connection).await
     }
 
-    /// Takes the answer to ROLE, else asks in another way. A refusal that will pass is an error: it says nothing of the server.
-    pub(super) async fn from_answer(role: Option<&Value>, connection: &mut Wire) -> RedisResult<Self> {
+    /// Takes the answer to ROLE, else asks in another way. A refusal that will pass is an error: it
+    /// says nothing of the server.
+    pub(super) async fn from_answer(
+        role: Option<&Value>,
+        connection: &mut Wire,
+    ) -> RedisResult<Self> {
         if let Some(Value::Array(role)) = role {
             let name = role.first().and_then(|name| String::from_redis_value_ref(name).ok());
             return Ok(Role::named(name.as_deref()));
@@ -32,10 +37,15 @@ impl Role {
         if let Some(refusal) = role.and_then(failure::passing) {
             return Err(refusal);
         }
-        let info: RedisResult<String> = cmd("INFO").arg("replication").query_async(connection).await;
+        let info: RedisResult<String> =
+            cmd("INFO").arg("replication").query_async(connection).await;
         match info {
-            Ok(info) => Ok(Role::named(info.lines().find_map(|line| line.strip_prefix("role:")).map(str::trim))),
-            Err(error) if failure::kind(&error) == Kind::Lost || failure::is_passing(&error) => Err(error),
+            Ok(info) => Ok(Role::named(
+                info.lines().find_map(|line| line.strip_prefix("role:")).map(str::trim),
+            )),
+            Err(error) if failure::kind(&error) == Kind::Lost || failure::is_passing(&error) => {
+                Err(error)
+            }
             Err(_) => Ok(Role::Unknown),
         }
     }

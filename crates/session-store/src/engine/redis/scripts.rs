@@ -5,12 +5,16 @@ use std::sync::LazyLock;
 use ::redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::wire::Wire;
-use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE, TOMBSTONE_BYTES, YOUNG_MS};
+use crate::engine::{
+    INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE, TOMBSTONE_BYTES, YOUNG_MS,
+};
 
-/// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals it.
+/// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals
+/// it.
 pub(super) const NOTHING: &[u8] = b"\xff";
 
-/// A script out of its parts: the constants and the clock, then the named files. What a script does not use costs it time.
+/// A script out of its parts: the constants and the clock, then the named files. What a script does
+/// not use costs it time.
 macro_rules! script {
     ($name:ident: $($file:literal)+) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
@@ -49,8 +53,10 @@ script!(DROP_PAST: "past" "cluster/drop_past");
 fn script(parts: &[&str]) -> Script {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03}")).collect::<String>();
     let (tombstone, nothing) = (text(TOMBSTONE), text(NOTHING));
-    let names = "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE_BYTES";
-    let numbers = format!("{YOUNG_MS}, {INDEX_MARGIN_MS}, {SAME_CLOCK_MS}, {TOGETHER}, {TOMBSTONE_BYTES}");
+    let names =
+        "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE_BYTES";
+    let numbers =
+        format!("{YOUNG_MS}, {INDEX_MARGIN_MS}, {SAME_CLOCK_MS}, {TOGETHER}, {TOMBSTONE_BYTES}");
     let constants = format!("local {names} = '{tombstone}', '{nothing}', {numbers}\n");
     let code = [&constants, &*parts.concat()].concat();
     let digest = ::redis::Script::new(&code).get_hash().to_owned();
@@ -97,8 +103,8 @@ impl ScriptInvocation<'_> {
         self
     }
 
-    /// Carries it out. The server is sent the script's text when it does not know it (and keeps it then): SCRIPT LOAD, which not every
-    /// server permits, is not needed.
+    /// Carries it out. The server is sent the script's text when it does not know it (and keeps it
+    /// then): SCRIPT LOAD, which not every server permits, is not needed.
     pub(super) async fn invoke<T: FromRedisValue>(&self, wire: &mut Wire) -> RedisResult<T> {
         match self.by_digest().query_async(wire).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -120,7 +126,9 @@ impl ScriptInvocation<'_> {
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         let words = || self.keys.args_iter().chain(self.args.args_iter());
-        let words = || words().filter_map(|word| if let Arg::Simple(word) = word { Some(word) } else { None });
+        let words = || {
+            words().filter_map(|word| if let Arg::Simple(word) = word { Some(word) } else { None })
+        };
         let bytes: usize = words().map(<[u8]>::len).sum();
         let mut command = Cmd::with_capacity(words().count() + 3, bytes + script.len() + 32);
         command.arg(name).arg(script).arg(self.keys.args_iter().len());

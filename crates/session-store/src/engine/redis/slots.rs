@@ -35,16 +35,20 @@ impl Slots {
     pub(super) fn told(asked: &Node, answer: &Value, nat_map: &NatMap) -> Option<Self> {
         let range = |range: &Value| {
             let Value::Array(range) = range else { return None };
-            let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
+            let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice()
+            else {
                 return None;
             };
             let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
             // Neither name nor address: as it was reached.
             let host = match host {
-                Value::BulkString(host) if !host.is_empty() && host != b"?" => std::str::from_utf8(host).ok()?,
+                Value::BulkString(host) if !host.is_empty() && host != b"?" => {
+                    std::str::from_utf8(host).ok()?
+                }
                 _ => asked.host(),
             };
-            let [first, last] = [first, last].map(|slot| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS));
+            let [first, last] =
+                [first, last].map(|slot| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS));
             Some((first?..=last?, Node::reached(nat_map, host, u16::try_from(*port).ok()?)))
         };
         let Value::Array(ranges) = answer else { return None };
@@ -81,7 +85,8 @@ impl Slots {
         }
     }
 
-    /// Leaves out whoever holds none, and brings the others into an order that lasts: equal maps are equal.
+    /// Leaves out whoever holds none, and brings the others into an order that lasts: equal maps
+    /// are equal.
     fn tidy(&self) -> Self {
         let mut holds = vec![false; self.nodes.len()];
         self.places.iter().flatten().for_each(|place| holds[usize::from(*place)] = true);

@@ -1,5 +1,5 @@
-//! One step on the server that a key lies on: sent, and sent again where that is safe. And the steps that touch one key only, which are
-//! the same on one server and on a cluster.
+//! One step on the server that a key lies on: sent, and sent again where that is safe. And the
+//! steps that touch one key only, which are the same on one server and on a cluster.
 
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
@@ -7,7 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value};
+use ::redis::{
+    Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, parse_redis_value,
+};
 use fail::fail_point;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -25,7 +27,8 @@ use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::session::Record;
 
-/// How long a server is left alone that says that it is not ready, or sends on to another that sends back.
+/// How long a server is left alone that says that it is not ready, or sends on to another that
+/// sends back.
 const NOT_READY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a step may be sent again when the connection was lost before its answer came.
@@ -49,8 +52,13 @@ pub(super) trait Route: Send + Sync + 'static {
     /// The server of a key of Redis', once there is a connection to it.
     fn hop(&self, key: &str) -> impl Future<Output = Result<Hop>> + Send;
 
-    /// Where to go on after a server has refused because the key lies elsewhere; `None`: [`Route::hop`] knows it now.
-    fn redirected(&self, from: &Hop, refusal: &RedisError) -> impl Future<Output = Result<Option<Hop>>> + Send;
+    /// Where to go on after a server has refused because the key lies elsewhere; `None`:
+    /// [`Route::hop`] knows it now.
+    fn redirected(
+        &self,
+        from: &Hop,
+        refusal: &RedisError,
+    ) -> impl Future<Output = Result<Option<Hop>>> + Send;
 
     /// The servers that hold keys, once they are known.
     fn primaries(&self) -> impl Future<Output = Result<Vec<Supervisor>>> + Send;
@@ -88,9 +96,16 @@ pub(super) struct Steps<R> {
 impl<R: Route> Steps<R> {
     /// `events`: is told how the servers answer.
     pub(super) fn new(config: &Config, route: R, keyspace: Keyspace, events: &Events) -> Arc<Self> {
-        let acknowledgements = config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
+        let acknowledgements =
+            config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
         let degraded = Degraded::new(config.slow, events.clone());
-        Arc::new(Steps { route, keyspace, acknowledgements, command_timeout: config.command_timeout, degraded })
+        Arc::new(Steps {
+            route,
+            keyspace,
+            acknowledgements,
+            command_timeout: config.command_timeout,
+            degraded,
+        })
     }
 
     /// `key`: of Redis', one that the step touches.
@@ -113,7 +128,9 @@ impl<R: Route> Steps<R> {
                     let hop = pin!(self.route.hop(key));
                     let found = self.before(asked, hop);
                     match doubted.take() {
-                        Some((at, why)) => timeout_at(at + self.route.fail_fast(), found).await.unwrap_or(Err(why))?,
+                        Some((at, why)) => timeout_at(at + self.route.fail_fast(), found)
+                            .await
+                            .unwrap_or(Err(why))?,
                         None => found.await?,
                     }
                 }
@@ -121,7 +138,8 @@ impl<R: Route> Steps<R> {
             hop.link.connection.clocks().look();
             let heard = hop.link.connection.heard();
             fail_point!("redis-before-send");
-            let answer = heard.unless_silent(asked, self.command_timeout, pin!(send(hop.clone()))).await;
+            let answer =
+                heard.unless_silent(asked, self.command_timeout, pin!(send(hop.clone()))).await;
             fail_point!("redis-after-reply");
             let error = match answer.ok_or_else(|| self.unanswered(heard))? {
                 Ok(answer) => {
@@ -155,7 +173,8 @@ impl<R: Route> Steps<R> {
                     if redirections > 1 {
                         sleep(NOT_READY_PAUSE).await;
                     }
-                    redirected = self.before(asked, pin!(self.route.redirected(&hop, &error))).await?;
+                    redirected =
+                        self.before(asked, pin!(self.route.redirected(&hop, &error))).await?;
                     continue;
                 }
                 Kind::Elsewhere => return Err(failure::astray(hop.server.address())),
@@ -174,7 +193,11 @@ impl<R: Route> Steps<R> {
     }
 
     /// What is there within `commandTimeout` after `asked`.
-    pub(super) async fn before<T>(&self, asked: Instant, found: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn before<T>(
+        &self,
+        asked: Instant,
+        found: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         timeout_at(asked + self.command_timeout, found).await.unwrap_or_else(|_| Err(self.late()))
     }
 
@@ -194,11 +217,19 @@ impl<R: Route> Steps<R> {
         repeat: Repeat,
         command: &Cmd,
     ) -> Result<T> {
-        self.run(key, repeat, |mut hop| async move { command.query_async(&mut hop.link.connection).await }).await
+        self.run(key, repeat, |mut hop| async move {
+            command.query_async(&mut hop.link.connection).await
+        })
+        .await
     }
 
-    /// Several commands that ignore errors. A server that refuses some of them for now is asked again.
-    pub(super) async fn pipeline<T: FromRedisValue + Send>(&self, key: &str, pipeline: &Pipeline) -> Result<T> {
+    /// Several commands that ignore errors. A server that refuses some of them for now is asked
+    /// again.
+    pub(super) async fn pipeline<T: FromRedisValue + Send>(
+        &self,
+        key: &str,
+        pipeline: &Pipeline,
+    ) -> Result<T> {
         self.run(key, Repeat::Safe, |mut hop| async move {
             let answers: Vec<Value> = pipeline.query_async(&mut hop.link.connection).await?;
             match answers.iter().find_map(failure::passing) {
@@ -215,11 +246,12 @@ impl<R: Route> Steps<R> {
         repeat: Repeat,
         call: &ScriptInvocation<'_>,
     ) -> Result<T> {
-        self.run(key, repeat, |mut hop| async move { call.invoke(&mut hop.link.connection).await }).await
+        self.run(key, repeat, |mut hop| async move { call.invoke(&mut hop.link.connection).await })
+            .await
     }
 
-    /// A script that answers for several (scripts/each.lua): what each came to. A server that refused them has done nothing for them,
-    /// and is asked again.
+    /// A script that answers for several (scripts/each.lua): what each came to. A server that
+    /// refused them has done nothing for them, and is asked again.
     pub(super) async fn script_of_many(
         &self,
         key: &str,
@@ -258,7 +290,11 @@ impl<R: Route> Steps<R> {
     }
 
     /// At a server of whom it does not matter what it holds.
-    pub(super) async fn command_at<T: FromRedisValue>(&self, server: &Supervisor, command: &Cmd) -> Result<T> {
+    pub(super) async fn command_at<T: FromRedisValue>(
+        &self,
+        server: &Supervisor,
+        command: &Cmd,
+    ) -> Result<T> {
         let patience = Instant::now() + self.route.fail_fast().min(self.command_timeout);
         loop {
             let asked = Instant::now();
@@ -286,7 +322,8 @@ impl<R: Route> Steps<R> {
         }
     }
 
-    /// Waits for replicas to acknowledge that these keys were ended, on each server that holds some of them.
+    /// Waits for replicas to acknowledge that these keys were ended, on each server that holds some
+    /// of them.
     pub(super) async fn acknowledge(&self, ended: &[&str]) {
         let Some(acknowledgements) = &self.acknowledgements else { return };
         if ended.is_empty() {
@@ -296,11 +333,16 @@ impl<R: Route> Steps<R> {
         for id in ended {
             let key = self.keyspace.key(id);
             // It was there a moment ago.
-            let Ok(Hop { server, .. }) = self.route.hop(&key).await else { return acknowledgements.count(None) };
-            let (_, keys) = servers.entry(server.address().to_owned()).or_insert((server, Vec::new()));
+            let Ok(Hop { server, .. }) = self.route.hop(&key).await else {
+                return acknowledgements.count(None);
+            };
+            let (_, keys) =
+                servers.entry(server.address().to_owned()).or_insert((server, Vec::new()));
             keys.push((key, (*id).to_owned()));
         }
-        let waiting = servers.into_values().map(async |(server, keys)| server.replicas()?.acknowledge(keys).await);
+        let waiting = servers
+            .into_values()
+            .map(async |(server, keys)| server.replicas()?.acknowledge(keys).await);
         let acked: Option<Vec<u32>> = join_all(waiting).await.into_iter().collect();
         acknowledgements.count(acked.and_then(|acked| acked.into_iter().min()));
     }
@@ -321,7 +363,9 @@ impl<R: Route> Steps<R> {
     pub(super) async fn set(&self, id: &str, value: &str, ttl_ms: Option<u64>) -> Result<()> {
         let key = self.keyspace.key(id);
         let mut call = scripts::SET.key(&key);
-        call.arg(id).arg(Stored::plain(value).raw()).arg(ttl_ms.map(|ms| ms.to_string()).unwrap_or_default());
+        call.arg(id)
+            .arg(Stored::plain(value).raw())
+            .arg(ttl_ms.map(|ms| ms.to_string()).unwrap_or_default());
         match self.script(&key, Repeat::Safe, &call).await? {
             0 => Err(another_application()),
             _ => Ok(()),
@@ -339,7 +383,12 @@ impl<R: Route> Steps<R> {
         let key = self.keyspace.key(key);
         let mut call = scripts::INCREMENT.key(&key);
         call.arg(ttl_ms);
-        count(self.script_of_many(&key, Repeat::Never, &call).await?.pop().ok_or_else(unexpected)??)
+        count(
+            self.script_of_many(&key, Repeat::Never, &call)
+                .await?
+                .pop()
+                .ok_or_else(unexpected)??,
+        )
     }
 }
 
@@ -348,7 +397,8 @@ fn share(answer: Value) -> RedisResult<Value> {
     match &answer {
         Value::Array(parts) => match &parts[..] {
             [Value::BulkString(word), Value::BulkString(text)] if word == b"ERROR" => {
-                // As the server would have written it, so that it is told apart as any other of its errors.
+                // As the server would have written it, so that it is told apart as any other of its
+                // errors.
                 parse_redis_value(&[b"-", &text[..], b"\r\n"].concat())?.extract_error()
             }
             _ => Ok(answer),
@@ -395,7 +445,9 @@ impl Verdict {
 
     /// Whose session record this value of `id` is; `None`: another application's.
     pub(super) fn of(id: &str, read: Vec<u8>) -> Option<Self> {
-        let Ok(stored) = Stored::from_bytes(read.clone()) else { return Some(Verdict { owner: String::new(), read }) };
+        let Ok(stored) = Stored::from_bytes(read.clone()) else {
+            return Some(Verdict { owner: String::new(), read });
+        };
         if stored.is_record_of_another(id) {
             return None;
         }
@@ -425,16 +477,22 @@ pub(super) fn own_expiry(expires_at: Option<i64>) -> String {
 pub(super) fn put_outcome(id: &str, answer: Value) -> Result<PutOutcome> {
     let answer = if let Value::Array(answer) = answer { answer } else { vec![answer] };
     let mut answer = answer.into_iter();
-    let word: String = answer.next().and_then(|v| FromRedisValue::from_redis_value(v).ok()).ok_or_else(unexpected)?;
+    let word: String = answer
+        .next()
+        .and_then(|v| FromRedisValue::from_redis_value(v).ok())
+        .ok_or_else(unexpected)?;
     let rest = answer.next().unwrap_or(Value::Nil);
     match word.as_str() {
         "CREATED" => {
-            let others: Option<Vec<String>> = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
+            let others: Option<Vec<String>> =
+                FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
             Ok(PutOutcome::Created { others: without(id, others.unwrap_or_default()) })
         }
         "REPLACED" => Ok(PutOutcome::Replaced),
         "REFUSED" => Ok(PutOutcome::Refused),
-        "OLD" => FromRedisValue::from_redis_value(rest).map(|now| PutOutcome::TooOld { now }).map_err(|_| unexpected()),
+        "OLD" => FromRedisValue::from_redis_value(rest)
+            .map(|now| PutOutcome::TooOld { now })
+            .map_err(|_| unexpected()),
         "DIFFERS" => {
             let bytes = FromRedisValue::from_redis_value(rest).map_err(|_| unexpected())?;
             Stored::from_bytes(bytes).map(PutOutcome::Differs)
@@ -449,7 +507,8 @@ pub(super) fn without(id: &str, mut ids: Vec<String>) -> Vec<String> {
     ids
 }
 
-/// The keys under a prefix that a SCAN found, without it. A key that is no text was not written by this store.
+/// The keys under a prefix that a SCAN found, without it. A key that is no text was not written by
+/// this store.
 pub(super) fn unprefixed(prefix: &str, found: Vec<Vec<u8>>) -> Vec<String> {
     let unprefixed = |key| String::from_utf8(key).ok()?.strip_prefix(prefix).map(str::to_owned);
     found.into_iter().filter_map(unprefixed).collect()

@@ -23,13 +23,15 @@ use super::threads;
 use super::tls::{self, Secure};
 use crate::error::{Code, Error, Result};
 
-/// After so long without a word in a handshake it is asked, on another connection, whether the server speaks without TLS.
+/// After so long without a word in a handshake it is asked, on another connection, whether the
+/// server speaks without TLS.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// How much of what a server says first is kept.
 const FIRST_BYTES: usize = 64;
 
-/// How long addresses that were not tried may be silent before the others of a name are connected to as well.
+/// How long addresses that were not tried may be silent before the others of a name are connected
+/// to as well.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
 
 /// Where to connect.
@@ -52,7 +54,8 @@ pub(super) enum Step {
     Login,
 }
 
-const STEPS: [Step; 5] = [Step::Name, Step::Connection, Step::Handshake, Step::Credentials, Step::Login];
+const STEPS: [Step; 5] =
+    [Step::Name, Step::Connection, Step::Handshake, Step::Credentials, Step::Login];
 
 impl Step {
     /// What has not happened, for a sentence that goes on from "Redis at …".
@@ -62,7 +65,9 @@ impl Step {
             Step::Connection => {
                 "it has not answered; its address may be wrong, its machine down, or a firewall in between"
             }
-            Step::Handshake => "it has not answered the TLS handshake; does it speak TLS on this port?",
+            Step::Handshake => {
+                "it has not answered the TLS handshake; does it speak TLS on this port?"
+            }
             Step::Credentials => "the function of option credentials has not answered",
             Step::Login => "it takes the connection and does not answer",
         }
@@ -88,7 +93,11 @@ struct Addresses {
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Progress { step: AtomicU8::new(Step::Name as u8), closed: Mutex::default(), addresses: Mutex::default() }
+        Progress {
+            step: AtomicU8::new(Step::Name as u8),
+            closed: Mutex::default(),
+            addresses: Mutex::default(),
+        }
     }
 
     pub(super) fn reaches(&self, step: Step) {
@@ -105,7 +114,11 @@ impl Progress {
     }
 
     /// What opening came to; a failure is kept, unless this process lacks something.
-    fn keeps<T>(&self, closed: impl FnOnce() -> ClosedDoor, opened: io::Result<T>) -> io::Result<T> {
+    fn keeps<T>(
+        &self,
+        closed: impl FnOnce() -> ClosedDoor,
+        opened: io::Result<T>,
+    ) -> io::Result<T> {
         if let Err(error) = &opened
             && threads::lack(error).is_none()
         {
@@ -133,7 +146,8 @@ impl Progress {
     fn untried(&self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let mut addresses = self.addresses();
         addresses.are_more = false;
-        let untried: Vec<_> = found.iter().filter(|address| !addresses.tried.contains(address)).copied().collect();
+        let untried: Vec<_> =
+            found.iter().filter(|address| !addresses.tried.contains(address)).copied().collect();
         if untried.is_empty() {
             addresses.tried.clear();
             return found;
@@ -218,18 +232,26 @@ impl Stream {
             Target::Tcp(node) => (node, open_tcp(node, progress, at).await?),
             Target::Address(node, address) => {
                 progress.reaches(Step::Connection);
-                (node, TcpStream::connect(address).await.map_err(|error| unreachable_error(&error, at))?)
+                (
+                    node,
+                    TcpStream::connect(address)
+                        .await
+                        .map_err(|error| unreachable_error(&error, at))?,
+                )
             }
             Target::Unix(path) => {
                 progress.reaches(Step::Connection);
-                let opened = progress.keeps(|| ClosedDoor::Unix(path.clone()), open_unix(path).await);
+                let opened =
+                    progress.keeps(|| ClosedDoor::Unix(path.clone()), open_unix(path).await);
                 let carrier = opened.map_err(|error| unreachable_error(&error, at))?;
                 return Ok(Stream::over(carrier, None));
             }
         };
         let tuned = tune(&tcp, keep_alive).and_then(|()| tcp.peer_addr());
         let address = tuned.map_err(|error| unreachable_error(&error, at))?;
-        let Some(secure) = secure else { return Ok(Stream::over(Carrier::Tcp(tcp), Some(address))) };
+        let Some(secure) = secure else {
+            return Ok(Stream::over(Carrier::Tcp(tcp), Some(address)));
+        };
         progress.reaches(Step::Handshake);
         let (connector, name) = secure.connector(node.host()).await?;
         tokio::select! {
@@ -242,7 +264,13 @@ impl Stream {
     }
 
     fn over(carrier: Carrier, address: Option<SocketAddr>) -> Self {
-        Stream { carrier, first: FirstBytes::default(), has_heard: false, heard: Heard::new(), address }
+        Stream {
+            carrier,
+            first: FirstBytes::default(),
+            has_heard: false,
+            heard: Heard::new(),
+            address,
+        }
     }
 
     /// Where it leads, of the places that `target` may mean.
@@ -268,8 +296,13 @@ impl Stream {
         matches!(self.carrier, Carrier::Tcp(_))
     }
 
-    /// What writing came to. If it failed, what the server said before it closed the connection says more.
-    fn or_last_words<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// What writing came to. If it failed, what the server said before it closed the connection
+    /// says more.
+    fn or_last_words<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         let error = match ready!(written) {
             Ok(written) => return Poll::Ready(Ok(written)),
             Err(error) => error,
@@ -277,7 +310,8 @@ impl Stream {
         let mut bytes = [0; FIRST_BYTES];
         match pin!(self).poll_read(context, &mut ReadBuf::new(&mut bytes)) {
             Poll::Ready(Err(words)) => Poll::Ready(Err(words)),
-            // The runtime has not heard of it yet, and will: a closed connection has an end to read at least.
+            // The runtime has not heard of it yet, and will: a closed connection has an end to read
+            // at least.
             Poll::Pending if is_closed(&error) => Poll::Pending,
             _ => Poll::Ready(Err(error)),
         }
@@ -292,8 +326,10 @@ fn is_closed(error: &io::Error) -> bool {
 async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStream> {
     progress.reaches(Step::Name);
     let unknown = |why: &io::Error| {
-        let what = threads::lack(why).unwrap_or("its host name is not known; check it, and the name servers");
-        Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}")).caused_by(why)
+        let what = threads::lack(why)
+            .unwrap_or("its host name is not known; check it, and the name servers");
+        Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}"))
+            .caused_by(why)
     };
     let addresses = names::addresses(node).await.map_err(|error| unknown(&error))?;
     progress.reaches(Step::Connection);
@@ -318,7 +354,8 @@ async fn open_tcp(node: &Node, progress: &Progress, at: &str) -> Result<TcpStrea
 /// To one of the addresses, at least one. All at once: which of them is dead is not known.
 async fn connect_any(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
     // Not its `peer_addr`: that of 0.0.0.0 is another one.
-    let connect = |&address| Box::pin(async move { Ok((TcpStream::connect(address).await?, address)) });
+    let connect =
+        |&address| Box::pin(async move { Ok((TcpStream::connect(address).await?, address)) });
     select_ok(addresses.iter().map(connect)).await.map(|(opened, _)| opened)
 }
 
@@ -343,11 +380,12 @@ fn tune(tcp: &TcpStream, keep_alive: Option<Duration>) -> io::Result<()> {
 /// Nothing is there, or it closed the connection.
 pub(super) fn unreachable_error(error: &io::Error, at: &str) -> Error {
     let what = threads::lack(error).unwrap_or("check that it runs and that url is right");
-    Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}")).caused_by(error)
+    Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}"))
+        .caused_by(error)
 }
 
-/// Until a server turns out to answer as Redis does without TLS. One that waits for the end of a line would leave a handshake
-/// unanswered for ever.
+/// Until a server turns out to answer as Redis does without TLS. One that waits for the end of a
+/// line would leave a handshake unanswered for ever.
 async fn speaks_without_tls(address: SocketAddr) {
     sleep(SILENCE).await;
     let ask = async {
@@ -364,7 +402,11 @@ async fn speaks_without_tls(address: SocketAddr) {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = into.filled().len();
         let read = match &mut this.carrier {
@@ -384,7 +426,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = match &mut this.carrier {
             Carrier::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
@@ -451,7 +497,8 @@ mod tests {
     async fn what_the_server_said_before_a_reset_is_heard_though_writing_finds_out_first() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target::Tcp(Node::new("127.0.0.1", listener.local_addr().unwrap().port()));
-        let mut stream = Stream::open(&target, None, None, &Progress::new(), "a server").await.unwrap();
+        let mut stream =
+            Stream::open(&target, None, None, &Progress::new(), "a server").await.unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(b"-DENIED\r\n").unwrap();
         SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();

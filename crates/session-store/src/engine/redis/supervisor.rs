@@ -1,11 +1,15 @@
-//! Keeps a connection: made when it is first asked for, made anew for as long as anybody holds the store, whatever goes wrong.
+//! Keeps a connection: made when it is first asked for, made anew for as long as anybody holds the
+//! store, whatever goes wrong.
 //!
-//! While there is none, who asks is answered soon. A short interruption is ridden out: nobody is refused before
-//! `failFastMs` after the loss. Later, who asks waits for one attempt that began after he came, and for `failFastMs` at most; where none
-//! begins in that time, for `reconnectMinMs`. What time does not mend (a wrong password) is told as soon as an attempt has shown it.
+//! While there is none, who asks is answered soon. A short interruption is ridden out: nobody is
+//! refused before `failFastMs` after the loss. Later, who asks waits for one attempt that began
+//! after he came, and for `failFastMs` at most; where none begins in that time, for
+//! `reconnectMinMs`. What time does not mend (a wrong password) is told as soon as an attempt has
+//! shown it.
 //!
-//! Attempts have a pace of their own (`pace.rs`). Where nothing listens, callers have it looked whether something does, which costs next
-//! to nothing, and the next attempt is made as soon as that is so.
+//! Attempts have a pace of their own (`pace.rs`). Where nothing listens, callers have it looked
+//! whether something does, which costs next to nothing, and the next attempt is made as soon as
+//! that is so.
 
 mod takeover;
 
@@ -74,7 +78,8 @@ struct Shared {
 }
 
 impl Supervisor {
-    /// `credentials`: who is asked for user name and password; `events`: is told what happens to the connection.
+    /// `credentials`: who is asked for user name and password; `events`: is told what happens to
+    /// the connection.
     pub(super) fn new(
         config: &Config,
         server: &Server,
@@ -84,7 +89,8 @@ impl Supervisor {
     ) -> Self {
         let connector = Arc::new(Connector::new(config, server, credentials, feed));
         let tombstone_ms = config.tombstone.as_millis() as u64;
-        let replicas = |revoke| Replicas::new(revoke, tombstone_ms, connector.clone(), events.clone());
+        let replicas =
+            |revoke| Replicas::new(revoke, tombstone_ms, connector.clone(), events.clone());
         Supervisor(Arc::new(Shared {
             replicas: config.revoke.as_ref().map(replicas),
             connector,
@@ -146,7 +152,8 @@ impl Supervisor {
         self.0.connector.is_one_key()
     }
 
-    /// Leaves a link whose server refuses what it permitted when it was asked: the next one asks it again.
+    /// Leaves a link whose server refuses what it permitted when it was asked: the next one asks it
+    /// again.
     pub(super) fn refuses_keys(&self, link: &Link) {
         if self.0.connector.is_asked_for_reach() && !self.was_one_key() {
             self.drop_link(link);
@@ -219,7 +226,9 @@ impl Shared {
                                 hope
                             }
                         }
-                        Some(next) if next > patience => patience.min(hope.max(came + self.pace.min)),
+                        Some(next) if next > patience => {
+                            patience.min(hope.max(came + self.pace.min))
+                        }
                         _ => patience,
                     };
                     if now >= until {
@@ -245,13 +254,16 @@ impl Shared {
             if is_it {
                 let why = format!("the connection to Redis at {} was lost", self.connector.address);
                 let why = Error::new(Code::Unavailable, why);
-                *state = State::Down(Outage { since: Instant::now(), ended: number, next: None, why });
+                *state =
+                    State::Down(Outage { since: Instant::now(), ended: number, next: None, why });
             }
             is_it
         });
         if is_lost {
-            self.events
-                .tell(EventKind::Down, format!("the connection to Redis at {} was lost", self.connector.address));
+            self.events.tell(
+                EventKind::Down,
+                format!("the connection to Redis at {} was lost", self.connector.address),
+            );
         }
         if let Some(feed) = &self.connector.feed {
             feed.lost(number, Flush::Disconnected, "the connection was lost");
@@ -321,13 +333,19 @@ impl Shared {
                 {
                     events.tell(EventKind::Failover, format!("the primary is {primary} now"));
                 }
-                events.tell(EventKind::Ready, format!("connected to Redis at {}", connector.address));
+                events
+                    .tell(EventKind::Ready, format!("connected to Redis at {}", connector.address));
                 if let (Some(feed), false) = (&connector.feed, link.is_tracked) {
-                    events.tell(EventKind::Degraded, format!("the near cache is off: {}", feed.why_off()));
+                    events.tell(
+                        EventKind::Degraded,
+                        format!("the near cache is off: {}", feed.why_off()),
+                    );
                 }
             }
             // Of an outage only its beginning is news.
-            Err(why) if matches!(&*state.borrow(), State::Idle) => events.tell(EventKind::Down, why.to_string()),
+            Err(why) if matches!(&*state.borrow(), State::Idle) => {
+                events.tell(EventKind::Down, why.to_string())
+            }
             Err(_) => {}
         }
     }
@@ -403,7 +421,8 @@ pub(super) fn is_final(error: &Error) -> bool {
 fn hear(shared: &Weak<Shared>, number: u64, push: &PushInfo) {
     let Some(shared) = shared.upgrade() else { return };
     match &shared.connector.feed {
-        // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a caller.
+        // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a
+        // caller.
         _ if push.kind == PushKind::Disconnection => shared.lose(number),
         Some(feed) => feed.hears(push),
         None => {}
@@ -450,7 +469,12 @@ enum Stayed {
 }
 
 /// Until a link is lost, or turns out to be of no use, or is tracked where it was not.
-async fn stay(link: Link, connector: &Connector, fail_fast: Duration, mut state: watch::Receiver<State>) -> Stayed {
+async fn stay(
+    link: Link,
+    connector: &Connector,
+    fail_fast: Duration,
+    mut state: watch::Receiver<State>,
+) -> Stayed {
     let Link { connection, is_tracked, primary, number } = link;
     let doubts = doubts(connection.clone(), fail_fast);
     let beats = async {
@@ -478,7 +502,8 @@ async fn stay(link: Link, connector: &Connector, fail_fast: Duration, mut state:
     }
 }
 
-/// Until the server does not answer after a time of which this process knows nothing. Half of `failFastMs` is left to connect again.
+/// Until the server does not answer after a time of which this process knows nothing. Half of
+/// `failFastMs` is left to connect again.
 async fn doubts(mut connection: Wire, fail_fast: Duration) {
     let patience = (fail_fast / 2).clamp(LEAST_DOUBT, MOST_DOUBT);
     loop {
@@ -490,7 +515,8 @@ async fn doubts(mut connection: Wire, fail_fast: Duration) {
     }
 }
 
-/// Until the server does not answer, or is a primary no more. This is for a connection that the near cache does not watch.
+/// Until the server does not answer, or is a primary no more. This is for a connection that the
+/// near cache does not watch.
 async fn heartbeats(mut connection: Wire, every: Duration) {
     let heard = connection.heard().clone();
     loop {

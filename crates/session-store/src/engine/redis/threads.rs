@@ -1,4 +1,5 @@
-//! Threads for what blocks. tokio's `spawn_blocking` panics where the system refuses a thread; here that is an ordinary error.
+//! Threads for what blocks. tokio's `spawn_blocking` panics where the system refuses a thread; here
+//! that is an ordinary error.
 
 use std::io;
 use std::thread;
@@ -9,7 +10,9 @@ use tokio::sync::oneshot;
 const NO_DESCRIPTOR: [i32; 2] = [24, 23];
 
 /// Runs `work` on a thread of its own. An error: the system refuses a thread.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (told, outcome) = oneshot::channel();
     thread::Builder::new().name("session-store-io".into()).spawn(move || {
         // It is no loss that nobody waits any more.
@@ -21,9 +24,9 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 /// What this process has run out of, if that is the reason of an error, and what helps.
 pub(super) fn lack(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        _ if error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code)) => {
-            Some("this process has no file descriptor left: raise its limit (ulimit -n), or close what is open")
-        }
+        _ if error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code)) => Some(
+            "this process has no file descriptor left: raise its limit (ulimit -n), or close what is open",
+        ),
         io::ErrorKind::WouldBlock => Some(
             "the system refuses this process a thread: raise its limit of processes (ulimit -u, or pids of its container)",
         ),

@@ -10,7 +10,10 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+};
 use rustls_native_certs::{CertificateResult, ErrorKind};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
@@ -20,7 +23,8 @@ use super::trust;
 use crate::config::{Tls, TlsVersion};
 use crate::error::{Code, Error, Result};
 
-/// How to speak TLS. What is read from the settings, and what servers leave for a quicker handshake, is kept between connections.
+/// How to speak TLS. What is read from the settings, and what servers leave for a quicker
+/// handshake, is kept between connections.
 pub(super) struct Secure {
     settings: Tls,
     config: OnceCell<Arc<ClientConfig>>,
@@ -32,7 +36,10 @@ impl Secure {
     }
 
     /// What makes a connection to `host` secure, and the name that its certificate must be for.
-    pub(super) async fn connector(&self, host: &str) -> Result<(TlsConnector, ServerName<'static>)> {
+    pub(super) async fn connector(
+        &self,
+        host: &str,
+    ) -> Result<(TlsConnector, ServerName<'static>)> {
         let config = self.config.get_or_try_init(|| client_config(&self.settings)).await?;
         let name = self.settings.servername.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
@@ -50,7 +57,8 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
         TlsVersion::V12 => &[&TLS13, &TLS12],
         TlsVersion::V13 => &[&TLS13],
     };
-    let versions = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
+    let versions =
+        ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
     let config = versions.map_err(|error| unusable("minVersion", &error))?;
     let config = if tls.unverified {
         config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
@@ -62,15 +70,20 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
             }
             None => trust::with_extra(public_authorities().await?),
         };
-        config.dangerous().with_custom_certificate_verifier(trust::verifier(roots, pinned, &provider)?)
+        config
+            .dangerous()
+            .with_custom_certificate_verifier(trust::verifier(roots, pinned, &provider)?)
     };
     let config = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
             let cert: Vec<_> = certificates("cert", cert)?;
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-                .map_err(|_| Error::new(Code::Tls, "tls: key holds no private key that can be read"))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
+                Error::new(Code::Tls, "tls: key holds no private key that can be read")
+            })?;
             config.with_client_auth_cert(cert, key).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => Error::new(Code::Tls, "tls: cert and key do not belong together"),
+                rustls::Error::InconsistentKeys(_) => {
+                    Error::new(Code::Tls, "tls: cert and key do not belong together")
+                }
                 error => unusable("cert and key", &error),
             })?
         }
@@ -80,9 +93,13 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
 }
 
 fn certificates(member: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let found: std::result::Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
-        Error::new(Code::Tls, format!("tls: {member} holds no certificate that can be read (PEM, BEGIN CERTIFICATE)"))
+        Error::new(
+            Code::Tls,
+            format!("tls: {member} holds no certificate that can be read (PEM, BEGIN CERTIFICATE)"),
+        )
     })
 }
 
@@ -90,12 +107,15 @@ fn authorities(ca: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in ca {
         let what = "tls: ca holds something that is no certificate";
-        roots.add(certificate.clone()).map_err(|error| Error::new(Code::Tls, what).caused_by(&error))?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| Error::new(Code::Tls, what).caused_by(&error))?;
     }
     Ok(roots)
 }
 
-/// The authorities that the system trusts, and Mozilla's. Read once, unless this process lacks what it takes to read them.
+/// The authorities that the system trusts, and Mozilla's. Read once, unless this process lacks what
+/// it takes to read them.
 async fn public_authorities() -> Result<Arc<RootCertStore>> {
     static READ: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = READ.get() {
@@ -104,7 +124,11 @@ async fn public_authorities() -> Result<Arc<RootCertStore>> {
     // Reading files would hold up everybody.
     let lacking = |error: io::Error| {
         let what = threads::lack(&error).unwrap_or("they cannot be read");
-        Error::new(Code::Unavailable, format!("tls: the authorities that the system trusts: {what}")).caused_by(&error)
+        Error::new(
+            Code::Unavailable,
+            format!("tls: the authorities that the system trusts: {what}"),
+        )
+        .caused_by(&error)
     };
     let roots = blocking(read_authorities).await.and_then(|read| read).map_err(lacking)?;
     Ok(READ.get_or_init(|| Arc::new(roots)).clone())
@@ -172,7 +196,9 @@ impl ServerCertVerifier for Unverified {
 
 /// That a handshake failed, by the error of whoever read or wrote.
 pub(super) fn handshake_error(error: &io::Error, at: &str) -> Error {
-    let failed = |check: &str| Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {check}"));
+    let failed = |check: &str| {
+        Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {check}"))
+    };
     match broken_check(error) {
         Some(broken) => failed(words(broken)).caused_by(broken),
         // Nothing is said of TLS: it may pass, as a lost connection does.
@@ -184,9 +210,13 @@ pub(super) fn handshake_error(error: &io::Error, at: &str) -> Error {
     }
 }
 
-/// The same of an error that came after it: a server of TLS 1.3 looks at a client's certificate when the client has taken it for done.
+/// The same of an error that came after it: a server of TLS 1.3 looks at a client's certificate
+/// when the client has taken it for done.
 pub(super) fn late_handshake_error(error: &RedisError, at: &str) -> Option<Error> {
-    let error = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?.downcast_ref::<io::Error>()?;
+    let error = error
+        .source()?
+        .downcast_ref::<Arc<dyn StdError + Send + Sync>>()?
+        .downcast_ref::<io::Error>()?;
     broken_check(error).map(|_| handshake_error(error, at))
 }
 
@@ -233,16 +263,26 @@ fn words(error: &rustls::Error) -> &'static str {
         },
         rustls::Error::NoCertificatesPresented => "it showed no certificate",
         rustls::Error::AlertReceived(alert) => match alert {
-            Alert::CertificateRequired => "it asks for a client's certificate; give options tls.cert and tls.key",
-            Alert::UnknownCA => "it does not trust the authority of the client's certificate (option tls.cert)",
+            Alert::CertificateRequired => {
+                "it asks for a client's certificate; give options tls.cert and tls.key"
+            }
+            Alert::UnknownCA => {
+                "it does not trust the authority of the client's certificate (option tls.cert)"
+            }
             Alert::CertificateExpired => "the client's certificate has expired (option tls.cert)",
             Alert::BadCertificate
             | Alert::UnsupportedCertificate
             | Alert::CertificateRevoked
             | Alert::CertificateUnknown
-            | Alert::AccessDenied => "it does not accept the client's certificate (option tls.cert)",
-            Alert::ProtocolVersion => "it speaks no version of TLS that is spoken here (option tls.minVersion)",
-            Alert::UnrecognisedName => "it knows no such name; give the one that it has as option tls.servername",
+            | Alert::AccessDenied => {
+                "it does not accept the client's certificate (option tls.cert)"
+            }
+            Alert::ProtocolVersion => {
+                "it speaks no version of TLS that is spoken here (option tls.minVersion)"
+            }
+            Alert::UnrecognisedName => {
+                "it knows no such name; give the one that it has as option tls.servername"
+            }
             Alert::HandshakeFailure => {
                 "it refuses: it may ask for a client's certificate (options tls.cert and tls.key), or have no cipher in common"
             }

@@ -1,9 +1,11 @@
-//! A cluster: which of its servers a key lies on, asked of the servers themselves, and a connection to each of its primaries.
+//! A cluster: which of its servers a key lies on, asked of the servers themselves, and a connection
+//! to each of its primaries.
 //!
-//! One server is asked every second whether all is as before, and a few of them who holds what: when it is not, every now and then,
-//! and as soon as one of them sends a caller on or cannot be reached. Those that are not connected are asked at the pace of any attempt
-//! to connect (`pace.rs`). Whoever asks for a key waits for its server as for a single one (`supervisor.rs`), and for another one if
-//! the key has one meanwhile.
+//! One server is asked every second whether all is as before, and a few of them who holds what:
+//! when it is not, every now and then, and as soon as one of them sends a caller on or cannot be
+//! reached. Those that are not connected are asked at the pace of any attempt to connect
+//! (`pace.rs`). Whoever asks for a key waits for its server as for a single one (`supervisor.rs`),
+//! and for another one if the key has one meanwhile.
 
 use std::collections::HashMap;
 use std::future::{Future, pending};
@@ -33,18 +35,20 @@ use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
 
-/// How often there is a round of questions (as often as there are heartbeats, if these are rarer), and how often at most when somebody
-/// needs to know.
+/// How often there is a round of questions (as often as there are heartbeats, if these are rarer),
+/// and how often at most when somebody needs to know.
 const POLL: Duration = Duration::from_secs(1);
 const LEAST_POLL: Duration = Duration::from_millis(50);
 /// How often while the cluster is not well: it is about to choose a new primary.
 const POLL_UNWELL: Duration = Duration::from_millis(250);
 
-/// After a change, so many rounds ask who holds what: servers hear of it one after the other. Later, one round of so many does.
+/// After a change, so many rounds ask who holds what: servers hear of it one after the other.
+/// Later, one round of so many does.
 const ROUNDS_UNTIL_CALM: u32 = 3;
 const ROUNDS_IN_CALM: u32 = 10;
 
-/// How many servers that are connected are asked: one may stand still, or know less than the others.
+/// How many servers that are connected are asked: one may stand still, or know less than the
+/// others.
 const ASKED_AT_ONCE: usize = 3;
 
 /// How long one server may take to answer: on the connection that is there, and on a new one.
@@ -113,8 +117,8 @@ struct Shared {
 }
 
 impl Cluster {
-    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every change; `events`: of what happens to
-    /// the connections.
+    /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every
+    /// change; `events`: of what happens to the connections.
     pub(super) fn new(
         config: &Config,
         server: &Server,
@@ -124,7 +128,9 @@ impl Cluster {
         events: Events,
     ) -> Self {
         let seeds = match &server.address {
-            Address::Cluster { nodes } => nodes.iter().map(|(host, port)| Node::new(host, *port)).collect(),
+            Address::Cluster { nodes } => {
+                nodes.iter().map(|(host, port)| Node::new(host, *port)).collect()
+            }
             _ => Vec::new(),
         };
         Cluster(Arc::new(Shared {
@@ -162,7 +168,8 @@ impl Route for Cluster {
             }
             self.0.asked.notify_one();
             let mut known = self.0.known.subscribe();
-            let is_other = |known: &Known| known.map.owner(slot).is_none_or(|owner| owner.node != node);
+            let is_other =
+                |known: &Known| known.map.owner(slot).is_none_or(|owner| owner.node != node);
             let moved = async {
                 if known.wait_for(is_other).await.is_err() {
                     pending().await
@@ -191,7 +198,8 @@ impl Route for Cluster {
         let server = server.unwrap_or_else(|| self.0.guest(node));
         let mut link = server.link().await?;
         link.connection.asking = true;
-        // What is read there is not told of later: the announcement cannot be joined with the one of tracking.
+        // What is read there is not told of later: the announcement cannot be joined with the one
+        // of tracking.
         link.is_tracked = false;
         Ok(Some(Hop { server, link }))
     }
@@ -277,12 +285,14 @@ impl Shared {
             }
             Err(why) => Err(why),
         };
-        let mut poll = if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { poll };
+        let mut poll =
+            if found.as_ref().is_ok_and(|view| !view.is_well) { POLL_UNWELL } else { poll };
         let why = match found {
             Ok(View { slots, state, is_well }) => {
                 let known = self.known.borrow().clone();
                 if known.rounds > 0 && known.map.servers.is_empty() {
-                    self.events.tell(EventKind::Ready, "the cluster's servers are known".to_owned());
+                    self.events
+                        .tell(EventKind::Ready, "the cluster's servers are known".to_owned());
                 }
                 let is_other = self.known.send_if_modified(|known| self.install(known, slots));
                 calm.found(state.filter(|_| is_well), is_other);
@@ -307,18 +317,25 @@ impl Shared {
     /// Whether one of the servers that are connected sees the cluster as it was seen before.
     async fn is_as_before(&self, calm: &Calm) -> bool {
         let connected = self.known.borrow().map.servers.clone();
-        let Some(mut link) = fastrand::choice(&connected).and_then(Supervisor::live) else { return false };
+        let Some(mut link) = fastrand::choice(&connected).and_then(Supervisor::live) else {
+            return false;
+        };
         let mut question = ::redis::cmd("CLUSTER");
-        let info = timeout(PATIENCE, question.arg("INFO").query_async::<String>(&mut link.connection)).await;
+        let info =
+            timeout(PATIENCE, question.arg("INFO").query_async::<String>(&mut link.connection))
+                .await;
         matches!(info, Ok(Ok(info)) if calm.state.as_ref() == Some(&state(&info)))
     }
 
-    /// A few of those that are connected are asked at once; if none of them is well, those that the store was given.
+    /// A few of those that are connected are asked at once; if none of them is well, those that the
+    /// store was given.
     async fn ask(&self, seeds: &mut Seeds) -> Result<View> {
         let question = &question();
         let mut connected = self.known.borrow().map.primaries();
         fastrand::shuffle(&mut connected);
-        let live = connected.into_iter().filter_map(|Primary { node, server }| Some((node, server.live()?)));
+        let live = connected
+            .into_iter()
+            .filter_map(|Primary { node, server }| Some((node, server.live()?)));
         let asked = live.take(ASKED_AT_ONCE).map(|(node, mut link)| async move {
             let answers = timeout(PATIENCE, question.query_async(&mut link.connection)).await;
             self.view(&node, answers.map_err(|_| None)?)
@@ -335,7 +352,8 @@ impl Shared {
             let why = || self.known.borrow().why.clone().unwrap_or_else(|| self.unreachable());
             return known.ok_or_else(why);
         }
-        let patience = if known.is_some() { PATIENCE } else { PATIENCE_ANEW.min(self.config.connect_timeout) };
+        let patience =
+            if known.is_some() { PATIENCE } else { PATIENCE_ANEW.min(self.config.connect_timeout) };
         let asked = self.seeds.iter().map(|node| async move {
             match self.door.ask(node, &node.to_string(), patience, question).await {
                 Ok(answers) => self.view(node, answers),
@@ -351,7 +369,9 @@ impl Shared {
             seeds.due = seeds.pace.next(began);
         }
         match (found, known) {
-            (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => Ok(view),
+            (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => {
+                Ok(view)
+            }
             // That one cannot be reached says little.
             (Err(why), None) => Err(match why {
                 Some(why) if why.code != Code::Unavailable => why,
@@ -362,13 +382,21 @@ impl Shared {
     }
 
     /// Of the answers of a server to [`question`]. Without an error: it did not answer.
-    fn view(&self, node: &Node, answers: RedisResult<Vec<Value>>) -> std::result::Result<View, Option<Error>> {
+    fn view(
+        &self,
+        node: &Node,
+        answers: RedisResult<Vec<Value>>,
+    ) -> std::result::Result<View, Option<Error>> {
         let told = |error: RedisError| {
-            Some(no_cluster(&error, node).unwrap_or_else(|| failure::error(&error, &node.to_string())))
+            Some(
+                no_cluster(&error, node)
+                    .unwrap_or_else(|| failure::error(&error, &node.to_string())),
+            )
         };
         let mut answers = answers.map_err(told)?;
         let slots = answers.pop().unwrap_or(Value::Nil).extract_error().map_err(told)?;
-        let slots = Slots::told(node, &slots, &self.server.nat_map).ok_or_else(|| Some(self.unserved()))?;
+        let slots =
+            Slots::told(node, &slots, &self.server.nat_map).ok_or_else(|| Some(self.unserved()))?;
         let info = answers.pop().and_then(|info| String::from_redis_value(info).ok());
         let is_well = !info.as_ref().is_some_and(|info| info.contains("cluster_state:fail"));
         Ok(View { slots, is_well, state: info.map(|info| state(&info)) })
@@ -378,7 +406,10 @@ impl Shared {
         let seeds: Vec<_> = self.seeds.iter().map(Node::to_string).collect();
         let what = "none of the cluster's servers can be reached";
         let seeds = seeds.join(", ");
-        Error::new(Code::Unavailable, format!("{what}: {seeds}; check that they run and that cluster is right"))
+        Error::new(
+            Code::Unavailable,
+            format!("{what}: {seeds}; check that they run and that cluster is right"),
+        )
     }
 
     /// A slot has another primary. One that is new here is made known by the next round.
@@ -408,7 +439,10 @@ impl Shared {
         let is_first = old.servers.is_empty();
         if !is_first && old.slots.nodes != slots.nodes {
             let nodes: Vec<_> = slots.nodes.iter().map(Node::to_string).collect();
-            self.events.tell(EventKind::Failover, format!("the cluster's primaries are {} now", nodes.join(", ")));
+            self.events.tell(
+                EventKind::Failover,
+                format!("the cluster's primaries are {} now", nodes.join(", ")),
+            );
         }
         known.map = Arc::new(Map { slots, servers });
         // What was read by the old map is gone before anything is read by the new one.
@@ -420,7 +454,8 @@ impl Shared {
 
     /// A connection to a primary.
     fn server(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
-        let feed = self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
+        let feed =
+            self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
         let server = Supervisor::new(
             &self.config,
             &node.of(&self.server),
@@ -457,16 +492,23 @@ struct Seeds {
 /// What a server says of the cluster.
 struct View {
     slots: Slots,
-    /// Whether it sees the others. One that has lost sight of them serves nothing, and its map may be an old one.
+    /// Whether it sees the others. One that has lost sight of them serves nothing, and its map may
+    /// be an old one.
     is_well: bool,
     /// What [`state`] makes of its CLUSTER INFO, if it answers that.
     state: Option<String>,
 }
 
-/// What servers of a cluster agree on, of an answer to CLUSTER INFO. Another holder of slots, or a server more, changes some of it.
+/// What servers of a cluster agree on, of an answer to CLUSTER INFO. Another holder of slots, or a
+/// server more, changes some of it.
 fn state(info: &str) -> String {
-    const SHARED: [&str; 5] =
-        ["cluster_state", "cluster_slots_", "cluster_known_nodes", "cluster_size", "cluster_current_epoch"];
+    const SHARED: [&str; 5] = [
+        "cluster_state",
+        "cluster_slots_",
+        "cluster_known_nodes",
+        "cluster_size",
+        "cluster_current_epoch",
+    ];
     let is_shared = |line: &&str| SHARED.iter().any(|name| line.starts_with(name));
     info.lines().filter(is_shared).map(str::trim).collect::<Vec<_>>().join(" ")
 }
@@ -504,8 +546,9 @@ fn question() -> Pipeline {
     question
 }
 
-/// The first view of a server that is well; else any view, or the first reason why there is none. That a server refuses us says more
-/// than that one cannot be reached: it is what is wrong with all.
+/// The first view of a server that is well; else any view, or the first reason why there is none.
+/// That a server refuses us says more than that one cannot be reached: it is what is wrong with
+/// all.
 async fn first_well<Asked>(asked: impl Iterator<Item = Asked>) -> Asked::Output
 where
     Asked: Future<Output = std::result::Result<View, Option<Error>>>,
@@ -518,7 +561,11 @@ where
             Ok(_) => best = view,
             Err(Some(error)) => match &best {
                 Err(None) => best = view,
-                Err(Some(told)) if told.code == Code::Unavailable && error.code != Code::Unavailable => best = view,
+                Err(Some(told))
+                    if told.code == Code::Unavailable && error.code != Code::Unavailable =>
+                {
+                    best = view
+                }
                 _ => {}
             },
             Err(None) => {}
@@ -530,7 +577,8 @@ where
 /// Of a server that is part of none.
 fn no_cluster(error: &RedisError, node: &Node) -> Option<Error> {
     let is_none = error.detail().is_some_and(|answer| answer.contains("cluster support disabled"));
-    let what = format!("cluster: the server at {node} is part of no cluster; give it as url or host");
+    let what =
+        format!("cluster: the server at {node} is part of no cluster; give it as url or host");
     is_none.then(|| Error::new(Code::InvalidArgument, what))
 }
 
@@ -561,12 +609,16 @@ async fn keep_up(shared: Weak<Shared>) {
 mod tests {
     use super::*;
 
-    const INFO: &str = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n";
+    const INFO: &str =
+        "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n";
 
     #[test]
     fn what_differs_from_server_to_server_is_no_change() {
         let told = |own: &str| state(&format!("{INFO}{own}"));
-        assert_eq!(told("cluster_my_epoch:1\r\ncluster_stats_messages_sent:5\r\n"), told("cluster_my_epoch:2\r\n"));
+        assert_eq!(
+            told("cluster_my_epoch:1\r\ncluster_stats_messages_sent:5\r\n"),
+            told("cluster_my_epoch:2\r\n")
+        );
         assert_ne!(told(""), state(&INFO.replace(":6", ":7")));
     }
 

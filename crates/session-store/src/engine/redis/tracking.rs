@@ -1,7 +1,9 @@
-//! What the near cache hears from a server: `CLIENT TRACKING` on the one connection, with a heartbeat that shows that it is alive.
+//! What the near cache hears from a server: `CLIENT TRACKING` on the one connection, with a
+//! heartbeat that shows that it is alive.
 //!
-//! Answers and pushes come in the order in which the server sent them, and pushes are applied as they are parsed. So when an
-//! answer arrives, every change that the server had told of before it has been heard.
+//! Answers and pushes come in the order in which the server sent them, and pushes are applied as
+//! they are parsed. So when an answer arrives, every change that the server had told of before it
+//! has been heard.
 
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -21,12 +23,13 @@ use crate::cache::{Flush, Moment, NearCache, Source};
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;
 
-/// How often a change of our own is made to see whether it is told: so long, and so many heartbeats.
+/// How often a change of our own is made to see whether it is told: so long, and so many
+/// heartbeats.
 const CANARY_EVERY: Duration = Duration::from_secs(30);
 const CANARY_BEATS: u32 = 10;
 
-/// How often a cache that is off is tried again: every 30 heartbeats, which is every 30 s by default, and not more seldom than that or
-/// than a heartbeat.
+/// How often a cache that is off is tried again: every 30 heartbeats, which is every 30 s by
+/// default, and not more seldom than that or than a heartbeat.
 const RETRY_BEATS: u32 = 30;
 const RETRY_EVERY: Duration = Duration::from_secs(30);
 
@@ -63,14 +66,26 @@ pub(super) struct Feed {
 
 impl Feed {
     /// `holds`: whether a key lies on the server.
-    pub(super) fn new(cache: Arc<NearCache>, key_prefix: &str, holds: impl Fn(&str) -> bool) -> Self {
+    pub(super) fn new(
+        cache: Arc<NearCache>,
+        key_prefix: &str,
+        holds: impl Fn(&str) -> bool,
+    ) -> Self {
         let random = RandomState::new();
-        let mut canaries = (0..CANARIES).map(|n| format!("{key_prefix}near-cache-canary-{:016x}", random.hash_one(n)));
+        let mut canaries = (0..CANARIES)
+            .map(|n| format!("{key_prefix}near-cache-canary-{:016x}", random.hash_one(n)));
         // A server that holds next to nothing refuses the canary, and is believed without.
         let canary = canaries.find(|key| holds(key)).unwrap_or_default();
         let id = cache.joins();
         let key_prefix = key_prefix.to_owned();
-        Feed { cache, id, key_prefix, canary, canary_told: AtomicBool::default(), is_too_old: AtomicBool::default() }
+        Feed {
+            cache,
+            id,
+            key_prefix,
+            canary,
+            canary_told: AtomicBool::default(),
+            is_too_old: AtomicBool::default(),
+        }
     }
 
     /// What the cache calls a connection.
@@ -83,7 +98,9 @@ impl Feed {
         if push.kind != PushKind::Invalidate {
             return;
         }
-        let Some(Value::Array(keys)) = push.data.first() else { return self.cache.flush(Flush::Flushed) };
+        let Some(Value::Array(keys)) = push.data.first() else {
+            return self.cache.flush(Flush::Flushed);
+        };
         for key in keys {
             // A key that is no text is none of this store's.
             let Ok(key) = String::from_redis_value_ref(key) else { continue };
@@ -120,7 +137,8 @@ impl Feed {
         }
     }
 
-    /// There is no tracking on a connection like this. `is_too_old`: it is the server's version that has none.
+    /// There is no tracking on a connection like this. `is_too_old`: it is the server's version
+    /// that has none.
     pub(super) fn is_off(&self, reason: &str, is_too_old: bool) {
         self.is_too_old.store(is_too_old, SeqCst);
         self.cache.is_off(self.id, reason);
@@ -136,14 +154,16 @@ impl Feed {
         let mut hello = pipe();
         hello.cmd("HELLO").cmd("PTTL").arg(&self.canary);
         hello.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
-        let (hello, life, tracking): (Value, Value, Value) = hello.ignore_errors().query_async(connection).await?;
+        let (hello, life, tracking): (Value, Value, Value) =
+            hello.ignore_errors().query_async(connection).await?;
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
             return Ok(Some(TOO_OLD));
         }
         if let Some(refusal) = failure::passing(&tracking) {
             return Err(refusal);
         }
-        // That it does not answer for the canary now says nothing about other keys later: its cluster may be down.
+        // That it does not answer for the canary now says nothing about other keys later: its
+        // cluster may be down.
         if let Err(refusal) = life.extract_error()
             && failure::kind(&refusal) == Kind::Other
         {
@@ -155,7 +175,9 @@ impl Feed {
         Ok(match self.beat(connection, true).await? {
             Beat::Alive => None,
             Beat::Replica => Some("the server is a replica"),
-            Beat::Roleless => Some("the server refuses ROLE and INFO, so nobody knows when it is a primary no more"),
+            Beat::Roleless => Some(
+                "the server refuses ROLE and INFO, so nobody knows when it is a primary no more",
+            ),
             Beat::Deaf => Some(DEAF),
         })
     }
@@ -170,8 +192,9 @@ impl Feed {
         self.cache.lost(self.source(number), why, reason);
     }
 
-    /// Another connection has taken the place of the tracked one. Call this once nothing more is read on the old one: what was read
-    /// there since [`Feed::begins`] is not tracked on the new one.
+    /// Another connection has taken the place of the tracked one. Call this once nothing more is
+    /// read on the old one: what was read there since [`Feed::begins`] is not tracked on the new
+    /// one.
     pub(super) fn was_replaced(&self) {
         self.cache.flush(Flush::Disconnected);
     }
@@ -197,7 +220,9 @@ impl Feed {
                 }
                 Some(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
                 Some(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
-                Some(Ok(Beat::Roleless)) => (Flush::Demoted, "the server does not say any more what it is"),
+                Some(Ok(Beat::Roleless)) => {
+                    (Flush::Demoted, "the server does not say any more what it is")
+                }
                 // A busy server, for example: no sign of life, and no reason to leave it.
                 Some(Err(error)) if failure::is_passing(&error) => continue,
                 Some(Err(_)) => (Flush::Disconnected, "the connection was lost"),
@@ -223,7 +248,8 @@ impl Feed {
             Role::Replica => return Ok(Beat::Replica),
             Role::Sentinel | Role::Unknown => return Ok(Beat::Roleless),
         }
-        // A full memory refuses the change, a busy server that it be tracked: then there is nothing to tell.
+        // A full memory refuses the change, a busy server that it be tracked: then there is nothing
+        // to tell.
         let is_tracked = || answers[..2].iter().all(|answer| failure::passing(answer).is_none());
         let changed = with_canary && answers.get(2) == Some(&Value::Okay) && is_tracked();
         Ok(if changed && !self.canary_told.load(SeqCst) { Beat::Deaf } else { Beat::Alive })
@@ -239,7 +265,8 @@ impl Drop for Feed {
 /// Of the answer to HELLO.
 fn major_version(hello: &Value) -> Option<u64> {
     let Value::Map(fields) = hello else { return None };
-    let is_version = |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == "version");
+    let is_version =
+        |name: &Value| String::from_redis_value_ref(name).is_ok_and(|name| name == "version");
     let (_, version) = fields.iter().find(|(name, _)| is_version(name))?;
     String::from_redis_value_ref(version).ok()?.split('.').next()?.parse().ok()
 }

@@ -1,7 +1,8 @@
 //! Which server certificates are accepted.
 //!
-//! A certificate is accepted when a trusted authority signed it, or when it is itself among the trusted ones. In both cases it must be valid at this
-//! time, and be for the server's name; the handshake proves that the server has its key.
+//! A certificate is accepted when a trusted authority signed it, or when it is itself among the
+//! trusted ones. In both cases it must be valid at this time, and be for the server's name; the
+//! handshake proves that the server has its key.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,10 +19,12 @@ use crate::error::{Code, Error, Result};
 /// Certificates that are trusted beside the public authorities.
 static EXTRA: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
 
-/// Trusts the certificates of a PEM text beside the public authorities, wherever the option `tls.ca` is not given. Connections that were made before
-/// do not count; of several calls the first counts.
+/// Trusts the certificates of a PEM text beside the public authorities, wherever the option
+/// `tls.ca` is not given. Connections that were made before do not count; of several calls the
+/// first counts.
 ///
-/// Answers whether the text held nothing but certificates, and one at least. Those that can be read are trusted in any case.
+/// Answers whether the text held nothing but certificates, and one at least. Those that can be read
+/// are trusted in any case.
 pub fn trust_certificates(pem: &str) -> bool {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let count = found.len();
@@ -36,7 +39,9 @@ fn is_certificate(der: &CertificateDer<'static>) -> bool {
 }
 
 /// The public authorities and the extra ones; and the extra certificates.
-pub(super) fn with_extra(public: Arc<RootCertStore>) -> (Arc<RootCertStore>, Vec<CertificateDer<'static>>) {
+pub(super) fn with_extra(
+    public: Arc<RootCertStore>,
+) -> (Arc<RootCertStore>, Vec<CertificateDer<'static>>) {
     let Some(extra) = EXTRA.get() else { return (public, Vec::new()) };
     let mut roots = RootCertStore::clone(&public);
     roots.add_parsable_certificates(extra.iter().cloned());
@@ -49,13 +54,16 @@ pub(super) fn verifier(
     pinned: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>> {
-    let by_authority = WebPkiServerVerifier::builder_with_provider(authorities, provider.clone()).build();
     let by_authority =
-        by_authority.map_err(|error| Error::new(Code::Tls, "tls: there is no authority to trust").caused_by(&error))?;
+        WebPkiServerVerifier::builder_with_provider(authorities, provider.clone()).build();
+    let by_authority = by_authority.map_err(|error| {
+        Error::new(Code::Tls, "tls: there is no authority to trust").caused_by(&error)
+    })?;
     Ok(Arc::new(Verifier { by_authority, pinned }))
 }
 
-/// Whether a certificate was refused only because it may sign others. `openssl req -x509` makes such ones (CA:TRUE) unless told otherwise.
+/// Whether a certificate was refused only because it may sign others. `openssl req -x509` makes
+/// such ones (CA:TRUE) unless told otherwise.
 pub(super) fn is_authoritys_own(error: &CertificateError) -> bool {
     let CertificateError::Other(error) = error else { return false };
     matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
@@ -76,10 +84,18 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        match self.by_authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // webpki checks the times before it looks whether the certificate may sign others, and the name afterwards.
+        match self.by_authority.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        ) {
+            // webpki checks the times before it looks whether the certificate may sign others, and
+            // the name afterwards.
             Err(rustls::Error::InvalidCertificate(error))
-                if is_authoritys_own(&error) && self.pinned.iter().any(|pinned| pinned == end_entity) =>
+                if is_authoritys_own(&error)
+                    && self.pinned.iter().any(|pinned| pinned == end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())

@@ -1,7 +1,7 @@
 //! Whether a server is too old.
 //!
-//! What a server says of its version decides nothing: some name an old one and do what Redis 6.2 does. A server that names an older one, or
-//! none, is asked for what Redis 6.2 brought.
+//! What a server says of its version decides nothing: some name an old one and do what Redis 6.2
+//! does. A server that names an older one, or none, is asked for what Redis 6.2 brought.
 
 use ::redis::{FromRedisValue, RedisResult, Value, pipe};
 
@@ -11,8 +11,14 @@ use crate::error::{Code, Error};
 /// The first version that has what sessions need.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// That the server is too old; `None`: it is not. `told`: the version that it told at login; `key`: of an index, which may not be there.
-pub(super) async fn too_old(wire: &mut Wire, told: Option<String>, key: &str, at: &str) -> RedisResult<Option<Error>> {
+/// That the server is too old; `None`: it is not. `told`: the version that it told at login; `key`:
+/// of an index, which may not be there.
+pub(super) async fn too_old(
+    wire: &mut Wire,
+    told: Option<String>,
+    key: &str,
+    at: &str,
+) -> RedisResult<Option<Error>> {
     if told.as_deref().and_then(number).is_some_and(|told| told >= OLDEST) {
         return Ok(None);
     }
@@ -21,8 +27,14 @@ pub(super) async fn too_old(wire: &mut Wire, told: Option<String>, key: &str, at
     ask.cmd("ZADD").arg(key).arg("XX").arg("GT").arg(0).arg("none").cmd("INFO").arg("server");
     let answers: Vec<Value> = ask.ignore_errors().query_async(wire).await?;
     let lacks = matches!(answers.first(), Some(Value::ServerError(error)) if error.details().is_some_and(|what| what.contains("syntax error")));
-    Ok(lacks
-        .then(|| error(told.or_else(|| in_info(answers.get(1)?)).as_deref().filter(|told| number(told).is_some()), at)))
+    Ok(lacks.then(|| {
+        error(
+            told.or_else(|| in_info(answers.get(1)?))
+                .as_deref()
+                .filter(|told| number(told).is_some()),
+            at,
+        )
+    }))
 }
 
 fn error(version: Option<&str>, at: &str) -> Error {
@@ -30,17 +42,23 @@ fn error(version: Option<&str>, at: &str) -> Error {
         Some(version) => format!("has version {version}, which is too old"),
         None => "is too old".to_owned(),
     };
-    Error::new(Code::Protocol, format!("Redis at {at} {is}: the store needs Redis 6.2 or later, or Valkey"))
+    Error::new(
+        Code::Protocol,
+        format!("Redis at {at} {is}: the store needs Redis 6.2 or later, or Valkey"),
+    )
 }
 
 fn in_info(info: &Value) -> Option<String> {
     let info = String::from_redis_value_ref(info).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|version| version.trim().to_owned())
+    info.lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .map(|version| version.trim().to_owned())
 }
 
 /// Major and minor number. `None`: this is no version.
 fn number(version: &str) -> Option<(u32, u32)> {
-    let is_version = version.len() < 20 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_version =
+        version.len() < 20 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let mut parts = version.split('.').filter(|_| is_version);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisFuture, Value,
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisFuture, Value,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -24,7 +25,8 @@ const PIPELINE_BUFFER: usize = 4096;
 pub(super) struct Wire {
     connection: MultiplexedConnection,
     driver: Arc<Driver>,
-    /// Whether each command is announced by ASKING: the server is about to get the slot that it is asked for.
+    /// Whether each command is announced by ASKING: the server is about to get the slot that it is
+    /// asked for.
     pub(super) asking: bool,
 }
 
@@ -53,16 +55,17 @@ pub(super) struct Refusal {
 }
 
 impl Wire {
-    /// Logs in over a stream. `heard`: is told what the server says unasked, in the order of the connection (RESP3). `at`: the server, as
-    /// messages name it.
+    /// Logs in over a stream. `heard`: is told what the server says unasked, in the order of the
+    /// connection (RESP3). `at`: the server, as messages name it.
     pub(super) async fn login(
         stream: Stream,
         login: &RedisConnectionInfo,
         heard: Option<impl Fn(&PushInfo) + Send + Sync + 'static>,
         at: &str,
     ) -> Result<Self, Refusal> {
-        let mut config =
-            AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(PIPELINE_BUFFER);
+        let mut config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(PIPELINE_BUFFER);
         if let (Some(heard), ProtocolVersion::RESP3) = (heard, login.protocol()) {
             config = config.set_push_sender(move |push: PushInfo| {
                 heard(&push);
@@ -89,9 +92,12 @@ impl Wire {
         }
     }
 
-    /// Logs in again before `expires_at` (ms since the epoch), for as long as the connection is held.
+    /// Logs in again before `expires_at` (ms since the epoch), for as long as the connection is
+    /// held.
     pub(super) fn stay_logged_in(&self, logins: &Logins, expires_at: i64) {
-        self.driver.keeper.get_or_init(|| Keeper::new(self.connection.clone(), logins.clone(), expires_at));
+        self.driver
+            .keeper
+            .get_or_init(|| Keeper::new(self.connection.clone(), logins.clone(), expires_at));
     }
 
     /// How each further login goes.
@@ -99,7 +105,8 @@ impl Wire {
         self.driver.keeper.get().map_or_else(Relogins::none, Keeper::relogins)
     }
 
-    /// Whether the server has refused the last further login: it may cut the connection when the password expires.
+    /// Whether the server has refused the last further login: it may cut the connection when the
+    /// password expires.
     pub(super) fn is_refused(&self) -> bool {
         self.driver.keeper.get().is_some_and(Keeper::is_refused)
     }

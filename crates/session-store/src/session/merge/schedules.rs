@@ -1,6 +1,8 @@
-//! Every interleaving of writers of one session half, by the merge itself: what becomes of its expiry.
+//! Every interleaving of writers of one session half, by the merge itself: what becomes of its
+//! expiry.
 //!
-//! A writer reads the record one or more times, and then writes. The store hands out the versions, so the bases are exact.
+//! A writer reads the record one or more times, and then writes. The store hands out the versions,
+//! so the bases are exact.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +24,8 @@ enum Writer {
     Organization,
     /// `updateUser`: reads the base, writes its session half as it was read.
     User,
-    /// Better Auth up to 1.4.17: reads at the start of the request, reads twice more, and writes the half that it read at the start.
+    /// Better Auth up to 1.4.17: reads at the start of the request, reads twice more, and writes
+    /// the half that it read at the start.
     Cookie,
 }
 
@@ -44,7 +47,8 @@ const SHORTENED: i64 = 5_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bad {
-    /// A shortening was done, nobody decided to extend what was shortened, and yet the session lives longer.
+    /// A shortening was done, nobody decided to extend what was shortened, and yet the session
+    /// lives longer.
     Undone,
     /// Of two shortenings the later one stands.
     LaterOfTwo,
@@ -79,7 +83,8 @@ impl Session {
     }
 }
 
-/// What goes wrong when the writers take their steps in this order. `stamp`: when the refresh happens, after an `updatedAt` of 0.
+/// What goes wrong when the writers take their steps in this order. `stamp`: when the refresh
+/// happens, after an `updatedAt` of 0.
 fn run(writers: &[Writer], order: &[usize], stamp: i64) -> Vec<Bad> {
     let mut stored = Session { expires: BEGIN, updated: 0, organization: 'a' }.json();
     let mut handed = vec![Vec::<String>::new(); writers.len()];
@@ -153,9 +158,11 @@ fn explore(writers: &[Writer], stamp: i64) -> (usize, BTreeMap<Bad, usize>) {
     (total, bad)
 }
 
-/// A shortening can be undone by a refresh that was decided before it and whose base was read after it: Better Auth writes an
-/// extension of the very version that it was handed. In the same way a cap replaces a shorter expiry that it read. Better Auth up to
-/// 1.4.17 can undo another request's organization: what it writes back late looks like a change back to the former one, which has to work.
+/// A shortening can be undone by a refresh that was decided before it and whose base was read after
+/// it: Better Auth writes an extension of the very version that it was handed. In the same way a
+/// cap replaces a shorter expiry that it read. Better Auth up to 1.4.17 can undo another request's
+/// organization: what it writes back late looks like a change back to the former one, which has to
+/// work.
 #[test]
 fn a_shortening_holds_but_for_the_orders_that_nobody_can_tell() {
     type Case<'c> = (&'c [Writer], usize, &'c [(Bad, usize)]);

@@ -1,4 +1,5 @@
-//! A connection takes over from a live one whose server refuses another login on it, before the password expires.
+//! A connection takes over from a live one whose server refuses another login on it, before the
+//! password expires.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
@@ -49,7 +50,8 @@ const REFUSED: &str = "the server refuses another login on a live connection: ea
 
 impl Shared {
     fn degraded(&self, what: &str) {
-        self.events.tell(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
+        self.events
+            .tell(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
     }
 }
 
@@ -73,12 +75,15 @@ async fn successor(shared: &Weak<Shared>, link: &Link) -> Link {
         if let Some(shared) = shared.upgrade()
             && !std::mem::replace(&mut is_told, true)
         {
-            shared.degraded(&format!("the login will expire and could not be renewed; the store tries again: {why}"));
+            shared.degraded(&format!(
+                "the login will expire and could not be renewed; the store tries again: {why}"
+            ));
         }
     }
 }
 
-/// Makes a connection and puts it in the place of a live one. `None`: the live one was lost meanwhile.
+/// Makes a connection and puts it in the place of a live one. `None`: the live one was lost
+/// meanwhile.
 ///
 /// Commands that were sent on the old one end there; it is closed with the last of them.
 async fn take_over(shared: &Weak<Shared>, old: &Link) -> Result<Option<Link>> {
