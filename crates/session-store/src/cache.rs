@@ -30,9 +30,9 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::config;
-use crate::engine::{Slot, Stored};
 use crate::error::Result;
 use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
+use crate::value::{Slot, Stored};
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch,
 /// and reads it after every session.

@@ -1,8 +1,8 @@
 //! What a store can be asked to do, and what it answers: the whole interface of the core, as
 //! values.
 
-use crate::engine::Stored;
 use crate::read_log::{Seen, Serving};
+use crate::value::Stored;
 
 /// What a writer has read before it writes, and its clock.
 #[derive(Debug)]

@@ -12,14 +12,10 @@
 
 mod memory;
 mod redis;
-mod stored;
 
 pub(crate) use memory::MemoryEngine;
 pub use redis::trust_certificates;
 pub(crate) use redis::{RedisEngine, RevokeMetrics, cluster_engine};
-pub(crate) use stored::{Slot, Stored};
-
-use stored::{TOMBSTONE, TOMBSTONE_BYTES};
 
 use std::future::{Future, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
+use crate::value::{Slot, Stored};
 
 /// How often servers answered, and not well.
 #[derive(Debug, Default, PartialEq, Serialize)]

@@ -33,6 +33,7 @@ mod registry;
 mod session;
 mod store;
 mod sync;
+mod value;
 
 pub use cache::{Hit, Moment, Shared};
 pub use command::{Command, Read, Reply, Text, Values};

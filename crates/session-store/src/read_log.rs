@@ -18,9 +18,9 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use crate::engine::Stored;
 use crate::known_sessions::KnownSessions;
 use crate::session::{Bases, Digest, Times, hash_of};
+use crate::value::Stored;
 
 /// How much all sessions take that have all their versions, in bytes.
 const WHOLE_BYTES: usize = 16 * 1024 * 1024;

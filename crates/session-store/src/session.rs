@@ -195,7 +195,7 @@ fn far_instant(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Stored;
+    use crate::value::Stored;
 
     #[test]
     fn a_record_is_known_by_its_token_in_both_shapes() {

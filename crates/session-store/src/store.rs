@@ -35,13 +35,14 @@ use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
 use crate::engine::{
     Create, DegradedMetrics, Engine, LEGACY_INDEX, Namespace, Put, PutOutcome, RevokeMetrics,
-    SAME_CLOCK_MS, Slot, Stored, TOGETHER, YOUNG_MS, another_application, system_clock,
+    SAME_CLOCK_MS, TOGETHER, YOUNG_MS, another_application, system_clock,
 };
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::journal::{Journal, JournalMetrics};
 use crate::read_log::ReadLog;
 use crate::session::{Object, Record, hash_of, is_stale, merge, patch, replace};
+use crate::value::{Slot, Stored};
 use reads::{Listing, marker_of};
 
 /// The longest key, token or user id, in bytes.

@@ -14,15 +14,11 @@
 #[path = "../src/cache.rs"]
 mod cache;
 #[allow(dead_code, reason = "the library uses all of it")]
-#[path = "../src/engine/stored.rs"]
-mod stored;
+#[path = "../src/value.rs"]
+mod value;
 
 mod config {
     pub(crate) use session_store::NearCache;
-}
-
-mod engine {
-    pub(crate) use crate::stored::{Slot, Stored};
 }
 
 mod error {
@@ -156,8 +152,8 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use cache::{Begun, Flush, Moment, NearCache, Shared, Source};
-use engine::{Slot, Stored};
 use error::Result;
+use value::{Slot, Stored};
 
 /// One whose every value is kept.
 const KEY: &str = "revoked-sessions-before-user";

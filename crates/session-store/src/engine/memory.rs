@@ -10,10 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Mark, Namespace, Page, Pruned,
-    Put, PutOutcome, SAME_CLOCK_MS, Slot, Stored, YOUNG_MS, not_a_counter, system_clock,
+    Put, PutOutcome, SAME_CLOCK_MS, YOUNG_MS, not_a_counter, system_clock,
 };
 use crate::error::Result;
 use crate::session::Record;
+use crate::value::{Slot, Stored};
 
 /// Records in memory.
 pub(crate) struct MemoryEngine {

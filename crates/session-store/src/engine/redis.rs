@@ -40,13 +40,14 @@ use tokio::time::Instant;
 
 use super::{
     DegradedMetrics, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page,
-    Pruned, Put, PutOutcome, Slot, Stored, TOGETHER,
+    Pruned, Put, PutOutcome, TOGETHER,
 };
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::error::Result;
 use crate::events::Events;
+use crate::value::{Slot, Stored};
 use batch::Batch;
 use cluster::OneKeyEngine;
 pub(crate) use cluster::cluster_engine;

@@ -13,11 +13,12 @@ use futures_util::future::try_join;
 use super::{InFlight, Store, check_key};
 use crate::cache::{Begun, Hit, Lead, Moment, NearCache, REVOKED_BEFORE};
 use crate::command::{Text, Values};
-use crate::engine::{Engine, LEGACY_INDEX, Slot, Stored};
+use crate::engine::{Engine, LEGACY_INDEX};
 use crate::error::Result;
 use crate::read_log::{Asked, Serving};
 use crate::registry::Take;
 use crate::session::Record;
+use crate::value::{Slot, Stored};
 
 /// How much is read together at most, in bytes. A value that is larger is read alone.
 pub const PART_BYTES: usize = 32 * 1024 * 1024;

@@ -12,9 +12,10 @@ use futures_util::future::try_join_all;
 use super::reads::marker_of;
 use super::{Store, check_key, life_ms};
 use crate::command::Reply;
-use crate::engine::{Create, Engine, Put, PutOutcome, Stored};
+use crate::engine::{Create, Engine, Put, PutOutcome};
 use crate::error::{Code, Error, Result};
 use crate::session::{Record, User, with_user};
+use crate::value::Stored;
 
 /// How many sessions are written together.
 const TOGETHER: usize = 64;

@@ -25,10 +25,11 @@ use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
     Create, DegradedMetrics, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned,
-    Put, PutOutcome, Slot, Stored, TOMBSTONE_BYTES, YOUNG_MS, system_clock,
+    Put, PutOutcome, YOUNG_MS, system_clock,
 };
 use crate::error::Result;
 use crate::events::Events;
+use crate::value::{Slot, Stored, TOMBSTONE_BYTES};
 
 /// How much the scripts that are sent together read of records, in bytes. A larger record is read
 /// alone.

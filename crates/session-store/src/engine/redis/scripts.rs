@@ -5,9 +5,8 @@ use std::sync::LazyLock;
 use ::redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::wire::Wire;
-use crate::engine::{
-    INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE, TOMBSTONE_BYTES, YOUNG_MS,
-};
+use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, YOUNG_MS};
+use crate::value::{TOMBSTONE, TOMBSTONE_BYTES};
 
 /// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals
 /// it.

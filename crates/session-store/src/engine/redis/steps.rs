@@ -22,10 +22,11 @@ use super::replicas::Acknowledgements;
 use super::scripts::{self, ScriptInvocation};
 use super::supervisor::Supervisor;
 use crate::config::Config;
-use crate::engine::{Create, Keyspace, Put, PutOutcome, Slot, Stored, another_application};
+use crate::engine::{Create, Keyspace, Put, PutOutcome, another_application};
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::session::Record;
+use crate::value::{Slot, Stored};
 
 /// How long a server is left alone that says that it is not ready, or sends on to another that
 /// sends back.
