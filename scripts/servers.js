@@ -5,15 +5,15 @@
 
 import { parseArgs } from "node:util";
 import { redisStorage } from "better-auth-redis-store";
-import { until } from "../__test__/contract/wait.js";
 import { startRedis } from "../__test__/support/redis.js";
 import { installServers } from "../__test__/support/servers.js";
+import { until } from "../__test__/support/wait.js";
 import { runSuite, tableOf, writeTable } from "./suites.js";
 
 const SUITES = [
 	["The contract", "contract/redis"],
 	["The contract, Cluster", "contract/cluster"],
-	["Sentinel: each kind of failover", "sentinel"],
+	["Sentinel: each kind of failover", "sentinel/sentinel"],
 	["Better Auth's session endpoints, six releases", "better-auth/sessions"],
 	["A full memory", "races/full-memory"],
 ];

@@ -5,9 +5,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 import { sessionGate } from "better-auth-redis-store/gate";
-import { fresh } from "../contract/records.js";
-import { until } from "../contract/wait.js";
+import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { App, PASSWORD } from "./support/app.js";
 import { versions } from "./support/versions.js";
 

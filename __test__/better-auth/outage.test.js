@@ -5,10 +5,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sessionGate } from "better-auth-redis-store/gate";
-import { fresh, session } from "../contract/records.js";
-import { succeeds, until } from "../contract/wait.js";
 import { startProxy } from "../support/proxy.js";
+import { fresh, session } from "../support/records.js";
 import { startRedis } from "../support/redis.js";
+import { succeeds, until } from "../support/wait.js";
 import { App, ORIGIN, PASSWORD } from "./support/app.js";
 import { versions } from "./support/versions.js";
 

@@ -3,8 +3,8 @@
 
 import assert from "node:assert/strict";
 import { sessionGate } from "better-auth-redis-store/gate";
-import { until } from "../contract/wait.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { PASSWORD } from "./support/app.js";
 import { everyVersion } from "./support/every-version.js";
 

@@ -8,9 +8,9 @@ import { test } from "node:test";
 import { Instance } from "../../examples/nextjs/cluster/instance.js";
 import { app, environment, NEXT, prepare } from "../../examples/nextjs/cluster/prepare.js";
 import { root } from "../../scripts/programs.js";
-import { until } from "../contract/wait.js";
 import { rounds } from "../support/counts.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 
 prepare((line) => console.log(line));
 const redis = redisPerFile();

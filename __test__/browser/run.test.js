@@ -5,9 +5,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
 import { app, prepare } from "../../examples/nextjs/cluster/prepare.js";
-import { until } from "../contract/wait.js";
 import { rounds } from "../support/counts.js";
 import { endWithProcess } from "../support/lifetime.js";
+import { until } from "../support/wait.js";
 
 for (const signal of rounds(["SIGTERM"], ["SIGTERM", "SIGINT"])) {
 	test(`it starts everything, and ${signal} ends everything`, { timeout: 120_000 }, async () => {

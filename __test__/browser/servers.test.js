@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { getMigrations } from "better-auth/db/migration";
 import pg from "pg";
-import { until } from "../contract/wait.js";
 import { rounds } from "../support/counts.js";
+import { until } from "../support/wait.js";
 import { examplePerFile } from "./example.js";
 import { examine } from "./looks.js";
 

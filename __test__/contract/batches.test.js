@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { open, redisEngine } from "../support/engines.js";
 import { startProxy } from "../support/proxy.js";
+import { record, session } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
-import { open, redisEngine } from "./engines.js";
-import { record, session } from "./records.js";
-import { until } from "./wait.js";
+import { until } from "../support/wait.js";
 
 const server = redisPerFile();
 const MANY = 200;

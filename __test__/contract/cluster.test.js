@@ -2,7 +2,7 @@
 
 import { after, before } from "node:test";
 import { RedisCluster } from "../support/cluster.js";
-import { redisEngine } from "./engines.js";
+import { redisEngine } from "../support/engines.js";
 import { contract } from "./suite.js";
 
 const cluster = new RedisCluster();

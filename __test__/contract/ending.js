@@ -4,9 +4,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { rounds } from "../support/counts.js";
-import { open } from "./engines.js";
-import { fresh, fromNow, record, session, signIn, startUpdate } from "./records.js";
-import { until } from "./wait.js";
+import { open } from "../support/engines.js";
+import { fresh, fromNow, record, session, signIn, startUpdate } from "../support/records.js";
+import { until } from "../support/wait.js";
 
 /** Every way to end one session. */
 const ENDINGS = {
@@ -20,7 +20,7 @@ const ENDINGS = {
 		storage.set(`revoked-sessions-before-${userId}`, String(Date.now() + 1), 60),
 };
 
-/** @param {import("./engines.js").Engine} engine */
+/** @param {import("../support/engines.js").Engine} engine */
 export function ending(engine) {
 	describe("a session that was ended", () => {
 		for (const [name, end] of Object.entries(ENDINGS)) {

@@ -8,10 +8,10 @@ import { after, before, describe, test } from "node:test";
 import { root } from "../../scripts/programs.js";
 import { connectionsNamed } from "../lifecycle/clients.js";
 import { RedisCluster } from "../support/cluster.js";
+import { open, redisEngine } from "../support/engines.js";
+import { session } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 import { SentinelGroup } from "../support/sentinel.js";
-import { open, redisEngine } from "./engines.js";
-import { session } from "./records.js";
 import { contract } from "./suite.js";
 
 const pem = (path) => readFileSync(path, "utf8");

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { open } from "./engines.js";
-import { fresh, session, signIn } from "./records.js";
+import { open } from "../support/engines.js";
+import { fresh, session, signIn } from "../support/records.js";
 
 /** Pairs of prefixes of which the first, read as a pattern, would match keys of the second. */
 const PREFIXES = [
@@ -19,7 +19,7 @@ const PREFIXES = [
 	["š🐎*:", "š🐎x:"],
 ];
 
-/** @param {import("./engines.js").Engine} engine */
+/** @param {import("../support/engines.js").Engine} engine */
 export function keyspace(engine) {
 	describe("listKeys", () => {
 		test("lists every key once, without its prefix, and composed lists too", async (t) => {

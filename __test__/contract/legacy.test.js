@@ -7,9 +7,9 @@ import { redisStorage as officialStorage } from "@better-auth/redis-storage";
 import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";
 import { Redis } from "ioredis";
+import { open } from "../support/engines.js";
+import { assertView, fresh, fromNow, record, session, signIn, startUpdate } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
-import { open } from "./engines.js";
-import { assertView, fresh, fromNow, record, session, signIn, startUpdate } from "./records.js";
 
 const server = redisPerFile();
 /** @type {Redis} */

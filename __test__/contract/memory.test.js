@@ -1,6 +1,6 @@
 // The contract, kept by the embedded engine.
 
-import { memoryEngine } from "./engines.js";
+import { memoryEngine } from "../support/engines.js";
 import { contract } from "./suite.js";
 
 contract(memoryEngine);

@@ -4,11 +4,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { rounds } from "../support/counts.js";
-import { open } from "./engines.js";
-import { fromNow, record, session, signIn, startUpdate, stored } from "./records.js";
-import { until } from "./wait.js";
+import { open } from "../support/engines.js";
+import { fromNow, record, session, signIn, startUpdate, stored } from "../support/records.js";
+import { until } from "../support/wait.js";
 
-/** @param {import("./engines.js").Engine} engine */
+/** @param {import("../support/engines.js").Engine} engine */
 export function merging(engine) {
 	describe("a set of a session record", () => {
 		test("makes a session that was created just now", async (t) => {

@@ -8,9 +8,9 @@ import { memoryAdapter } from "better-auth/adapters/memory";
 import { bearer } from "better-auth/plugins";
 import { redisStorage } from "better-auth-redis-store";
 import { RedisCluster } from "../support/cluster.js";
+import { open } from "../support/engines.js";
+import { fresh, record, session, signIn } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
-import { open } from "./engines.js";
-import { fresh, record, session, signIn } from "./records.js";
 
 const server = redisPerFile();
 const cluster = new RedisCluster();

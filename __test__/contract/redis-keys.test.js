@@ -4,12 +4,12 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { runText } from "../support/child.js";
+import { open } from "../support/engines.js";
+import { endMadeUpKeys } from "../support/made-up.js";
+import { sentDuring } from "../support/monitor.js";
+import { fresh, fromNow, record, session, signIn } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
-import { open } from "./engines.js";
-import { endMadeUpKeys } from "./made-up.js";
-import { sentDuring } from "./monitor.js";
-import { fresh, fromNow, record, session, signIn } from "./records.js";
-import { until } from "./wait.js";
+import { until } from "../support/wait.js";
 
 const MARGIN_MS = 60_000;
 const server = redisPerFile();

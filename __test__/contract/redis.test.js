@@ -1,7 +1,7 @@
 // The contract, kept by Redis.
 
+import { redisEngine } from "../support/engines.js";
 import { redisPerFile } from "../support/redis.js";
-import { redisEngine } from "./engines.js";
 import { contract } from "./suite.js";
 
 const server = redisPerFile();

@@ -5,12 +5,20 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { describe, test } from "node:test";
+import { open } from "../support/engines.js";
+import {
+	assertError,
+	assertNoSecret,
+	assertRejects,
+	contents,
+	operations,
+	SECRETS,
+	secretSession,
+} from "../support/errors.js";
 import { listen } from "../support/listener.js";
+import { session } from "../support/records.js";
 import { redisPerFile, startRedis } from "../support/redis.js";
-import { open } from "./engines.js";
-import { assertError, assertNoSecret, assertRejects, contents, operations, SECRETS, secretSession } from "./errors.js";
-import { session } from "./records.js";
-import { succeeds, until } from "./wait.js";
+import { succeeds, until } from "../support/wait.js";
 
 const server = redisPerFile();
 

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { open } from "./engines.js";
-import { fresh, fromNow, record, session, signIn } from "./records.js";
-import { until } from "./wait.js";
+import { open } from "../support/engines.js";
+import { fresh, fromNow, record, session, signIn } from "../support/records.js";
+import { until } from "../support/wait.js";
 
-/** @param {import("./engines.js").Engine} engine */
+/** @param {import("../support/engines.js").Engine} engine */
 export function sessions(engine) {
 	describe("createSession and getSession", () => {
 		test("give a session back with its dates and its own fields", async (t) => {

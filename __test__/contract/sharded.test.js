@@ -1,8 +1,8 @@
 // The contract, kept where one endpoint leads to many shards.
 
 import { after, before } from "node:test";
+import { redisEngine } from "../support/engines.js";
 import { ShardedEndpoint } from "../support/strict.js";
-import { redisEngine } from "./engines.js";
 import { contract } from "./suite.js";
 
 const endpoint = new ShardedEndpoint();

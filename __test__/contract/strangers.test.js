@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { open } from "../support/engines.js";
+import { fromNow, record, session, signIn, startUpdate, stored } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
-import { open } from "./engines.js";
-import { fromNow, record, session, signIn, startUpdate, stored } from "./records.js";
 
 const server = redisPerFile();
 

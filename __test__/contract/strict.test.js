@@ -1,8 +1,8 @@
 // The contract, kept where scripts may touch only keys that they declare.
 
 import { after, before } from "node:test";
+import { redisEngine } from "../support/engines.js";
 import { StrictServer } from "../support/strict.js";
-import { redisEngine } from "./engines.js";
 import { contract } from "./suite.js";
 
 const server = new StrictServer();

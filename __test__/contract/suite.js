@@ -8,7 +8,7 @@ import { merging } from "./merging.js";
 import { sessions } from "./sessions.js";
 import { values } from "./values.js";
 
-/** @param {import("./engines.js").Engine} engine */
+/** @param {import("../support/engines.js").Engine} engine */
 export function contract(engine) {
 	// Several at a time: many wait for a second to pass, and none sees another's data.
 	describe(`on ${engine.name}`, { concurrency: 8 }, () => {

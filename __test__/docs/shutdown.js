@@ -9,8 +9,8 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import ts from "typescript";
 import { root } from "../../scripts/programs.js";
-import { until } from "../contract/wait.js";
 import { endWithProcess } from "../support/lifetime.js";
+import { until } from "../support/wait.js";
 import { blocksOf } from "./pages.js";
 
 /** A process that is seen for so long after it has closed its server waits for its write. */

@@ -9,9 +9,9 @@ import { sessionGate } from "better-auth-redis-store/gate";
 import express from "express";
 import { Hono } from "hono";
 import { NextRequest } from "next/server.js";
-import { sentDuring } from "../contract/monitor.js";
-import { until } from "../contract/wait.js";
+import { sentDuring } from "../support/monitor.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { App, newest } from "./apps.js";
 
 const redis = redisPerFile();

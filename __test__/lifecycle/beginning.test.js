@@ -4,10 +4,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
-import { open } from "../contract/engines.js";
-import { fresh } from "../contract/records.js";
 import { runText } from "../support/child.js";
+import { open } from "../support/engines.js";
 import { listen } from "../support/listener.js";
+import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 import { connectionsNamed, connectionsSince } from "./clients.js";
 

@@ -4,13 +4,13 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { describe, test } from "node:test";
-import { open } from "../contract/engines.js";
-import { fresh } from "../contract/records.js";
-import { until } from "../contract/wait.js";
 import { runText } from "../support/child.js";
 import { rounds } from "../support/counts.js";
+import { open } from "../support/engines.js";
 import { listen } from "../support/listener.js";
+import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { connectionsNamed } from "./clients.js";
 
 const server = redisPerFile({ unixSocket: true });

@@ -9,9 +9,9 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { execFileSync } from "node:child_process";
 import { describe, test } from "node:test";
 import { findProgram } from "../../scripts/programs.js";
-import { open } from "../contract/engines.js";
-import { fresh } from "../contract/records.js";
 import { runText } from "../support/child.js";
+import { open } from "../support/engines.js";
+import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 
 const server = redisPerFile();

@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { until } from "../contract/wait.js";
 import { endWithProcess } from "../support/lifetime.js";
 import { startRedis } from "../support/redis.js";
+import { until } from "../support/wait.js";
 
 const NOBODY = 65534;
 /** The next attempt to connect may be due a little later than the next call. */

@@ -11,10 +11,10 @@ import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { root } from "../../scripts/programs.js";
-import { until } from "../contract/wait.js";
 import { runFile } from "../support/child.js";
 import { endWithProcess } from "../support/lifetime.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 
 const require = createRequire(import.meta.url);
 const VITEST = join(dirname(require.resolve("vitest/package.json")), "vitest.mjs");

@@ -4,12 +4,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { open } from "../contract/engines.js";
-import { fresh } from "../contract/records.js";
-import { until } from "../contract/wait.js";
 import { runFile } from "../support/child.js";
 import { rounds, seeded } from "../support/counts.js";
+import { open } from "../support/engines.js";
+import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { connectionsNamed } from "./clients.js";
 
 const server = redisPerFile();

@@ -5,16 +5,16 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
-import { open } from "../contract/engines.js";
-import { assertError, assertNoSecret, SECRETS } from "../contract/errors.js";
-import { sentDuring } from "../contract/monitor.js";
-import { fresh, fromNow, record, session, signIn } from "../contract/records.js";
-import { until } from "../contract/wait.js";
 import { openApp } from "../races/app.js";
 import { now } from "../races/race.js";
 import { rounds, seeded } from "../support/counts.js";
+import { open } from "../support/engines.js";
+import { assertError, assertNoSecret, SECRETS } from "../support/errors.js";
+import { sentDuring } from "../support/monitor.js";
 import { startProxy } from "../support/proxy.js";
+import { fresh, fromNow, record, session, signIn } from "../support/records.js";
 import { redisPerFile, startRedis } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import {
 	connect,
 	counters,

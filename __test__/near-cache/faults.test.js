@@ -5,14 +5,14 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { open } from "../contract/engines.js";
-import { until } from "../contract/wait.js";
 import { connectionsNamed } from "../lifecycle/clients.js";
 import { now } from "../races/race.js";
 import { spawnWorkers } from "../support/child.js";
 import { rounds } from "../support/counts.js";
+import { open } from "../support/engines.js";
 import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { startRevocations } from "./revocations.js";
 import { connect, counters, isHit, keyOf, openCached, readNow, seed, sessions } from "./stores.js";
 

@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { session } from "../contract/records.js";
 import { now, stagger } from "../races/race.js";
 import { rounds, seeded } from "../support/counts.js";
+import { session } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 import {
 	connect,

@@ -3,7 +3,7 @@
 //   node --expose-gc memory.child.js <url> <how many sessions> <the near cache's bytes; 0: none>
 
 import { redisStorage } from "better-auth-redis-store";
-import { signIn } from "../contract/records.js";
+import { signIn } from "../support/records.js";
 import { ready, sessions } from "./stores.js";
 
 const [url, count, maxBytes] = process.argv.slice(2).map((arg, at) => (at === 0 ? arg : Number(arg)));

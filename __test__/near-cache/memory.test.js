@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { record, session } from "../contract/records.js";
 import { runFile } from "../support/child.js";
 import { rounds } from "../support/counts.js";
+import { record, session } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 
 const server = redisPerFile();

@@ -3,8 +3,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { fresh, fromNow, record, session, signIn } from "../contract/records.js";
 import { rounds, seeded } from "../support/counts.js";
+import { fresh, fromNow, record, session, signIn } from "../support/records.js";
 import { redisPerFile, startRedis } from "../support/redis.js";
 import { counters, hit, isHit, miss, openCached, readNow, turn, warm } from "./stores.js";
 

@@ -3,12 +3,12 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { open } from "../contract/engines.js";
-import { until } from "../contract/wait.js";
 import { connectionsNamed } from "../lifecycle/clients.js";
+import { open } from "../support/engines.js";
 import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
 import { isCode, useUpQuota } from "../support/states.js";
+import { until } from "../support/wait.js";
 import { connect, counters, hit, isHit, keyOf, openCached, readNow, ready, seed, sessions, warm } from "./stores.js";
 
 const FAST = { heartbeatMs: 20, maxStalenessMs: 400 };

@@ -2,9 +2,9 @@
 // some and sign others in. What was acknowledged is known with its time, so each answer can be judged.
 
 import assert from "node:assert/strict";
-import { session } from "../contract/records.js";
-import { until } from "../contract/wait.js";
 import { now } from "../races/race.js";
+import { session } from "../support/records.js";
+import { until } from "../support/wait.js";
 import { connect, isHit, keyOf, openStranger, readNow, seed, warm } from "./stores.js";
 
 /** How many sessions are live at a time. */

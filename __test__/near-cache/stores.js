@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
-import { open } from "../contract/engines.js";
-import { fresh, record, session } from "../contract/records.js";
-import { until } from "../contract/wait.js";
+import { open } from "../support/engines.js";
+import { fresh, record, session } from "../support/records.js";
+import { until } from "../support/wait.js";
 
 /**
  * Both faces of a store whose near cache is ready.

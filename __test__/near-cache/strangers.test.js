@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";
-import { fresh, session, signIn } from "../contract/records.js";
-import { until } from "../contract/wait.js";
+import { fresh, session, signIn } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { connect, counters, hit, isHit, miss, openCached, openStranger, readNow, seed, sessions } from "./stores.js";
 
 const server = redisPerFile();

@@ -3,13 +3,13 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { open } from "../contract/engines.js";
-import { fresh, record } from "../contract/records.js";
-import { until } from "../contract/wait.js";
 import { now } from "../races/race.js";
 import { rounds } from "../support/counts.js";
+import { open } from "../support/engines.js";
 import { startProxy } from "../support/proxy.js";
+import { fresh, record } from "../support/records.js";
 import { startRedis } from "../support/redis.js";
+import { until } from "../support/wait.js";
 import { connect, counters, isHit, openCached, readNow, seed, sessions, warm } from "./stores.js";
 
 const HEARTBEAT_MS = rounds(80, 1000);

@@ -4,8 +4,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { findProgram } from "../../scripts/programs.js";
-import { until } from "../contract/wait.js";
 import { RedisServer } from "./redis.js";
+import { until } from "./wait.js";
 
 const execFileAsync = promisify(execFile);
 

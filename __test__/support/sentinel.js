@@ -1,7 +1,7 @@
 // A primary, two replicas and three sentinels that watch over them, as real as they come.
 
-import { until } from "../contract/wait.js";
 import { RedisServer } from "./redis.js";
+import { until } from "./wait.js";
 
 /** After so long without an answer a sentinel takes a server for dead, in ms. */
 const DOWN_AFTER_MS = 300;

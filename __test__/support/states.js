@@ -2,8 +2,8 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { until } from "../contract/wait.js";
 import { startRedis } from "./redis.js";
+import { until } from "./wait.js";
 
 /** Whether an error reply has this code. */
 export const isCode = (code) => (error) => error.code === code;

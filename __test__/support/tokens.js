@@ -2,7 +2,7 @@
 //
 // Each password has a user of its own. Redis cuts the connections of a user that is deleted, and no others.
 
-import { fresh } from "../contract/records.js";
+import { fresh } from "./records.js";
 
 export class TokenService {
 	/** How many passwords were given out. */
