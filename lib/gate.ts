@@ -5,8 +5,8 @@ import { invalid } from "./error.js";
 import { SessionRecord } from "./gate/record.js";
 import { type Asked, asked, type GateRequest } from "./gate/request.js";
 import { type AuthContext, checkLimit, Setup } from "./gate/setup.js";
-import { Generations } from "./generations.js";
-import { internalsOf, type StorageInternals } from "./internals.js";
+import { Generations } from "./two-generation-map.js";
+import { internalsOf, type StorageInternals } from "./storage-internals.js";
 
 export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
 

@@ -1,7 +1,7 @@
 /** Better Auth sessions in Redis. */
-export type { Credentials, CredentialsFunction } from "./credentials.js";
+export type { Credentials, CredentialsFunction } from "./native/credentials.js";
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
-export type { StoreEvent, StoreListener, StoreLogger } from "./events.js";
+export type { StoreEvent, StoreListener, StoreLogger } from "./native/events.js";
 export type {
 	DegradedMetrics,
 	JournalMetrics,
@@ -14,4 +14,4 @@ export type {
 export type { NearCacheOptions, RevokeOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
 export { type RedisStorage, redisStorage } from "./storage.js";
-export type { LoadUser } from "./user-looks.js";
+export type { LoadUser } from "./user-sync.js";

@@ -1,8 +1,8 @@
 /** What a store can be told, and where it looks when it is told nothing. */
 
-import type { CredentialsFunction } from "./credentials.js";
-import type { StoreLogger } from "./events.js";
-import type { LoadUser } from "./user-looks.js";
+import type { CredentialsFunction } from "./native/credentials.js";
+import type { StoreLogger } from "./native/events.js";
+import type { LoadUser } from "./user-sync.js";
 
 /** TLS settings. Certificates and keys are PEM texts. */
 export interface TlsOptions {

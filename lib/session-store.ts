@@ -1,9 +1,9 @@
 /** Sessions by their own names, beside Better Auth or without it, on the same data as `redisStorage`. */
 
-import { checkDate, checkJson, checkKey, checkOptions, checkString, isStorable } from "./arguments.js";
-import { Connection, Op } from "./border.js";
+import { checkDate, checkJson, checkKey, checkOptions, checkString, isStorable } from "./argument-checks.js";
+import { Connection, Op } from "./native/native-store.js";
 import { invalid, SessionStoreError } from "./error.js";
-import type { StoreEvent, StoreListener } from "./events.js";
+import type { StoreEvent, StoreListener } from "./native/events.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
 

@@ -10,14 +10,14 @@ import {
 	isStorable,
 	LIST_PREFIX,
 	REVOKED_BEFORE,
-} from "./arguments.js";
-import { Connection, Op } from "./border.js";
+} from "./argument-checks.js";
+import { Connection, Op } from "./native/native-store.js";
 import { OUTAGE, type SessionStoreError } from "./error.js";
-import type { StoreEvent, StoreListener } from "./events.js";
-import { setInternals } from "./internals.js";
+import type { StoreEvent, StoreListener } from "./native/events.js";
+import { setInternals } from "./storage-internals.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreOptions } from "./options.js";
-import { everySession, outageList } from "./outage-list.js";
+import { everySession, outageList } from "./outage-session-list.js";
 
 /**
  * Better Auth's secondary storage, kept in Redis. Every method is a closure: it works unbound, as Better Auth calls it.

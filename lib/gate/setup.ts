@@ -1,7 +1,7 @@
 /** What a gate reads from Better Auth: its cookies, its secret, its settings, its plugins. */
 import * as native from "#native";
 import { invalid } from "../error.js";
-import { internalsOf } from "../internals.js";
+import { internalsOf } from "../storage-internals.js";
 import type { RedisStorage } from "../storage.js";
 import { type Fields, Hooks, type Plugin } from "./hooks.js";
 import type { Hidden } from "./record.js";

@@ -42,7 +42,7 @@ pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
 const ENTRY_BYTES: usize = 350;
 
 /// Of the cache's size, what is left for the copies that JavaScript threads keep
-/// (`lib/near-cache.ts`).
+/// (`lib/native/near-cache.ts`).
 const COPIES_SHARE: u64 = 8;
 
 /// A moment by both clocks, in ms.
@@ -74,7 +74,7 @@ impl Moment {
 }
 
 /// What a thread looks at that keeps copies of the cache's answers, to see without a call whether
-/// they still hold (`lib/near-cache.ts`). Each has its own.
+/// they still hold (`lib/native/near-cache.ts`). Each has its own.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Shared {

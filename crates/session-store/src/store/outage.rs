@@ -129,7 +129,7 @@ impl<E: Engine> Store<E> {
 
     /// A list of a user's sessions and the time of their last end are named by strangers too, as
     /// tokens: to delete one says nothing of the user's sessions. (When Better Auth ends them, it
-    /// deletes what lib/outage-list.ts has listed.)
+    /// deletes what lib/outage-session-list.ts has listed.)
     fn kept_end(&self, key: &str) -> Kept {
         if key.starts_with(LEGACY_INDEX) || key.starts_with(REVOKED_BEFORE) {
             Kept::Housekeeping

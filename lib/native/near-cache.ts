@@ -3,7 +3,7 @@
  * copy holds while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/cache.rs.
  */
 import * as native from "#native";
-import { Generations } from "./generations.js";
+import { Generations } from "../two-generation-map.js";
 
 // As they are now: tests with fake timers replace them later.
 const monotonic = performance.now.bind(performance);

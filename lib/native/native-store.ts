@@ -3,15 +3,15 @@
  * completed comes back in one wake-up.
  */
 import * as native from "#native";
-import { LIST_PREFIX } from "./arguments.js";
+import { LIST_PREFIX } from "../argument-checks.js";
 import { ask, type CredentialsFunction } from "./credentials.js";
-import { invalid, SessionStoreError, type SessionStoreErrorCode } from "./error.js";
+import { invalid, SessionStoreError, type SessionStoreErrorCode } from "../error.js";
 import { StoreEvents } from "./events.js";
 import { trustExtraCertificates } from "./extra-certificates.js";
-import { metricsOfNone, type StoreMetrics } from "./metrics.js";
+import { metricsOfNone, type StoreMetrics } from "../metrics.js";
 import { beginRun, NearCache } from "./near-cache.js";
-import { namesServer, type StoreOptions, toJson, withDefaultServer } from "./options.js";
-import { UserLooks } from "./user-looks.js";
+import { namesServer, type StoreOptions, toJson, withDefaultServer } from "../options.js";
+import { UserLooks } from "../user-sync.js";
 
 export const Op = native.Op;
 

@@ -1,5 +1,5 @@
 /** What happens to a store's connection: told to listeners, and as a line to a logger. */
-import { invalid } from "./error.js";
+import { invalid } from "../error.js";
 
 /**
  * - `ready`: the connection is up.

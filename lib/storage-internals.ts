@@ -1,5 +1,5 @@
 /** What a gate needs of a storage beyond its public methods. */
-import type { AuthWithUsers } from "./user-looks.js";
+import type { AuthWithUsers } from "./user-sync.js";
 
 /** Not enumerable, so that a copy of the storage that changes methods has none of it; the same in all module instances. */
 const INTERNALS = Symbol.for("better-auth-redis-store.internals");

@@ -10,9 +10,9 @@
 import { AsyncResource } from "node:async_hooks";
 import { setImmediate, setTimeout } from "node:timers";
 import * as native from "#native";
-import { checkJson, LIST_PREFIX } from "./arguments.js";
+import { checkJson, LIST_PREFIX } from "./argument-checks.js";
 import { invalid, OUTAGE, SessionStoreError } from "./error.js";
-import type { StoreEvents } from "./events.js";
+import type { StoreEvents } from "./native/events.js";
 import type { UserLookMetrics } from "./metrics.js";
 
 /** Reads the row of a user, as Better Auth's adapter returns it; `null` when there is none. */
