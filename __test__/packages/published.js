@@ -26,6 +26,12 @@ export function published(release) {
 		writeFileSync(tarballs.own, release.registry.tarball(`${NAME}-${OWN}`));
 	});
 
+	test("every package is published by a login of its own, which npm gets for the workflow", (t) => {
+		if (!release.isTrusted) return t.skip("this machine's npm publishes with a token only: it is older than 11.5.1");
+		const names = [NAME, ...PLATFORMS.map((platform) => `${NAME}-${platform}`)];
+		assert.deepEqual([...release.registry.trusted.keys()].sort(), names.sort());
+	});
+
 	test("the package names every platform's, in its own version, and runs nothing when it is installed", () => {
 		const { version, optionalDependencies, scripts, dependencies } = release.manifest(NAME);
 		assert.deepEqual(optionalDependencies, Object.fromEntries(PLATFORMS.map((name) => [`${NAME}-${name}`, version])));

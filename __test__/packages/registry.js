@@ -5,11 +5,16 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { json } from "node:stream/consumers";
 
+const IDENTITY = "-/identity";
+const EXCHANGE = /^-\/npm\/v1\/oidc\/token\/exchange\/package\/(.+)$/;
+
 export class Registry {
 	/** What was published, by name, as a registry tells of it. @type {Map<string, any>} */
 	packages = new Map();
 	/** @type {string} Holds from `start()` on. */
 	url;
+	/** Each package that npm got a login for by trusted publishing, with that login's token. @type {Map<string, string>} */
+	trusted = new Map();
 
 	/** Compressed packages by their path. @type {Map<string, Buffer>} */
 	#tarballs = new Map();
@@ -38,7 +43,11 @@ export class Registry {
 
 	async #answer(request, response) {
 		const path = decodeURIComponent(new URL(request.url, this.url).pathname).slice(1);
+		const login = this.#login(request.method, path);
+		if (login) return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(login));
 		if (request.method === "PUT") {
+			const token = this.trusted.get(path);
+			if (token && request.headers.authorization !== `Bearer ${token}`) return response.writeHead(401).end();
 			this.#publish(await json(request));
 			return response.writeHead(201, { "content-type": "application/json" }).end("{}");
 		}
@@ -51,6 +60,25 @@ export class Registry {
 		if (this.#upstream)
 			return response.writeHead(302, { location: new URL(request.url.slice(1), this.#upstream) }).end();
 		response.writeHead(404, { "content-type": "application/json" }).end('{"error":"not found"}');
+	}
+
+	/** What GitHub answers to a workflow that asks who it is, and what npm's registry gives for that answer. */
+	#login(method, path) {
+		if (path === IDENTITY) return { value: [{}, { repository_visibility: "private" }, {}].map(inBase64).join(".") };
+		const [, name] = (method === "POST" && path.match(EXCHANGE)) || [];
+		if (name === undefined) return undefined;
+		const token = `login for ${name}`;
+		this.trusted.set(name, token);
+		return { token };
+	}
+
+	/** What a job of a workflow has in its environment when it may say who it is (`id-token: write`). */
+	get workflowEnv() {
+		return {
+			GITHUB_ACTIONS: "true",
+			ACTIONS_ID_TOKEN_REQUEST_URL: `${this.url}${IDENTITY}`,
+			ACTIONS_ID_TOKEN_REQUEST_TOKEN: "of the job",
+		};
 	}
 
 	/** `name`: all about a package; `name/version` or `name/tag`: one version's manifest. */
@@ -83,6 +111,10 @@ export class Registry {
 	tarball(name) {
 		return this.#tarballs.get(pathOf(name, this.packages.get(name)["dist-tags"].latest));
 	}
+}
+
+function inBase64(value) {
+	return Buffer.from(JSON.stringify(value)).toString("base64");
 }
 
 function pathOf(name, version) {

@@ -1,5 +1,6 @@
 // The release, done as .github/workflows/release.yml does it, into a registry of the test's own: the platforms' binaries
-// are put into npm/, `npm publish` has napi publish these, and then publishes the package itself.
+// are put into npm/, `npm publish` has napi publish these, and then publishes the package itself. There is no token: npm
+// gets a login for each package by trusted publishing.
 
 import assert from "node:assert/strict";
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -28,9 +29,14 @@ const SOURCES = [
 	"npm",
 ];
 
+/** The first npm that publishes without a token. Node.js 20 and 22 bring an older one. */
+const TRUSTED_SINCE = "11.5.1";
+
 /** A checkout on which a release is made. */
 export class Release {
 	registry;
+	/** Whether this machine's npm can get a login by trusted publishing. With an older one a token stands in for that. */
+	isTrusted = false;
 	/** The checkout. */
 	folder = mkdtempSync(join(tmpdir(), "release-"));
 	#npmrc = join(this.folder, ".npmrc");
@@ -51,8 +57,10 @@ export class Release {
 			if (platform === OWN) copyFileSync(join(root, `${NAME}.${OWN}.node`), binary);
 			else writeFileSync(binary, `stands in for the binary of ${platform}`);
 		}
-		const host = this.registry.url.slice("http:".length);
-		writeFileSync(this.#npmrc, `registry=${this.registry.url}\n${host}:_authToken=none\n`);
+		const { stdout: version } = await runProgram("npm", ["--version"], { cwd: this.folder });
+		this.isTrusted = version.trim().localeCompare(TRUSTED_SINCE, "en", { numeric: true }) >= 0;
+		const token = this.isTrusted ? "" : `${this.registry.url.slice("http:".length)}:_authToken=none\n`;
+		writeFileSync(this.#npmrc, `registry=${this.registry.url}\n${token}`);
 		const { code, output } = await this.#napi("artifacts");
 		assert.equal(code, 0, output);
 		return this;
@@ -61,7 +69,8 @@ export class Release {
 	/** Publishes the platform packages and the package. */
 	async publish() {
 		// The environment outranks the files: whatever npm runs publishes to the test's registry, and nowhere else.
-		const env = { npm_config_registry: this.registry.url, npm_config_userconfig: this.#npmrc, PATH: this.#path() };
+		const { url, workflowEnv } = this.registry;
+		const env = { ...workflowEnv, npm_config_registry: url, npm_config_userconfig: this.#npmrc, PATH: this.#path() };
 		const { code, output } = await runProgram("npm", ["publish"], { cwd: this.folder, env });
 		assert.equal(code, 0, output);
 	}
