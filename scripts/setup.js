@@ -3,12 +3,22 @@
 //   --lint     also gets rustfmt and clippy, by rustup
 //   --browser  also gets what the browser tests need (postgresql, nginx, chromium), by apt
 //   --fuzz     also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
+//   --debug    builds an addon for tests: quick to build, slow to run
 // Safe to run again: what is in place is left alone, and the build is always run (Cargo itself knows what is stale).
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { findChromium, getByApt, SetupError } from "./apt.js";
-import { addCargoHome, findProgram, findRedisServer, outputOf, root, run } from "./programs.js";
+import { getByApt, SetupError } from "./apt.js";
+import {
+	addCargoHome,
+	findChromium,
+	findProgram,
+	findRedisServer,
+	hasCargoCommand,
+	outputOf,
+	root,
+	run,
+} from "./programs.js";
 
 /** The version of cargo-fuzz that is installed where there is none. */
 const CARGO_FUZZ = "0.13.2";
@@ -68,11 +78,10 @@ function checkRust() {
 }
 
 function getRustLints() {
-	// Asked by running them: rustup puts a stand-in for each on the PATH, installed or not.
 	const missing = [
 		["fmt", "rustfmt"],
 		["clippy", "clippy"],
-	].filter(([command]) => outputOf("cargo", [command, "--version"]) === undefined);
+	].filter(([command]) => !hasCargoCommand(command));
 	if (missing.length === 0) return "found";
 
 	const components = missing.map(([, component]) => component);
@@ -129,7 +138,10 @@ function packagesAreCurrent() {
 }
 
 function build() {
-	if (!npm("run", "build")) throw new SetupError("`npm run build` failed (its reason is above)");
+	const scripts = wants("--debug") ? ["build:native:debug", "build:lib"] : ["build"];
+	for (const script of scripts) {
+		if (!npm("run", script)) throw new SetupError(`\`npm run ${script}\` failed (its reason is above)`);
+	}
 	return "done";
 }
 

@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { chromium } from "playwright-core";
-import { findChromium } from "../../scripts/apt.js";
+import { findChromium } from "../../scripts/programs.js";
 import { endWithProcess } from "../support/lifetime.js";
 
 const DEADLINE_MS = 15_000;

@@ -7,6 +7,7 @@ import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 import { runText } from "../support/child.js";
 import { open } from "../support/engines.js";
 import { listen } from "../support/listener.js";
+import { withoutProc } from "../support/processes.js";
 import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 import { connectionsNamed, connectionsSince } from "./clients.js";
@@ -24,7 +25,9 @@ describe("importing the package and making 1,000 stores", () => {
 		import: 'const { redisStorage, RedisSessionStore } = await import("better-auth-redis-store");',
 		require: 'const { redisStorage, RedisSessionStore } = createRequire(import.meta.url)("better-auth-redis-store");',
 	})) {
-		test(`by ${how} starts no thread, opens no connection and does not keep the process`, async (t) => {
+		test(`by ${how} starts no thread, opens no connection and does not keep the process`, {
+			skip: withoutProc,
+		}, async (t) => {
 			let connections = 0;
 			const url = `redis://127.0.0.1:${await listen(t, () => connections++)}`;
 			const source = `
@@ -50,7 +53,7 @@ describe("importing the package and making 1,000 stores", () => {
 		});
 	}
 
-	test("and using one of them starts one thread", async () => {
+	test("and using one of them starts one thread", { skip: withoutProc }, async () => {
 		const source = `
 			import { readdirSync } from "node:fs";
 			import { readFile } from "node:fs/promises";

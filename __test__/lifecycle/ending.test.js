@@ -8,6 +8,7 @@ import { runText } from "../support/child.js";
 import { rounds } from "../support/counts.js";
 import { open } from "../support/engines.js";
 import { listen } from "../support/listener.js";
+import { withoutProc } from "../support/processes.js";
 import { fresh } from "../support/records.js";
 import { redisPerFile } from "../support/redis.js";
 import { until } from "../support/wait.js";
@@ -183,7 +184,7 @@ describe("close", () => {
 		}
 	});
 
-	test("after each of many uses leaves no connection, file or thread behind", async () => {
+	test("after each of many uses leaves no connection, file or thread behind", { skip: withoutProc }, async () => {
 		const files = () => readdirSync("/proc/self/fd").length;
 		const threads = () => readdirSync("/proc/self/task").length;
 		const connectionName = fresh("many");

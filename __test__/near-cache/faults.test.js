@@ -3,13 +3,13 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { connectionsNamed } from "../lifecycle/clients.js";
 import { now } from "../races/race.js";
 import { spawnWorkers } from "../support/child.js";
 import { rounds } from "../support/counts.js";
 import { open } from "../support/engines.js";
+import { stateOf } from "../support/processes.js";
 import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
 import { until } from "../support/wait.js";
@@ -328,7 +328,7 @@ describe("this process", () => {
 			const revoked = new Map();
 			for (const [at, ms] of stops.entries()) {
 				child.kill("SIGSTOP");
-				await until("its standstill", () => readFileSync(`/proc/${child.pid}/stat`, "utf8").includes(") T "));
+				await until("its standstill", () => stateOf(child.pid) === "T");
 				const ended = all.slice(20 * at, 20 * (at + 1));
 				await redis.del(...ended.map(keyOf));
 				for (const { token } of ended) revoked.set(token, now());

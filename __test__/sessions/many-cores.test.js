@@ -25,13 +25,16 @@ int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set) {
 }
 `;
 
+const skip = process.platform !== "linux" && "the number of processors is made up by a library for Linux";
+
 let folder;
 before(() => {
+	if (skip) return;
 	folder = mkdtempSync(join(tmpdir(), "many-cores-"));
 	writeFileSync(join(folder, "cores.c"), SHIM);
 	execFileSync("cc", ["-shared", "-fPIC", "-o", join(folder, "cores.so"), join(folder, "cores.c")]);
 });
-after(() => rmSync(folder, { recursive: true, force: true }));
+after(() => skip || rmSync(folder, { recursive: true, force: true }));
 
 for (const [cores, nearCache, kilobytes] of [
 	[1, false, 120],
@@ -39,7 +42,7 @@ for (const [cores, nearCache, kilobytes] of [
 	[64, false, 120],
 	[64, false, 8],
 ]) {
-	test(`set-active on ${cores} cores, records of ${kilobytes} kB, near cache ${nearCache}`, async () => {
+	test(`set-active on ${cores} cores, records of ${kilobytes} kB, near cache ${nearCache}`, { skip }, async () => {
 		const workers = await start(cores);
 		const [{ seen, lost, tries }] = await workers.go({
 			url: redis.url,

@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findNginx } from "../../scripts/apt.js";
+import { findNginx } from "../../scripts/programs.js";
 import { endWithProcess } from "./lifetime.js";
 
 const START_DEADLINE_MS = 10_000;

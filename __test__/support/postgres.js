@@ -7,8 +7,7 @@ import { once } from "node:events";
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findPostgres } from "../../scripts/apt.js";
-import { outputOf } from "../../scripts/programs.js";
+import { findPostgres, outputOf } from "../../scripts/programs.js";
 import { endWithProcess } from "./lifetime.js";
 
 const START_DEADLINE_MS = 30_000;

@@ -11,6 +11,7 @@ import { after, before } from "node:test";
 import { findRedisServer } from "../../scripts/programs.js";
 import { makeCertificates } from "./certificates.js";
 import { endWithProcess } from "./lifetime.js";
+import { stateOf } from "./processes.js";
 import { sendCommand } from "./resp.js";
 
 const START_DEADLINE_MS = 10_000;
@@ -115,7 +116,7 @@ export class RedisServer {
 	async pause() {
 		this.#process.kill("SIGSTOP");
 		// kill() returns when the signal is queued; the server may go on until the kernel has stopped it.
-		while (process.platform === "linux" && !isStopped(this.pid)) await new Promise(setImmediate);
+		while (!["T", undefined].includes(stateOf(this.pid))) await new Promise(setImmediate);
 	}
 
 	/** Lets it go on. */
@@ -252,11 +253,6 @@ export function redisPerFile(options) {
 	before(() => server.start());
 	after(() => server.stop());
 	return server;
-}
-
-function isStopped(pid) {
-	// "pid (name) state ...": see proc_pid_stat(5).
-	return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1).startsWith("T");
 }
 
 /** A word of redis.conf. */

@@ -10,6 +10,7 @@ import { after, describe, test } from "node:test";
 import { makeCertificates } from "./certificates.js";
 import { runFile, runText, spawnWorkers } from "./child.js";
 import { rounds, seeded } from "./counts.js";
+import { stateOf } from "./processes.js";
 import { startProxy } from "./proxy.js";
 import { RedisServer, redisPerFile, startRedis } from "./redis.js";
 import { ReplyError, sendCommand } from "./resp.js";
@@ -20,11 +21,7 @@ const workerModule = new URL("./worker.js", import.meta.url).href;
 
 /** Whether a process runs; a zombie, which its new parent has yet to bury, does not. */
 function isRunning(pid) {
-	try {
-		return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z");
-	} catch {
-		return false;
-	}
+	return ![undefined, "Z"].includes(stateOf(pid));
 }
 
 /** A server that is stopped when the test ends. */

@@ -6,12 +6,12 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { root } from "../../../scripts/programs.js";
+import { findProgram, root } from "../../../scripts/programs.js";
 
 const PACKAGES = ["@prisma/adapter-pg", "@prisma/client", "prisma"];
 
 /** Nothing is reported to Prisma, and the schema engine is not downloaded: only the commands for migrations use it. */
-const QUIET = { CHECKPOINT_DISABLE: "1", PRISMA_SCHEMA_ENGINE_BINARY: "/bin/true" };
+const QUIET = { CHECKPOINT_DISABLE: "1", PRISMA_SCHEMA_ENGINE_BINARY: findProgram("true") };
 
 const folder = join(root, "target/prisma");
 

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { getByApt, SetupError } from "../../../scripts/apt.js";
 import { pack } from "../../../scripts/pack.js";
-import { root } from "../../../scripts/programs.js";
+import { findProgram, root } from "../../../scripts/programs.js";
 
 /** The folder of the example. */
 export const app = fileURLToPath(new URL("..", import.meta.url));
@@ -18,7 +18,11 @@ export const NEXT = "node_modules/next/dist/bin/next";
 const TARBALL = "better-auth-redis-store.tgz";
 
 /** What no process here needs, and what it does: nothing is reported to anybody, and Prisma's engines are not downloaded. */
-const QUIET = { NEXT_TELEMETRY_DISABLED: "1", CHECKPOINT_DISABLE: "1", PRISMA_SCHEMA_ENGINE_BINARY: "/bin/true" };
+const QUIET = {
+	NEXT_TELEMETRY_DISABLED: "1",
+	CHECKPOINT_DISABLE: "1",
+	PRISMA_SCHEMA_ENGINE_BINARY: findProgram("true"),
+};
 
 /**
  * The environment of a process of the example: this one's without what would name a server or a secret of somebody else.

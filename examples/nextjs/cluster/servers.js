@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { startNginx } from "../../../__test__/support/nginx.js";
 import { startPostgres } from "../../../__test__/support/postgres.js";
 import { startRedis } from "../../../__test__/support/redis.js";
-import { findPostgres } from "../../../scripts/apt.js";
+import { findPostgres } from "../../../scripts/programs.js";
 import { Instance } from "./instance.js";
 import { app } from "./prepare.js";
 
