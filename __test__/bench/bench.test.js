@@ -47,7 +47,7 @@ describe("npm run bench -- --quick", { skip }, () => {
 		});
 	}
 
-	test("the limits of the machine are beside them", () => {
+	test("the results hold the limits of the machine", () => {
 		for (const depth of [1, 8, 64, 512]) assertFigures(results.limits.redisBenchmark[depth], `pipeline of ${depth}`);
 		assertFigures(results.limits.nativeCall, "nativeCall");
 		assertFigures(results.limits.mapGet, "mapGet");
@@ -56,7 +56,7 @@ describe("npm run bench -- --quick", { skip }, () => {
 		assert.equal(results.http.length, 4);
 	});
 
-	test("what must be reached is compared in every row", () => {
+	test("every row compares the figures that must be reached", () => {
 		assert.equal(results.checks.length, 18);
 		for (const { figure, against, measured } of results.checks) {
 			if (against === "PostgreSQL" && !findPostgres()) continue;
@@ -65,12 +65,12 @@ describe("npm run bench -- --quick", { skip }, () => {
 		}
 	});
 
-	test("the sign-in that is replayed is the one that Better Auth makes", () => {
+	test("the recorded sign-in is the one that Better Auth makes", () => {
 		const methods = results.signInCalls.map(([method]) => method);
 		assert.deepEqual(methods, ["increment", "get", "set", "set"]);
 	});
 
-	test("the page and the chart are made from them", () => {
+	test("docs/benchmarks.md and its chart are made from the results", () => {
 		const page = documentOf(results);
 		const chart = chartOf(results);
 		assert.doesNotMatch(page + chart, /undefined|NaN|Infinity|\[object/);

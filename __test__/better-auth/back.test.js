@@ -33,8 +33,8 @@ async function cookieOf(answer) {
 	return new Headers({ cookie: headers.getSetCookie()[0].split(";")[0] });
 }
 
-describe("the way back", () => {
-	test("to the official storage: who is signed in stays so, who was signed out too; its list begins empty", async (t) => {
+describe("moving back from this store", () => {
+	test("to the official storage: signed-in users stay signed in, ended sessions stay ended; its list begins empty", async (t) => {
 		const app = appOver(emptyTables());
 		const storage = redisStorage({ url: server.url, keyPrefix: "better-auth:" });
 		const client = new Redis(server.url);
@@ -50,7 +50,7 @@ describe("the way back", () => {
 		assert.deepEqual(await after.api.listSessions({ headers: stays }), []);
 	});
 
-	test("to the database: what was written there too is found, also when Redis has lost everything", async (t) => {
+	test("to the database: sessions that were stored there too are found, also when Redis lost all data", async (t) => {
 		const tables = emptyTables();
 		const app = appOver(tables);
 		const storage = redisStorage({ url: server.url });
@@ -69,7 +69,7 @@ describe("the way back", () => {
 		assert.equal((await both.api.getSession({ headers: late })).user.email, ADA.email);
 	});
 
-	test("a session that has no row is ended by Better Auth when it is due to be extended", async (t) => {
+	test("Better Auth ends a session without a row when the session is due to be extended", async (t) => {
 		const app = appOver(emptyTables());
 		const storage = redisStorage({ url: server.url });
 		t.after(() => storage.close());

@@ -40,7 +40,7 @@ everywhere(
 );
 
 everywhere(
-	"storeSessionInDatabase: revoke-sessions ends all of them in both",
+	"storeSessionInDatabase: revoke-sessions ends all sessions in both",
 	async ({ app, ended }) => {
 		const devices = [await app.signUp(), await app.signIn(), await app.signIn()];
 		const were = await Promise.all(devices.map((device) => recall(app, device)));
@@ -66,7 +66,7 @@ everywhere(
 );
 
 everywhere(
-	"storeSessionInDatabase: without it a session that the store has lost is over",
+	"without storeSessionInDatabase a session that the store has lost is over",
 	async ({ app, server }) => {
 		const device = await app.signUp();
 		assert.deepEqual(app.db.session, []);

@@ -48,7 +48,7 @@ async function cookieOf(answer) {
 const signUp = (auth) => cookieOf(auth.api.signUpEmail({ body: { name: "Ada", ...ADA }, returnHeaders: true }));
 const signIn = (auth) => cookieOf(auth.api.signInEmail({ body: ADA, returnHeaders: true }));
 
-test("with storeSessionInDatabase old sessions go on, and a sign-out ends them", async (t) => {
+test("with storeSessionInDatabase sessions from the database stay valid, and a sign-out ends them", async (t) => {
 	const app = application();
 	const storage = open(t);
 	const old = await signUp(app.withOptions({}));
@@ -68,7 +68,7 @@ test("with storeSessionInDatabase old sessions go on, and a sign-out ends them",
 	);
 });
 
-describe("the page's script", () => {
+describe("the migration script in docs/coming-from.md", () => {
 	/** Runs it over an application's Better Auth, as a process with its REDIS_URL would. */
 	async function runScript(t, auth, storage) {
 		const page = readFileSync(join(root, "docs/coming-from.md"), "utf8");
@@ -85,7 +85,7 @@ describe("the page's script", () => {
 		await import(pathToFileURL(join(folder, "copy-sessions.mjs")).href);
 	}
 
-	test("keeps everybody signed in, however active, and nobody who has left", async (t) => {
+	test("keeps every live session, however active, and no ended one", async (t) => {
 		const app = application();
 		const before = app.withOptions({});
 		const [active, idle, leaving] = [await signUp(before), await signIn(before), await signIn(before)];

@@ -47,7 +47,7 @@ async function withTwoFactors(app, name) {
 	return { device, byPassword, byBoth };
 }
 
-describe("with two factors", { concurrency: everywhere.length }, () => {
+describe("maxSessionsPerUser with two factors", { concurrency: everywhere.length }, () => {
 	for (const { version, where } of everywhere) {
 		test(`a password alone ends no session, both end the oldest: Better Auth ${version.release} on ${where}`, async (t) => {
 			const app = openApp(t, version, where, {
@@ -68,7 +68,7 @@ describe("with two factors", { concurrency: everywhere.length }, () => {
 	}
 });
 
-describe("an administrator who acts as a user", { concurrency: everywhere.length }, () => {
+describe("maxSessionsPerUser and an administrator who impersonates a user", { concurrency: everywhere.length }, () => {
 	for (const { version, where } of everywhere) {
 		test(`ends none of the user's sessions and takes no place: Better Auth ${version.release} on ${where}`, async (t) => {
 			const app = openApp(t, version, where, { plugins: [version.plugins.admin()] });
@@ -86,7 +86,7 @@ describe("an administrator who acts as a user", { concurrency: everywhere.length
 	}
 });
 
-describe("beside storeSessionInDatabase", () => {
+describe("maxSessionsPerUser beside storeSessionInDatabase", () => {
 	const message = /^maxSessionsPerUser cannot stand beside Better Auth's session\.storeSessionInDatabase: /;
 	const refused = { code: "INVALID_ARGUMENT", message };
 
@@ -103,7 +103,7 @@ describe("beside storeSessionInDatabase", () => {
 		});
 	}
 
-	test("the option of that name refuses it", () => {
+	test("the store's own option storeSessionInDatabase refuses maxSessionsPerUser", () => {
 		const options = { url: "memory://", maxSessionsPerUser: 2, storeSessionInDatabase: true };
 		for (const make of [redisStorage, (given) => new RedisSessionStore(given)]) {
 			assert.throws(() => make(options), {

@@ -17,7 +17,7 @@ const TOKENS = [
 ];
 
 everywhere(
-	"a made-up bearer token signs nobody in, and leaves nothing when it is signed out",
+	"a made-up bearer token does not sign in, and leaves nothing when it is signed out",
 	async ({ app, server }) => {
 		const headers = (token) => ({
 			origin: ORIGIN,

@@ -30,7 +30,7 @@ async function startApp(t, version, { store = {}, auth = {} } = {}) {
 const isMarked = async (server, token) => (await server.cliBuffer("GET", `session:${token}`))?.[0] === TOMBSTONE;
 
 for (const version of versions) {
-	describe(`Better Auth ${version.release}`, () => {
+	describe(`onUnavailable: "database" with Better Auth ${version.release}`, () => {
 		test("an outage from sign-in to sign-out: every answer is right, during it and after it", async (t) => {
 			const { app, server, journal } = await startApp(t, version);
 			const [stays, leaves, kicked] = [await app.signUp(), await app.signIn(), await app.signIn()];
@@ -79,7 +79,7 @@ for (const version of versions) {
 			assert.deepEqual(app.errors, [], "Better Auth logged an error");
 		});
 
-		test("a password that is changed ends the other sessions, and not the one that it makes", async (t) => {
+		test("a password change ends the other sessions, and not the one that it creates", async (t) => {
 			const { app, server, journal } = await startApp(t, version);
 			const [device, other] = [await app.signUp(), await app.signIn()];
 			const token = other.token;
@@ -94,7 +94,7 @@ for (const version of versions) {
 			assert.equal((await device.whoAmI()).user.name, "ada");
 		});
 
-		test("whoever names another user's list, or the time of an end, as a bearer token ends nothing", async (t) => {
+		test("a bearer token that names another user's list or not-before marker ends nothing", async (t) => {
 			const { app, server, journal } = await startApp(t, version, { auth: { plugins: [version.plugins.bearer()] } });
 			const [ada, adas] = [await app.signUp(), await app.signIn()];
 			await app.signUp("bob");
@@ -132,10 +132,10 @@ function signOut(app, token) {
 	return app.auth.handler(new Request(`${ORIGIN}/api/auth/sign-out`, { method: "POST", headers, body: "{}" }));
 }
 
-describe("the latest Better Auth", () => {
+describe('onUnavailable: "database" with the latest Better Auth', () => {
 	const latest = versions.at(-1);
 
-	test("an ended session is refused from the first moment, whoever asks while Redis comes back", async (t) => {
+	test("an ended session is refused from the first moment while Redis comes back", async (t) => {
 		const { app, server } = await startApp(t, latest);
 		await app.signUp();
 		const devices = await Promise.all(Array.from({ length: 20 }, () => app.signIn()));
@@ -177,7 +177,7 @@ describe("the latest Better Auth", () => {
 		for (const token of tokens) assert.ok(await isMarked(server, token));
 	});
 
-	test("a server that says nothing is an outage too", async (t) => {
+	test("a server that does not answer counts as an outage", async (t) => {
 		const { app, proxy, server } = await startApp(t, latest, { store: { commandTimeout: 300, nearCache: false } });
 		const device = await app.signUp();
 		const [copy, token] = [device.copy(), device.token];
@@ -190,7 +190,7 @@ describe("the latest Better Auth", () => {
 		assert.equal(await copy.whoAmI(), null);
 	});
 
-	test("a session that is due is extended in the database, and nobody is signed out", async (t) => {
+	test("a session that is due is extended in the database, and no user is signed out", async (t) => {
 		const { app, server } = await startApp(t, latest, {
 			auth: { session: { storeSessionInDatabase: true, updateAge: 0 } },
 		});
@@ -206,7 +206,7 @@ describe("the latest Better Auth", () => {
 		assert.ok(device.holdsCookie);
 	});
 
-	test("a server that lost everything: nobody is signed out, and what was ended is marked", async (t) => {
+	test("a server that lost all data: no user is signed out, and ended sessions get tombstones", async (t) => {
 		const { app, server } = await startApp(t, latest);
 		const [stays, leaves] = [await app.signUp(), await app.signIn()];
 		const [copy, token] = [leaves.copy(), leaves.token];
@@ -219,7 +219,7 @@ describe("the latest Better Auth", () => {
 		await until("the end", () => isMarked(server, token));
 	});
 
-	test("what must happen once, or lies in no database, rejects; so does the store's own face", async (t) => {
+	test("at-most-once operations and values without a row reject; so does RedisSessionStore", async (t) => {
 		const { app, server } = await startApp(t, latest);
 		await app.storage.ping();
 		await server.kill("SIGKILL");
@@ -252,7 +252,7 @@ describe("the latest Better Auth", () => {
 		assert.equal(storage.metrics().journal.ends, 1);
 	});
 
-	test("a deletion that Redis did not hear of comes before a later write of the same key", async (t) => {
+	test("a deletion that Redis missed is applied before a later write of the same key", async (t) => {
 		const { app, server } = await startApp(t, latest);
 		const { storage } = app;
 		await storage.set("verification:x", "old", 60);
@@ -264,7 +264,7 @@ describe("the latest Better Auth", () => {
 		assert.equal(await storage.get("verification:x"), "new");
 	});
 
-	test("users sign up, in and out all the while that Redis comes and goes", async (t) => {
+	test("users sign up, in and out while Redis goes down and comes back repeatedly", async (t) => {
 		const { app, server } = await startApp(t, latest);
 		await app.signUp();
 		let over = false;
@@ -302,7 +302,7 @@ describe("the latest Better Auth", () => {
 		assert.deepEqual(await app.sessions.getUserSessions(app.userId()).then((left) => left.length), 1);
 	});
 
-	test("the gate refuses it where Better Auth would not find its sessions in the database", async (t) => {
+	test("the gate refuses the option where Better Auth does not read sessions from the database", async (t) => {
 		for (const settings of [{}, { storeSessionInDatabase: true, preserveSessionInDatabase: true }]) {
 			const { app } = await startApp(t, latest, { auth: { session: settings } });
 			const device = await app.signUp();

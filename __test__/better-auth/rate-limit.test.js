@@ -23,7 +23,7 @@ const immortal =
 const limited = { options: () => ({ rateLimit: { enabled: true, window: WINDOW_S, max: MAX } }), immortal };
 
 everywhere(
-	`with a maximum of ${MAX} the next request is refused`,
+	`rate limit: with a maximum of ${MAX} the next request is refused`,
 	async ({ app, version, server }) => {
 		const device = app.device();
 		for (let i = 0; i < MAX; i++) await device.ok("/get-session");
@@ -44,7 +44,7 @@ everywhere(
 );
 
 everywhere(
-	"each path is counted for itself, and sessions beside it are untouched",
+	"rate limit: each path is counted for itself, and sessions are untouched",
 	async ({ app }) => {
 		const device = await app.signUp();
 		for (let i = 0; i < MAX; i++) assert.equal((await device.whoAmI()).user.name, "ada");
@@ -62,7 +62,7 @@ everywhere(
 );
 
 everywhere(
-	"of thirty requests at once no more than the maximum pass",
+	"rate limit: of thirty requests at once no more than the maximum pass",
 	async ({ app }) => {
 		const requests = Array.from({ length: 30 }, () => app.device().send("/get-session"));
 		const statuses = (await Promise.all(requests)).map(({ status }) => status);
@@ -76,7 +76,7 @@ everywhere(
 );
 
 everywhere(
-	"when the window is over, counting starts anew",
+	"rate limit: after the window counting starts again",
 	async ({ app, server }) => {
 		const device = app.device();
 		for (let i = 0; i < MAX; i++) await device.ok("/get-session");

@@ -179,7 +179,7 @@ for (const [what, body] of [
 }
 
 everywhere(
-	"a hook that caps every refresh is kept to",
+	"a hook that caps every refresh is respected",
 	async ({ app }) => {
 		const device = await app.signUp();
 		const then = Date.now() - 2 * DAY;

@@ -46,7 +46,7 @@ everywhere("the store's own class sees what Better Auth signed in, and ends it",
 	await ended(was);
 });
 
-everywhere("a session that nobody changes is not written", async ({ app }) => {
+everywhere("an unchanged session is not written", async ({ app }) => {
 	const device = await app.signUp();
 	const before = await app.storage.get(device.token);
 	for (let i = 0; i < 3; i++) await device.whoAmI();

@@ -208,7 +208,7 @@ describe("a user's row and Better Auth's copies of it", { concurrency: true }, (
 		}
 
 		// Its parser of records makes a Date of each ISO 8601 text, and so a text with milliseconds.
-		test(`a text that looks like a time is put right by the look: Better Auth ${version.release}`, async (t) => {
+		test(`the look corrects a text that looks like a time: Better Auth ${version.release}`, async (t) => {
 			const model = MODELS["text ids"];
 			const { database } = await DATABASES.memory(version, model);
 			const one = new OneUserApp(version, `text_${version.minor}`, { ...model.options, database });

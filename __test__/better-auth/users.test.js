@@ -15,7 +15,7 @@ function watermark(version, userId) {
 	return version.minor >= 7 ? [`revoked-sessions-before-${userId}`] : [];
 }
 
-everywhere("update-user is seen by all of the user's devices, and by nobody else's", async ({ app, keysAre }) => {
+everywhere("update-user is seen by all of the user's devices, and by no other user's", async ({ app, keysAre }) => {
 	const devices = [await app.signUp(), await app.signIn(), await app.signIn()];
 	const stranger = await app.signUp("eve");
 	await devices[1].ok("/update-user", { name: "Ada Lovelace", image: "https://example.com/ada.png" });
@@ -40,7 +40,7 @@ everywhere("of several update-user the last counts, also when it brings back wha
 	}
 });
 
-everywhere("change-password keeps the other devices signed in unless it is told not to", async ({ app }) => {
+everywhere("change-password keeps the other devices signed in by default", async ({ app }) => {
 	const [device, other] = [await app.signUp(), await app.signIn()];
 	await device.ok("/change-password", { currentPassword: PASSWORD, newPassword: NEW_PASSWORD });
 	assert.equal((await device.whoAmI()).user.name, "ada");
@@ -174,7 +174,7 @@ everywhere(
 );
 
 everywhere(
-	"an impersonation is a session of the user's, and ends when it is stopped",
+	"an impersonation is a session of the user, and ends when it is stopped",
 	async ({ app, ended }) => {
 		const root = await administrator(app);
 		const device = await app.signUp();

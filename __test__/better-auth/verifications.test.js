@@ -69,7 +69,7 @@ everywhere(
 );
 
 everywhere(
-	"a reset token that nobody was sent is refused",
+	"an invented reset token is refused",
 	async ({ app }) => {
 		await app.signUp();
 		const visitor = app.device();

@@ -37,7 +37,7 @@ async function connections() {
 		.map((client) => / name=(\S*)/.exec(client)[1]);
 }
 
-test("next dev: files change again and again, and there is one connection", async (t) => {
+test("next dev: files change repeatedly, and one connection remains", async (t) => {
 	/** @type {Instance} */
 	let instance;
 	t.after(() => instance?.kill()); // before its folder goes
@@ -72,7 +72,7 @@ test("next dev: files change again and again, and there is one connection", asyn
 
 for (const [name, env] of [
 	["without REDIS_URL", {}],
-	["with a REDIS_URL where nobody answers", { REDIS_URL: "redis://127.0.0.1:1" }],
+	["with a REDIS_URL without a server", { REDIS_URL: "redis://127.0.0.1:1" }],
 ]) {
 	// prepare() builds without it, too.
 	test(`next build ${name}`, { skip: !process.env.TEST_LONG }, (t) => {

@@ -16,7 +16,7 @@ const GUIDE = fileURLToPath(new URL("guide.nginx.conf", import.meta.url));
 
 const example = examplePerFile();
 
-test("by keyboard alone: sign up, find the devices, sign out", async (t) => {
+test("by keyboard alone a user signs up, finds the devices and signs out", async (t) => {
 	const ada = await example.person(t);
 	const { page } = ada;
 	const { keyboard } = page;
@@ -53,14 +53,14 @@ test("by keyboard alone: sign up, find the devices, sign out", async (t) => {
 	await page.waitForURL("**/sign-in");
 });
 
-describe("what goes wrong in a form is said", () => {
-	test("a wrong password", async (t) => {
+describe("a form shows the error", () => {
+	test("of a wrong password", async (t) => {
 		const ada = await example.person(t);
 		await ada.trySignIn(example.servers.url);
 		await ada.page.getByRole("alert").getByText("Invalid email or password").waitFor();
 	});
 
-	test("too many attempts", async (t) => {
+	test("of too many attempts", async (t) => {
 		const ada = await example.person(t);
 		const statuses = [];
 		for (let attempt = 0; attempt < 4; attempt++) {
@@ -121,7 +121,7 @@ for (const [look, options] of looks.slice(0, rounds(2, 4))) {
 const SAFARI =
 	"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 
-test("behind nginx as the guide prints it, under a name of its own", async (t) => {
+test("the example works behind nginx as the guide configures it, under its own host name", async (t) => {
 	const { instances } = example.servers;
 	const port = await freePort();
 	const nginx = await startNginx(siteFor(port, instances, GUIDE));
@@ -142,7 +142,7 @@ test("behind nginx as the guide prints it, under a name of its own", async (t) =
 	assert.deepEqual(ada.failures, []);
 });
 
-test("behind nginx that loses the port: actions are refused, as docs/troubleshooting.md says", async (t) => {
+test("behind an nginx that drops the port, actions are refused, as docs/troubleshooting.md says", async (t) => {
 	const { instances } = example.servers;
 	const port = await freePort();
 	const nginx = await startNginx(siteFor(port, instances, GUIDE));

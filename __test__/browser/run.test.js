@@ -10,7 +10,7 @@ import { endWithProcess } from "../support/lifetime.js";
 import { until } from "../support/wait.js";
 
 for (const signal of rounds(["SIGTERM"], ["SIGTERM", "SIGINT"])) {
-	test(`it starts everything, and ${signal} ends everything`, { timeout: 120_000 }, async () => {
+	test(`examples/nextjs/run starts everything, and ${signal} ends everything`, { timeout: 120_000 }, async () => {
 		prepare((line) => console.log(line));
 		const child = spawn(`${app}run`, { stdio: ["ignore", "pipe", "inherit"] });
 		const release = endWithProcess(() => child.kill("SIGTERM"));

@@ -15,8 +15,8 @@ async function healthOf(instance) {
 	return response.json();
 }
 
-describe("several servers", () => {
-	test("who signs in on one is signed in on all", async (t) => {
+describe("several servers of the example", () => {
+	test("a user who signs in on one is signed in on all", async (t) => {
 		const ada = await example.signedIn(t);
 		for (const { name, url } of example.servers.instances) assert.equal(await ada.visit(url), name);
 
@@ -31,7 +31,7 @@ describe("several servers", () => {
 		assert.ok(ttl > week - 600 && ttl <= week, `it lives for ${ttl} s`);
 	});
 
-	test("through nginx: reloads over all servers, and nobody is ever signed out", async (t) => {
+	test("through nginx: reloads reach all servers, and no user is signed out", async (t) => {
 		const ada = await example.signedIn(t);
 		const answered = new Set([await ada.visit(example.servers.url)]);
 		for (let reload = 0; reload < rounds(50, 500); reload++) {
@@ -69,8 +69,8 @@ describe("several servers", () => {
 	});
 });
 
-describe("devices", () => {
-	test("a device that is signed out from another is out at its next click, on every server", async (t) => {
+describe("the example's page of devices", () => {
+	test("a device that another one signs out is signed out at its next click, on every server", async (t) => {
 		const laptop = await example.signedIn(t, { address: "198.51.100.1" });
 		// A tab on each server, with its page loaded.
 		const tabs = await Promise.all(example.servers.instances.map(() => laptop.context.newPage()));
@@ -99,7 +99,7 @@ describe("devices", () => {
 		assert.equal((await phone.visit(example.servers.url)) !== undefined, true, "the phone is still signed in");
 	});
 
-	test("all other devices at once", async (t) => {
+	test("all other devices are signed out at once", async (t) => {
 		const ada = await example.signedIn(t);
 		const others = [await example.person(t, { email: ada.email }), await example.person(t, { email: ada.email })];
 		for (const [at, other] of others.entries()) await other.signIn(example.servers.instances[at].url);
@@ -118,8 +118,8 @@ describe("devices", () => {
 	});
 });
 
-describe("when something ends", () => {
-	test("a server is killed: nobody notices", async (t) => {
+describe("the example when a server fails", () => {
+	test("a killed server goes unnoticed by users", async (t) => {
 		const ada = await example.signedIn(t);
 		await ada.visit(example.servers.url);
 		// Requests that are under way all the time, and a person who clicks.
@@ -147,13 +147,13 @@ describe("when something ends", () => {
 		await victim.launch();
 	});
 
-	test("Redis is restarted: everybody is still signed in", async (t) => {
+	test("a restart of Redis keeps every user signed in", async (t) => {
 		const ada = await example.signedIn(t);
 		await example.servers.redis.restart();
 		for (const { name, url } of example.servers.instances) assert.equal(await ada.visit(url), name);
 	});
 
-	test("Redis is down: a page that says so, no sign-out, and it comes back by itself", async (t) => {
+	test("Redis down: a page says so, no user is signed out, and the page recovers by itself", async (t) => {
 		const ada = await example.signedIn(t);
 		const newcomer = await example.person(t);
 		await example.servers.redis.kill();
@@ -180,7 +180,7 @@ describe("when something ends", () => {
 		assert.ok(await ada.serverOf());
 	});
 
-	test("Redis goes down under a page: the next click shows it, and it comes back by itself", async (t) => {
+	test("Redis fails under an open page: the next click shows it, and the page recovers by itself", async (t) => {
 		const ada = await example.signedIn(t);
 		await ada.visit(example.servers.url);
 		await example.servers.redis.kill();
@@ -199,7 +199,7 @@ describe("when something ends", () => {
 	});
 });
 
-describe("what docs/troubleshooting.md tells of", () => {
+describe("the symptoms in docs/troubleshooting.md", () => {
 	/** The last server with other settings until the test ends. */
 	async function changed(t, env) {
 		const instance = example.servers.instances.at(-1);
@@ -212,7 +212,7 @@ describe("what docs/troubleshooting.md tells of", () => {
 		return instance;
 	}
 
-	test("another BETTER_AUTH_SECRET on one server: signed out there, and only there", async (t) => {
+	test("another BETTER_AUTH_SECRET on one server: users are signed out there only", async (t) => {
 		const ada = await example.signedIn(t);
 		const odd = await changed(t, { BETTER_AUTH_SECRET: "another secret, of thirty-two characters or more" });
 		assert.equal(await ada.visit(odd.url), undefined);
@@ -226,7 +226,7 @@ describe("what docs/troubleshooting.md tells of", () => {
 		assert.equal(await ada.visit(example.servers.instances[0].url), undefined);
 	});
 
-	test("a cookie domain that does not fit: the sign-in succeeds, and one is not signed in", async (t) => {
+	test("a wrong cookie domain: the sign-in succeeds, and the user is not signed in", async (t) => {
 		const odd = await changed(t, { COOKIE_DOMAIN: "example.com" });
 		const ada = await example.signedIn(t);
 		await ada.context.clearCookies();

@@ -29,7 +29,7 @@ describe("Redis Cluster", () => {
 	/** Another server's store, without a near cache. */
 	const openStranger = (t) => open(t, { cluster: cluster.nodes, nearCache: false, connectionName: fresh("stranger") });
 
-	test("what strangers make up leaves nothing there", async (t) => {
+	test("made-up keys leave nothing in Redis", async (t) => {
 		const size = async () => {
 			const sizes = (await cluster.primaries()).map((server) => server.cli("DBSIZE"));
 			return (await Promise.all(sizes)).reduce((sum, keys) => sum + keys, 0);
@@ -42,7 +42,7 @@ describe("Redis Cluster", () => {
 		assert.equal(await size(), before + 1);
 	});
 
-	test("is named in a URL and in options, by any of its servers, replicas too", async (t) => {
+	test("is reached by a URL and by options, through any of its servers, replicas too", async (t) => {
 		const hosts = cluster.nodes.map(({ host, port }) => `${host}:${port}`);
 		for (const options of [
 			`redis-cluster://${hosts.join(",")}`,
@@ -58,7 +58,7 @@ describe("Redis Cluster", () => {
 		}
 	});
 
-	test("that cannot be reached, and a server that is part of none, are told", async (t) => {
+	test("that cannot be reached, and a server outside any cluster, reject with the reason", async (t) => {
 		const nobody = [1, 2].map((port) => ({ host: "127.0.0.1", port }));
 		const none = /none of the cluster's servers can be reached: 127\.0\.0\.1:1, 127\.0\.0\.1:2/;
 		await assertRejects(() => open(t, { cluster: nobody }).storage.ping(), "UNAVAILABLE", none);
@@ -80,7 +80,7 @@ describe("Redis Cluster", () => {
 		await assertRejects(() => Promise.all(keys.map((key) => direct.storage.set(key, "x", 60))), "PROTOCOL", part);
 	});
 
-	test("behind addresses that only natMap knows", async (t) => {
+	test("works behind addresses that only natMap knows", async (t) => {
 		const proxies = await Promise.all(cluster.servers.map((server) => startProxy(t, server)));
 		const at = proxies.map(({ url }) => ({ host: "127.0.0.1", port: Number(new URL(url).port) }));
 		const natMap = Object.fromEntries(cluster.servers.map(({ host, port }, n) => [`${host}:${port}`, at[n]]));
@@ -90,7 +90,7 @@ describe("Redis Cluster", () => {
 		assert.ok(proxies.filter(({ roundTrips }) => roundTrips > 1).length >= 3, "all primaries are reached by way of it");
 	});
 
-	test("a key of another type is none, and takes none of the others along that are read with it", async (t) => {
+	test("a key of another type is no session, and does not fail the keys read with it", async (t) => {
 		const { storage } = open(t, { cluster: cluster.nodes });
 		const keys = Array.from({ length: 10 }, () => fresh("key"));
 		await Promise.all(keys.map((key) => storage.set(key, key, 60)));
@@ -122,7 +122,7 @@ describe("Redis Cluster", () => {
 		for (const { token } of mine) assert.equal(await store.getSession(token), null);
 	});
 
-	test("a sign-in that died between its two steps takes nobody's place under the limit", async (t) => {
+	test("a sign-in that died between its two steps does not count towards the limit", async (t) => {
 		const { store } = open(t, { cluster: cluster.nodes, nearCache: false, maxSessionsPerUser: 2 });
 		const userId = fresh("user");
 		const [first, second, dead] = [0, 1, 2].map((at) => session({ userId, createdAt: new Date(Date.now() + at) }));
@@ -150,7 +150,7 @@ describe("Redis Cluster", () => {
 		assert.deepEqual(tokens(await store.getUserSessions(bob)), tokens(ofBob));
 	});
 
-	test("a server that sends a late step on is followed", async (t) => {
+	test("a late step follows the server's redirect", async (t) => {
 		const { storage } = open(t, { cluster: cluster.nodes, nearCache: false, failFastMs: 100 });
 		await storage.ping();
 		const [from, to] = await cluster.primaries();
@@ -168,7 +168,7 @@ describe("Redis Cluster", () => {
 		await cluster.settles();
 	});
 
-	test("the near cache hears every primary", async (t) => {
+	test("the near cache receives invalidations from every primary", async (t) => {
 		const doors = open(t, { cluster: cluster.nodes });
 		await doors.storage.ping();
 		await ready(doors.storage);
@@ -189,7 +189,7 @@ describe("Redis Cluster", () => {
 		for (const one of mine) await until("the end", async () => (await doors.store.getSession(one.token)) === null);
 	});
 
-	test("slots move back and forth under load: nothing is lost, nobody fails, and no answer is old", async (t) => {
+	test("slots move back and forth under load: nothing is lost, no call fails, and no answer is stale", async (t) => {
 		const doors = open(t, { cluster: cluster.nodes });
 		await doors.storage.ping();
 		await ready(doors.storage);
@@ -248,7 +248,7 @@ describe("Redis Cluster", () => {
 		await cluster.settles();
 	});
 
-	test("a server that has lost sight of the others is not believed", async (t) => {
+	test("a server that lost contact with the others is not trusted", async (t) => {
 		const { storage } = open(t, { cluster: cluster.nodes });
 		await storage.ping();
 		const failovers = [];
@@ -288,7 +288,7 @@ describe("Redis Cluster", () => {
 			return () => old.resume();
 		},
 	})) {
-		test(`${name}: every answer is right, and the new one is in use within 3 s`, async (t) => {
+		test(`${name}: every answer is right, and the new primary is in use within 3 s`, async (t) => {
 			const doors = open(t, { cluster: cluster.nodes, commandTimeout: 1000, connectTimeout: 1000 });
 			await doors.storage.ping();
 			const [old] = await cluster.primaries();

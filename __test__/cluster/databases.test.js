@@ -12,7 +12,7 @@ import { RedisServer, startRedis } from "../support/redis.js";
 
 const DB = 3;
 
-test("every connection to a cluster's servers asks for the database", async (t) => {
+test("every connection to a cluster's servers selects the configured database", async (t) => {
 	const server = await startRedis({ config: ["cluster-enabled yes"] });
 	t.after(() => server.stop());
 	await holdAllSlots(server);
@@ -40,7 +40,7 @@ test("every connection to a cluster's servers asks for the database", async (t) 
 	}
 });
 
-test("a cluster of Valkey 9 keeps the databases apart, and refuses one that it does not have", async (t) => {
+test("Valkey 9 keeps a cluster's databases apart, and refuses one that does not exist", async (t) => {
 	const server = new RedisServer({ config: ["cluster-enabled yes", "cluster-databases 16"] });
 	try {
 		await server.start();

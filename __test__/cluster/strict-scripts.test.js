@@ -22,7 +22,7 @@ async function startStrict(t) {
 	return server;
 }
 
-test("after the greeting no script touches a key that it has not declared", async (t) => {
+test("after the handshake no script touches a key that it did not declare", async (t) => {
 	const server = await startStrict(t);
 	const { storage, store } = open(t, { url: server.url, nearCache: false, maxSessionsPerUser: 2 });
 	await storage.ping();
@@ -51,7 +51,7 @@ for (const [what, prefixes, steps] of [
 	["several keys where all of a store's have one slot", { keyPrefix: "{app}session:", userPrefix: "{app}user:" }, 1],
 	["one key where they have several", {}, 2],
 ]) {
-	test(`an endpoint of shards is sent scripts over ${what}`, async (t) => {
+	test(`a sharded endpoint receives scripts over ${what}`, async (t) => {
 		const { storage, store } = open(t, { url: endpoint.url, nearCache: false, ...prefixes });
 		const [first, one] = [session(), session()];
 		await store.createSession(first); // the server learns the scripts
@@ -67,7 +67,7 @@ for (const [what, prefixes, steps] of [
 	});
 }
 
-test("an answer that is about the state of the server leaves what was known", async (t) => {
+test("an error about the server's state does not change how scripts are sent", async (t) => {
 	const server = await startStrict(t);
 	const { store } = open(t, { url: server.url, nearCache: false });
 	await store.createSession(session());
@@ -80,7 +80,7 @@ test("an answer that is about the state of the server leaves what was known", as
 	}
 });
 
-test("a server that begins to refuse is asked again: one call fails, and says so", async (t) => {
+test("a server that starts to refuse scripts over two keys is checked again: one call fails with the reason", async (t) => {
 	const server = await startStrict(t);
 	server.isStrict = false;
 	const { store } = open(t, { url: server.url, nearCache: false });
@@ -94,7 +94,7 @@ test("a server that begins to refuse is asked again: one call fails, and says so
 	assert.equal(await store.getSession(one.token), null);
 });
 
-test("of many who sign in at once as many live as are allowed, and none is ended before it is there", async (t) => {
+test("many sign-ins at once on a strict server leave as many sessions as allowed, and none ends before it exists", async (t) => {
 	const server = await startStrict(t);
 	const options = { url: server.url, nearCache: false, maxSessionsPerUser: 3 };
 	const doors = [1, 2, 3].map((n) => open(t, { ...options, connectionName: `server-${n}` }));
@@ -104,7 +104,7 @@ test("of many who sign in at once as many live as are allowed, and none is ended
 	assert.equal((await doors[0].store.getUserSessions(userId)).length, 3);
 });
 
-test("the near cache hears of changes by way of an endpoint of shards", async (t) => {
+test("the near cache receives invalidations through a sharded endpoint", async (t) => {
 	const { storage, store } = await openCached(t, endpoint);
 	const stranger = open(t, { url: endpoint.url, nearCache: false });
 	const one = session();

@@ -47,7 +47,7 @@ function socketsTo(port) {
 		.map(([, from]) => from);
 }
 
-describe("a server is named", () => {
+describe("a server is reached", () => {
 	const server = redisPerFile({ unixSocket: true });
 
 	test("by redis:// and valkey://, a host and a port, an address or a name", async (t) => {
@@ -114,21 +114,21 @@ describe("a server is named", () => {
 		assert.ok(users.includes(" user=app"));
 	});
 
-	test("and the connection has the name it is given", async (t) => {
+	test("and the connection has the name of connectionName", async (t) => {
 		const { storage } = open(t, { url: server.url, connectionName: "my-app:1" });
 		assert.equal((await connectionsNamed(server, "my-app:1")).length, 0);
 		await storage.ping();
 		assert.equal((await connectionsNamed(server, "my-app:1")).length, 1);
 	});
 
-	test("and is named after the package without a name", async (t) => {
+	test("and the connection is named after the package by default", async (t) => {
 		const before = await server.cli("CLIENT", "ID");
 		await open(t, { url: server.url, maxValueBytes: 54_321 }).storage.ping();
 		const [own] = await connectionsSince(server, before);
 		assert.match(own, / name=better-auth-redis-store /);
 	});
 
-	test("and one connection is made, by the first call and for all", async (t) => {
+	test("and the first call opens one connection for all", async (t) => {
 		const options = { url: server.url, connectionName: "lazy" };
 		const stores = Array.from({ length: 10 }, () => open(t, options));
 		assert.equal((await connectionsNamed(server, "lazy")).length, 0);
@@ -138,19 +138,19 @@ describe("a server is named", () => {
 		assert.equal((await connectionsNamed(server, "lazy")).length, 1);
 	});
 
-	test("though it has no HELLO: RESP2 does", async (t) => {
+	test("without HELLO, over RESP2", async (t) => {
 		for (const password of [undefined, "secret"]) {
 			const old = await startFor(t, { password, config: ['rename-command HELLO ""'] });
 			await assertConnects(t, old, old.url);
 		}
 	});
 
-	test("that has no such database: the error says so", async (t) => {
+	test("without the database: the error says so", async (t) => {
 		await assertRejects(() => open(t, `${server.url}/99`).storage.ping(), ["INVALID_ARGUMENT", "PROTOCOL"], /\bdb\b/);
 	});
 });
 
-test("a password is given in the URL or beside it", async (t) => {
+test("a password is taken from the URL or from the option", async (t) => {
 	const password = 'p@ss "w:rd\\%';
 	const server = await startFor(t, { password });
 	await assertConnects(t, server, server.url);
@@ -171,13 +171,13 @@ describe("REDIS_URL", () => {
 		assert.deepEqual({ stdout, stderr, code }, { stdout: "value\n", stderr: "", code: 0 });
 	}
 
-	test("is redis://host:port, with a password or without", async (t) => {
+	test("may be redis://host:port, with a password or without", async (t) => {
 		const [open, guarded] = [await startFor(t), await startFor(t, { password: "secret" })];
 		await assertWorks({ REDIS_URL: `redis://localhost:${open.port}` });
 		await assertWorks({ REDIS_URL: `redis://:secret@localhost:${guarded.port}` });
 	});
 
-	test("is rediss://:PASSWORD@host:port, whose certificate an authority of the system's has signed", async (t) => {
+	test("may be rediss://:PASSWORD@host:port, with a certificate that one of the system's authorities signed", async (t) => {
 		const server = await startFor(t, { tls: true, password: "secret" });
 		const REDIS_URL = `rediss://:secret@localhost:${server.port}`;
 		await assertWorks({ REDIS_URL, SSL_CERT_FILE: server.certificates.ca });
@@ -191,7 +191,7 @@ describe("REDIS_URL", () => {
 describe("TLS", () => {
 	const pem = (path) => readFileSync(path, "utf8");
 
-	test("trusts the authority it is given", async (t) => {
+	test("trusts the authority of tls.ca", async (t) => {
 		const server = await startFor(t, { tls: true, password: "secret" });
 		const ca = pem(server.certificates.ca);
 		const { port } = server;
@@ -200,7 +200,7 @@ describe("TLS", () => {
 		await assertConnects(t, server, { host: "localhost", port, password: "secret", tls: { ca: `\n${ca}\n` } });
 	});
 
-	test("fails without it, and for another name", async (t) => {
+	test("fails without the authority, and for another name", async (t) => {
 		const server = await startFor(t, { tls: true });
 		const other = await startFor(t, { tls: { names: "DNS:redis.example" } });
 		const ca = ({ certificates }) => pem(certificates.ca);
@@ -241,7 +241,7 @@ describe("TLS", () => {
 		await assertRejects(() => open(t, url).storage.ping(), "TLS", /does not speak TLS on this port/);
 	});
 
-	test("shows the certificate it is given to a server that asks for one", async (t) => {
+	test("presents the client certificate to a server that asks for one", async (t) => {
 		const server = await startFor(t, { tls: { clients: true } });
 		const [ca, cert, key] = ["ca", "cert", "key"].map((file) => pem(server.certificates[file]));
 		await assertConnects(t, server, { url: server.url, tls: { ca, cert, key } });
@@ -252,7 +252,7 @@ describe("TLS", () => {
 		);
 	});
 
-	test("takes another name to check, and none that the certificate lacks", async (t) => {
+	test("checks the name of tls.servername, which the certificate must have", async (t) => {
 		const server = await startFor(t, { tls: { names: "DNS:redis.example" } });
 		const ca = pem(server.certificates.ca);
 		await assertConnects(t, server, { url: server.url, tls: { ca, servername: "Redis.Example" } });
@@ -260,7 +260,7 @@ describe("TLS", () => {
 		await assertRejects(() => open(t, other).storage.ping(), "TLS", /is for another name/);
 	});
 
-	test("speaks no older version than it is told", async (t) => {
+	test("uses no older version than the option allows", async (t) => {
 		const [old, both] = await Promise.all(
 			["TLSv1.2", "TLSv1.2 TLSv1.3"].map((versions) =>
 				startFor(t, { tls: true, config: [`tls-protocols "${versions}"`] }),
@@ -275,7 +275,7 @@ describe("TLS", () => {
 		await assertRejects(() => open(t, options(old, "TLSv1.3")).storage.ping(), "TLS", /speaks no version of TLS/);
 	});
 
-	test("checks nothing when it is told so, by a name that says what that means", async (t) => {
+	test("checks nothing with the option whose name says what that means", async (t) => {
 		const server = await startFor(t, { tls: { names: "DNS:redis.example", life: "expired" } });
 		const unverified = { url: server.url, tls: { dangerouslyDisableVerification: true } };
 		await assertConnects(t, server, unverified);
@@ -287,19 +287,19 @@ describe("TLS", () => {
 		});
 	});
 
-	test("that the server refuses after the handshake is a TLS error", async (t) => {
+	test("refused by the server after the handshake is a TLS error", async (t) => {
 		const server = await startFor(t, { tls: { clients: true } });
 		const ca = pem(server.certificates.ca);
 		await assertRejects(() => open(t, { url: server.url, tls: { ca } }).storage.ping(), "TLS");
 	});
 
-	test("with a certificate that is none is a TLS error", async (t) => {
+	test("with an invalid client certificate is a TLS error", async (t) => {
 		const server = await startFor(t, { tls: true });
 		const ca = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
 		await assertRejects(() => open(t, { url: server.url, tls: { ca } }).storage.ping(), "TLS");
 	});
 
-	test("with a server that has none is told as that, within commandTimeout's default", async (t) => {
+	test("with a server that does not speak it fails with that reason, within commandTimeout's default", async (t) => {
 		const [plain, secure] = [await startFor(t, { password: "secret" }), await startFor(t, { tls: true })];
 		const toPlain = `rediss://:secret@127.0.0.1:${plain.port}`;
 		await assertRejects(
@@ -315,7 +315,7 @@ describe("TLS", () => {
 		);
 	});
 
-	test("keeps the near cache true, as without it", async (t) => {
+	test("keeps the near cache fresh, as plain TCP does", async (t) => {
 		const server = await startFor(t, { tls: true });
 		const ca = pem(server.certificates.ca);
 		const [one, other] = ["one", "other"].map((connectionName) =>
@@ -332,7 +332,7 @@ describe("TLS", () => {
 });
 
 describe("a server that goes away", () => {
-	test("is UNAVAILABLE at once, and in use again when it is back, with what it kept", async (t) => {
+	test("is UNAVAILABLE at once, and in use again when it is back, with the data that it kept", async (t) => {
 		const server = await startFor(t, { config: ["appendonly yes"] });
 		const { storage, store } = open(t, server.url);
 		const mine = session();
@@ -350,7 +350,7 @@ describe("a server that goes away", () => {
 		}
 	});
 
-	test("while idle is noticed: even what may be sent only once works at once after the restart", {
+	test("while idle is noticed: even at-most-once operations work at once after the restart", {
 		skip: withoutProc,
 	}, async (t) => {
 		const server = await startFor(t, { config: ["appendonly yes"] });
@@ -378,7 +378,7 @@ describe("a server that goes away", () => {
 		}
 	});
 
-	test("takes with it what was under way, as UNAVAILABLE", async (t) => {
+	test("rejects the calls in flight with UNAVAILABLE", async (t) => {
 		const server = await startFor(t);
 		const { storage } = open(t, { url: server.url, commandTimeout: 20_000 });
 		await storage.ping();
@@ -392,7 +392,7 @@ describe("a server that goes away", () => {
 		for (const { reason } of await outcomes) assert.equal(reason?.code, "UNAVAILABLE");
 	});
 
-	test("is asked by one connection attempt for all who wait", async (t) => {
+	test("gets one connection attempt for all calls that wait", async (t) => {
 		let attempts = 0;
 		const port = await listen(t, (socket) => {
 			attempts++;
@@ -405,7 +405,7 @@ describe("a server that goes away", () => {
 		assert.ok(attempts <= 6, `${attempts} connections for 1,000 calls made at once`);
 	});
 
-	test("and comes back with another password is an AUTH error until that is undone", async (t) => {
+	test("and comes back with another password is an AUTH error until the password is restored", async (t) => {
 		const server = await startFor(t, { password: "first" });
 		const { storage } = open(t, server.url);
 		await storage.ping();
@@ -446,7 +446,7 @@ describe("a server that stands still", () => {
 		}
 	});
 
-	test("may carry out what timed out, once at most", async (t) => {
+	test("may still carry out a call that timed out, at most once", async (t) => {
 		const server = await startFor(t);
 		const { storage } = open(t, { url: server.url, commandTimeout: 100 });
 		let [calls, acknowledged] = [0, 0];
@@ -488,14 +488,14 @@ describe("under load", () => {
 		return { done, failed };
 	}
 
-	test("a killed connection costs at most UNAVAILABLE: nothing is wrong, lost or done twice", async (t) => {
+	test("a killed connection causes UNAVAILABLE at most: nothing is wrong, lost or done twice", async (t) => {
 		const server = await startFor(t);
 		const doors = open(t, { url: server.url, connectionName: "load", commandTimeout: 20_000 });
 		const kill = () => server.cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
 		await disturbed(t, doors, rounds(60, 5000), () => until("a connection to kill", async () => (await kill()) > 0));
 	});
 
-	test("a restarted server costs at most UNAVAILABLE: nothing is wrong, lost or done twice", async (t) => {
+	test("a restarted server causes UNAVAILABLE at most: nothing is wrong, lost or done twice", async (t) => {
 		const server = await startFor(t, { config: ["appendonly yes"] });
 		const doors = open(t, { url: server.url, commandTimeout: 20_000 });
 		const { failed } = await disturbed(t, doors, rounds(5, 100), async (n) => {

@@ -23,7 +23,7 @@ async function calls(server, command) {
 	return Number(stats.match(new RegExp(`cmdstat_${command.replace("|", "\\|")}:calls=(\\d+)`))?.[1] ?? 0);
 }
 
-describe("lines", { concurrency: true }, () => {
+describe("connections to a server", { concurrency: true }, () => {
 	const [busy, quiet, slow] = [new RedisServer(), new RedisServer(), new RedisServer()];
 	const cluster = new RedisCluster({}, { primaries: 3, replicas: 0 });
 	const watched = new RedisServer();
@@ -37,7 +37,7 @@ describe("lines", { concurrency: true }, () => {
 	});
 	after(() => Promise.all([busy, quiet, slow, watched, sentinel, cluster].map((place) => place.stop())));
 
-	test("heartbeatMs: how often an idle connection is asked, with a near cache and without", async (t) => {
+	test("heartbeatMs sets how often an idle connection is probed, with a near cache and without", async (t) => {
 		const rare = { heartbeatMs: 60_000, nearCache: { maxStalenessMs: 180_000 } };
 		for (const options of [rare, { ...rare, nearCache: false }]) {
 			await open(t, { url: quiet.url, ...options }).storage.ping();
@@ -51,7 +51,7 @@ describe("lines", { concurrency: true }, () => {
 		assert.equal(await calls(quiet, "role"), before);
 	});
 
-	test("heartbeatMs: a call that waits in vain has the connection probed at once", async (t) => {
+	test("heartbeatMs: a call without an answer makes the store probe the connection at once", async (t) => {
 		const probed = async (nearCache) => {
 			const proxy = await startProxy(t, slow);
 			const { storage } = open(t, { url: proxy.url, heartbeatMs: 60_000, commandTimeout: 200, nearCache });
@@ -65,7 +65,7 @@ describe("lines", { concurrency: true }, () => {
 		await Promise.all([{ maxStalenessMs: 180_000 }, false].map(probed));
 	});
 
-	test("a sentinel is asked on a connection that is kept, and on a new one when that was cut", async (t) => {
+	test("a sentinel is queried on a kept connection, and on a new one after a cut", async (t) => {
 		const proxy = await startProxy(t, sentinel);
 		const { hostname: host, port } = new URL(proxy.url);
 		const { storage } = open(t, { sentinels: [{ host, port: Number(port) }] });
@@ -83,7 +83,7 @@ describe("lines", { concurrency: true }, () => {
 		assert.deepEqual(failovers, []);
 	});
 
-	test("a cluster that does not change is not asked for its slots each time", async (t) => {
+	test("the slots of an unchanged cluster are not read each time", async (t) => {
 		const sum = async (command) => {
 			const each = await Promise.all(cluster.servers.map((server) => calls(server, command)));
 			return each.reduce((a, b) => a + b);
@@ -101,7 +101,7 @@ describe("lines", { concurrency: true }, () => {
 	});
 
 	for (const nearCache of [{ maxStalenessMs: 500 }, false]) {
-		test(`a slow line, ${nearCache ? "with" : "without"} a near cache: what arrives shows that the server lives`, async (t) => {
+		test(`on a slow line, ${nearCache ? "with" : "without"} a near cache, received bytes count as a sign of life`, async (t) => {
 			const userId = fresh("user");
 			const direct = open(t, { url: slow.url }).storage;
 			for (let n = 0; n < SESSIONS; n++) await signIn(direct, session({ userId }), { bio: "x".repeat(BYTES) });

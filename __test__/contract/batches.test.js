@@ -49,7 +49,7 @@ for (const more of [{}, { maxSessionsPerUser: 5 }]) {
 	});
 }
 
-test("a user's list that is looked at many times in one tick is read once", async (t) => {
+test("a user's list that is requested many times in one tick is read once", async (t) => {
 	const { storage, store } = opened(t, { nearCache: false });
 	const [one, another] = [session(), session()];
 	for (const each of [one, another]) await store.createSession(each);
@@ -67,7 +67,7 @@ function tokensOf(list) {
 	return JSON.parse(list).map(({ token }) => token);
 }
 
-test("what is wrong with one of many is told to that one only", async (t) => {
+test("an error of one call in a batch rejects that call only", async (t) => {
 	const { storage, store, options } = opened(t);
 	const [ended, live, foreign] = times(3, () => session());
 	for (const one of [ended, live]) await store.createSession(one);
@@ -91,7 +91,7 @@ test("what is wrong with one of many is told to that one only", async (t) => {
 	for (const { token } of others) assert.ok(await store.getSession(token));
 });
 
-test("who finds a live session where it wants to sign in leaves that one in the index, at every moment", async (t) => {
+test("a sign-in under the token of a live session leaves that session in the index at every moment", async (t) => {
 	const proxy = await startProxy(t, server);
 	const { store, options } = opened(t, { url: proxy.url });
 	const mine = session();
@@ -112,7 +112,7 @@ test("who finds a live session where it wants to sign in leaves that one in the 
 	assert.equal((await store.getSession(mine.token)).ipAddress, "198.51.100.1");
 });
 
-test("counters that are asked for at once count each call once, and fail by themselves", async (t) => {
+test("counters incremented in one tick count each call once, and fail independently", async (t) => {
 	const { storage, options } = opened(t);
 	await storage.set("text", "no number", 60);
 	await storage.delete("again"); // there was none: that leaves a tombstone
@@ -134,7 +134,7 @@ test("counters that are asked for at once count each call once, and fail by them
 	);
 });
 
-test("a counter without a life gets one, and a life is not made longer", async (t) => {
+test("increment gives a counter without an expiry one, and never extends an expiry", async (t) => {
 	const { storage, options } = opened(t);
 	const lifeOf = (name) => server.cli("PTTL", options.keyPrefix + name);
 	await server.cli("SET", `${options.keyPrefix}immortal`, "7");
@@ -148,7 +148,7 @@ test("a counter without a life gets one, and a life is not made longer", async (
 	assert.ok(life > 20_000 && life <= 30_000, `${life} ms`);
 });
 
-test("a script that the server has forgotten is taught again, whatever waits for it", async (t) => {
+test("a script that the server no longer has is loaded again for every call that waits", async (t) => {
 	const { storage, store } = opened(t);
 	await storage.increment("counter", 60);
 	await server.cli("SCRIPT", "FLUSH");
@@ -162,7 +162,7 @@ test("a script that the server has forgotten is taught again, whatever waits for
 	for (const { token } of sessions) assert.ok(await store.getSession(token));
 });
 
-test("an index lives as long as its longest session, whatever comes at once", async (t) => {
+test("an index expires with its longest session, however many writes come at once", async (t) => {
 	const { store, options } = opened(t);
 	const user = session().userId;
 	const lives = times(MANY, (n) => (n * 37) % MANY);

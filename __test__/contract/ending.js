@@ -22,9 +22,9 @@ const ENDINGS = {
 
 /** @param {import("../support/engines.js").Engine} engine */
 export function ending(engine) {
-	describe("a session that was ended", () => {
+	describe("an ended session", () => {
 		for (const [name, end] of Object.entries(ENDINGS)) {
-			test(`by ${name} is absent to everyone and stays so`, async (t) => {
+			test(`by ${name} is absent to every reader and stays absent`, async (t) => {
 				const { storage, store } = open(t, engine.empty());
 				for (const signInBy of [() => signIn, () => (_, one) => store.createSession(one)]) {
 					const mine = session();
@@ -53,7 +53,7 @@ export function ending(engine) {
 			});
 		}
 
-		test("may be ended again, and its token ended before it was seen", async (t) => {
+		test("may be ended again, and a token may be ended before its session was seen", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await store.deleteSession(mine.token);
@@ -63,7 +63,7 @@ export function ending(engine) {
 			await assert.rejects(store.createSession(mine), { code: "REVOKED" });
 		});
 
-		test("is none when getAndDelete found nothing: the token is free", async (t) => {
+		test("does not exist when getAndDelete found nothing: the token stays free", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = [session(), session()];
 			for (const { token } of mine) assert.equal(await storage.getAndDelete(token), null);
@@ -72,7 +72,7 @@ export function ending(engine) {
 			for (const { token } of mine) assert.equal((await store.getSession(token)).token, token);
 		});
 
-		test("gives its token to a value that is no session", async (t) => {
+		test("leaves its token to a value that is no session", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await store.createSession(mine);
@@ -100,7 +100,7 @@ export function ending(engine) {
 			assert.equal(await storage.get(mine.token), null);
 		});
 
-		test("is given by getAndDelete to one of many", async (t) => {
+		test("is returned by getAndDelete to one of many callers", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine);
@@ -217,7 +217,7 @@ export function ending(engine) {
 	});
 
 	describe("deleteUserSessions", () => {
-		test("ends every session of the user, tells how many, and touches nobody else's", async (t) => {
+		test("ends every session of the user, returns how many, and touches no other user's", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const [userId, other] = [fresh("user"), session()];
 			const mine = Array.from({ length: 5 }, () => session({ userId }));
@@ -235,7 +235,7 @@ export function ending(engine) {
 			assert.deepEqual(await store.getUserSessions(userId), [again]);
 		});
 
-		test("spares the session it is told to", async (t) => {
+		test("spares the session of `except`", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const mine = Array.from({ length: 4 }, () => session({ userId }));
@@ -258,7 +258,7 @@ export function ending(engine) {
 			for (const one of mine.slice(0, 50)) assert.equal(await store.getSession(one.token), null);
 		});
 
-		test("racing updates and other sign-outs ends every session that it met", async (t) => {
+		test("racing updates and other sign-outs ends every session that it found", async (t) => {
 			const options = engine.empty();
 			const [one, other] = [open(t, options), open(t, options)];
 			for (let round = 0; round < rounds(20, 500); round++) {
@@ -309,7 +309,7 @@ export function ending(engine) {
 	});
 
 	describe("revoked-sessions-before-<user>", () => {
-		test("ends every session made before it, and none made later", async (t) => {
+		test("ends every session created before it, and none created later", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const at = Date.now();
@@ -353,7 +353,7 @@ export function ending(engine) {
 			assert.equal(await store.getSession(mine.token), null);
 		});
 
-		test("ends by itself, and by no delete: a stranger may name it as a session's token", async (t) => {
+		test("expires, and cannot be deleted: a client may name the marker as a token", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const key = `revoked-sessions-before-${fresh("user")}`;
 			await storage.set(key, "5", 2);
@@ -367,7 +367,7 @@ export function ending(engine) {
 			assert.equal(await storage.get(key), null);
 		});
 
-		test("hides every session made before it, also one that was written after it or is in no index", async (t) => {
+		test("hides every session created before it, also one written later or missing from the index", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const at = Date.now();

@@ -40,7 +40,7 @@ describe("a user who may do what docs/security.md lists", () => {
 	const where = () => ({ url: server.url, username: "sessions", password: PASSWORD, connectionName: "restricted" });
 	contract(redisEngine("ACL", where, { keys: "session:", users: "user-sessions:" }));
 
-	test("lacks nothing that it is asked for, and has the near cache", async (t) => {
+	test("lacks no permission, and has the near cache", async (t) => {
 		const { storage, store } = open(t, { ...where(), keyPrefix: "session:", userPrefix: "user-sessions:" });
 		const mine = session();
 		await store.createSession(mine);
@@ -86,7 +86,7 @@ describe("a managed server", () => {
 
 	for (const name of ["CLIENT", "HELLO", "INFO", "ROLE", "SCRIPT", "SORT"]) {
 		const lame = redisPerFile({ config: [`rename-command ${name} ""`] });
-		test(`that lacks ${name} only is lived with`, async (t) => {
+		test(`that lacks only ${name} works`, async (t) => {
 			const { storage, store } = open(t, {
 				url: lame.url,
 				connectionName: "unheard",

@@ -12,7 +12,7 @@ export function indexes(engine) {
 	describe("active-sessions-<user>", () => {
 		const entry = ({ token, expiresAt }) => ({ token, expiresAt: expiresAt.getTime() });
 
-		test("is composed from the user's sessions, the soonest to expire first", async (t) => {
+		test("lists the user's sessions, the soonest to expire first", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const mine = [3, 1, 2].map((hours) => session({ userId, expiresAt: fromNow(hours * 3_600_000) }));
@@ -53,7 +53,7 @@ export function indexes(engine) {
 			assert.equal(await store.deleteUserSessions(userId), 1);
 		});
 
-		test("is not changed by a set of it, which must be Better Auth's list", async (t) => {
+		test("is not changed by a set, whose value must be Better Auth's list", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const [mine, theirs] = [session(), session()];
 			await store.createSession(mine);
@@ -88,7 +88,7 @@ export function indexes(engine) {
 			assert.deepEqual(await store.getUserSessions(mine.userId), [mine]);
 		});
 
-		test("tells each session's own expiresAt, to the millisecond", async (t) => {
+		test("holds each session's own expiresAt, to the millisecond", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const mine = Array.from({ length: 200 }, (_, n) => session({ userId, expiresAt: fromNow(3_600_000 + n) }));
@@ -97,7 +97,7 @@ export function indexes(engine) {
 			assert.deepEqual(view, mine.map(entry));
 		});
 
-		test("a delete of it removes the dead and leaves the live", async (t) => {
+		test("loses only dead entries by a delete", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const [short, long] = [session({ userId, expiresAt: fromNow(1500) }), session({ userId })];
@@ -110,7 +110,7 @@ export function indexes(engine) {
 			assert.deepEqual(await store.getUserSessions(userId), [long]);
 		});
 
-		test("getAndDelete of it gives it and leaves the live", async (t) => {
+		test("is returned by getAndDelete, which leaves live entries", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await store.createSession(mine);
@@ -120,7 +120,7 @@ export function indexes(engine) {
 			assert.deepEqual(await store.getSession(mine.token), mine);
 		});
 
-		test("holds 21 sign-ins at once, each with its own read and write of it", async (t) => {
+		test("holds 21 sign-ins at once, each with its own read and write of the list", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const userId = fresh("user");
 			const key = `active-sessions-${userId}`;
@@ -197,7 +197,7 @@ export function indexes(engine) {
 			assert.equal((await store.getUserSessions(userId)).length, 2);
 		});
 
-		test("holds after many sign-ins at once, and leaves as many as are allowed", async (t) => {
+		test("holds after many sign-ins at once, and leaves as many sessions as allowed", async (t) => {
 			const options = { ...engine.empty(), maxSessionsPerUser: 3 };
 			const doors = Array.from({ length: 3 }, () => open(t, options).storage);
 			for (let round = 0; round < 10; round++) {
@@ -253,7 +253,7 @@ export function indexes(engine) {
 	});
 
 	describe("cleanupExpiredSessions", () => {
-		test("removes the entries of ended sessions from every user's index, and tells how many", async (t) => {
+		test("removes the entries of ended sessions from every user's index, and returns how many", async (t) => {
 			const { store } = open(t, engine.empty());
 			const dead = Array.from({ length: 4 }, () => session({ expiresAt: fromNow(1500) }));
 			dead[3].userId = dead[2].userId;
@@ -268,7 +268,7 @@ export function indexes(engine) {
 			assert.deepEqual(await store.getUserSessions(live.userId), [live]);
 		});
 
-		test("leaves an entry alone whose record is merely absent: it may be a sign-in under way", async (t) => {
+		test("keeps an entry whose record is merely absent: it may be a sign-in in flight", async (t) => {
 			const { store } = open(t, engine.empty());
 			const mine = session({ expiresAt: fromNow(1500) });
 			await store.createSession(mine);

@@ -55,7 +55,7 @@ function threeDevices() {
 	return [1, 2, 3].map((hours) => session({ userId, expiresAt: fromNow(hours * 3_600_000) }));
 }
 
-describe("after @better-auth/redis-storage", () => {
+describe("data of @better-auth/redis-storage", () => {
 	test("Better Auth's users stay signed in, see their devices and can end them", async (t) => {
 		const db = { user: [], session: [], account: [], verification: [] };
 		const app = (secondaryStorage) =>
@@ -104,7 +104,7 @@ describe("after @better-auth/redis-storage", () => {
 		await assertConverted();
 	});
 
-	test("sessions are read and listed, and the list is folded away", async (t) => {
+	test("sessions are read and listed, and the old list is converted", async (t) => {
 		const mine = threeDevices();
 		const { userId } = mine[0];
 		await officialSignIns(...mine, session());
@@ -135,10 +135,10 @@ describe("after @better-auth/redis-storage", () => {
 		},
 		cleanupExpiredSessions: ({ store }) => store.cleanupExpiredSessions(),
 		listKeys: ({ storage }) => storage.listKeys(),
-		"a sign-in of somebody else": ({ storage }) => signIn(storage, session()),
+		"a sign-in of another user": ({ storage }) => signIn(storage, session()),
 	};
 	for (const [name, call] of Object.entries(firstCalls)) {
-		test(`every session is in the index, whatever comes first: ${name}`, async (t) => {
+		test(`every session is in the index when the first call is ${name}`, async (t) => {
 			const mine = threeDevices();
 			await officialSignIns(...mine);
 			const doors = successor(t);
@@ -150,7 +150,7 @@ describe("after @better-auth/redis-storage", () => {
 		});
 	}
 
-	test("a sign-in is added to those that were there", async (t) => {
+	test("a sign-in joins the existing sessions", async (t) => {
 		const mine = threeDevices();
 		await officialSignIns(...mine);
 		const { storage, store } = successor(t);
@@ -160,7 +160,7 @@ describe("after @better-auth/redis-storage", () => {
 		await assertConverted();
 	});
 
-	test("a sign-in beyond the limit ends the oldest of those that were there", async (t) => {
+	test("a sign-in beyond the limit ends the oldest existing session", async (t) => {
 		const mine = threeDevices();
 		mine[1].createdAt = fromNow(-10_000);
 		await officialSignIns(...mine);
@@ -170,7 +170,7 @@ describe("after @better-auth/redis-storage", () => {
 		assert.deepEqual(tokensOf(await store.getUserSessions(fourth.userId)), tokensOf([mine[0], mine[2], fourth]));
 	});
 
-	test("one session is ended before anything was read, and stays so", async (t) => {
+	test("one session is ended before any read, and stays ended", async (t) => {
 		const mine = threeDevices();
 		await officialSignIns(...mine);
 		const { storage, store } = successor(t);
@@ -181,7 +181,7 @@ describe("after @better-auth/redis-storage", () => {
 		await assertConverted();
 	});
 
-	test("all sessions are ended before anything was read, but the one to spare", async (t) => {
+	test("all sessions but the spared one are ended before any read", async (t) => {
 		const { storage, store } = successor(t);
 		for (const spared of [undefined, 0, 1, 2]) {
 			const mine = threeDevices();
@@ -196,7 +196,7 @@ describe("after @better-auth/redis-storage", () => {
 		}
 	});
 
-	test("revoked-sessions-before ends those that were there", async (t) => {
+	test("revoked-sessions-before ends the existing sessions", async (t) => {
 		const mine = threeDevices();
 		await officialSignIns(...mine);
 		const { storage, store } = successor(t);
@@ -251,7 +251,7 @@ describe("after @better-auth/redis-storage", () => {
 		await assertConverted();
 	});
 
-	test("verifications and counters are used on", async (t) => {
+	test("verifications and counters stay in use", async (t) => {
 		const old = officialStorage({ client: redis });
 		await old.set("verification:a", '{"value":"1"}', 60);
 		await old.set("verification:b", '{"value":"2"}', 60);
@@ -265,7 +265,7 @@ describe("after @better-auth/redis-storage", () => {
 		assert.deepEqual(await storage.listKeys(), []);
 	});
 
-	test("a list that cannot be read stops nothing", async (t) => {
+	test("an unreadable list stops nothing", async (t) => {
 		const { storage, store } = successor(t);
 		for (const list of ["", "{", "null", "7", '"text"', "{}", '[null,7,"x",[],{}]', '[{"token":1,"expiresAt":"x"}]']) {
 			const mine = session();
@@ -283,7 +283,7 @@ describe("after @better-auth/redis-storage", () => {
 	});
 });
 
-describe("after the guide's own code", () => {
+describe("data of the guide's own code", () => {
 	/** RedisSessionStore.createSession of the guide, to the letter. */
 	async function guideSignIn(one) {
 		const ttl = Math.floor((one.expiresAt.getTime() - Date.now()) / 1000);
@@ -301,7 +301,7 @@ describe("after the guide's own code", () => {
 		listKeys: ({ storage }) => storage.listKeys(),
 	};
 	for (const [name, call] of Object.entries(firstCalls)) {
-		test(`its set is converted, whatever comes first: ${name}`, async (t) => {
+		test(`the set is converted when the first call is ${name}`, async (t) => {
 			const mine = threeDevices();
 			const { userId } = mine[0];
 			for (const one of mine) await guideSignIn(one);
@@ -319,7 +319,7 @@ describe("after the guide's own code", () => {
 		});
 	}
 
-	test("its sessions are the same sessions, alone and in the list", async (t) => {
+	test("sessions are read unchanged, alone and in the list", async (t) => {
 		const mine = threeDevices();
 		for (const one of mine) await guideSignIn(one);
 		const { storage, store } = open(t, server.url);
@@ -340,7 +340,7 @@ describe("after the guide's own code", () => {
 		await assertConverted();
 	});
 
-	test("one session is ended before anything was read", async (t) => {
+	test("one session is ended before any read", async (t) => {
 		const mine = threeDevices();
 		for (const one of mine) await guideSignIn(one);
 		const { store } = open(t, server.url);
@@ -350,7 +350,7 @@ describe("after the guide's own code", () => {
 		await assertConverted();
 	});
 
-	test("all sessions are ended before anything was read, but the one to spare", async (t) => {
+	test("all sessions but the spared one are ended before any read", async (t) => {
 		const { store } = open(t, server.url);
 		for (const spared of [undefined, 0, 2]) {
 			const mine = threeDevices();

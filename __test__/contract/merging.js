@@ -11,7 +11,7 @@ import { until } from "../support/wait.js";
 /** @param {import("../support/engines.js").Engine} engine */
 export function merging(engine) {
 	describe("a set of a session record", () => {
-		test("makes a session that was created just now", async (t) => {
+		test("creates a session that is new", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			for (const age of [0, 60_000, 115_000, -115_000]) {
 				const mine = session({ createdAt: fromNow(-age) });
@@ -21,7 +21,7 @@ export function merging(engine) {
 			}
 		});
 
-		test("makes none that is older: it resolves, writes nothing, is counted and logged once", async (t) => {
+		test("creates no older session: it resolves, writes nothing, is counted and logged once", async (t) => {
 			const lines = [];
 			const logger = { info: () => {}, warn: (line) => lines.push(line) };
 			const { storage, store } = open(t, { ...engine.empty(), logger });
@@ -40,7 +40,7 @@ export function merging(engine) {
 			assert.match(logged[0], /createSession.*coming-from/);
 		});
 
-		test("makes none of an unknown age, and says so; over a live one it is merged", async (t) => {
+		test("creates no session of unknown age, and logs it; over a live session it is merged", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			for (const createdAt of [undefined, null, "yesterday"]) {
 				const mine = session({ createdAt });
@@ -53,7 +53,7 @@ export function merging(engine) {
 			}
 		});
 
-		test("replaces one of any age", async (t) => {
+		test("replaces a session of any age", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session({ createdAt: fromNow(-86_400_000) });
 			await store.createSession(mine);
@@ -93,7 +93,7 @@ export function merging(engine) {
 			}
 		});
 
-		test("that is past its expiresAt makes none", async (t) => {
+		test("that is past its expiresAt creates no session", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session({ expiresAt: fromNow(-1000) });
 			await storage.set(mine.token, record(mine), 60);
@@ -110,7 +110,7 @@ export function merging(engine) {
 			assert.deepEqual(await store.getUserSessions(mine.userId), []);
 		});
 
-		test("with a shorter expiresAt ends the session then, and no later", async (t) => {
+		test("with a shorter expiresAt makes the session expire then, and no later", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine);
@@ -164,7 +164,7 @@ export function merging(engine) {
 	});
 
 	describe("records that several change at once", () => {
-		test("keep the changes of different fields, whoever writes last", async (t) => {
+		test("keep the changes of different fields, whichever writer is last", async (t) => {
 			for (const order of [
 				["first", "second"],
 				["second", "first"],
@@ -203,7 +203,7 @@ export function merging(engine) {
 			});
 		}
 
-		test("keep a field that createSession's kind of writer changed meanwhile", async (t) => {
+		test("keep a field that createSession changed in between", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session({ theme: "light" });
 			await signIn(storage, mine);
@@ -259,7 +259,7 @@ export function merging(engine) {
 			assert.deepEqual([now.theme, now.note], ["dark", "late"]);
 		});
 
-		test("take a user whose updatedAt goes back from a writer that read the latest", async (t) => {
+		test("accept a user with an older updatedAt from a writer that read the latest", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine, { updatedAt: fromNow(5000), role: "admin" });
@@ -269,7 +269,7 @@ export function merging(engine) {
 			assert.deepEqual([user.role, user.updatedAt], ["user", mine.updatedAt.toISOString()]);
 		});
 
-		test("a user of null, or none, never replaces a user", async (t) => {
+		test("keep the user over a user of null or none", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine);
@@ -281,7 +281,7 @@ export function merging(engine) {
 			assert.deepEqual(user, JSON.parse(record(mine)).user);
 		});
 
-		test("a session that had no user gets one", async (t) => {
+		test("gain a user where the session had none", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await store.createSession(mine);
@@ -290,7 +290,7 @@ export function merging(engine) {
 			assert.deepEqual(await store.getSession(mine.token), mine);
 		});
 
-		test("read-change-write rounds of two, all at once, lose none", async (t) => {
+		test("lose nothing in concurrent read-change-write rounds of two", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const pairs = Array.from({ length: rounds(100, 2000) }, () => session({ left: 0, right: 0 }));
 			await Promise.all(

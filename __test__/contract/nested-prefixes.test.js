@@ -44,7 +44,7 @@ function shapes() {
 }
 
 for (const [name, place] of Object.entries(places)) {
-	describe(`the outer application on ${name}`, () => {
+	describe(`an application with the outer of two nested prefixes on ${name}`, () => {
 		for (const near of [true, false]) {
 			test(`reads no session of the inner one, ${near ? "with" : "without"} a near cache`, async (t) => {
 				const { outer, inner } = openBoth(t, place(), near);
@@ -65,7 +65,7 @@ for (const [name, place] of Object.entries(places)) {
 			});
 		}
 
-		test("ends and overwrites none", async (t) => {
+		test("ends and overwrites no session of the inner one", async (t) => {
 			const { outer, inner } = openBoth(t, place());
 			for (const { one, user } of [...shapes().slice(0, 1), { one: session({ userAgent: "{" }), user: null }]) {
 				await signIn(inner.storage, one, user);
@@ -93,7 +93,7 @@ for (const [name, place] of Object.entries(places)) {
 			}
 		});
 
-		test("lists and clears its own only", async (t) => {
+		test("lists and clears its own keys only", async (t) => {
 			const { outer, inner } = openBoth(t, place());
 			const [mine, theirs] = [session(), session()];
 			await signIn(outer.storage, mine);
@@ -110,7 +110,7 @@ for (const [name, place] of Object.entries(places)) {
 			assert.equal((await inner.store.getUserSessions(theirs.userId)).length, 1);
 		});
 
-		test("has its values that resemble a session of another token", async (t) => {
+		test("keeps its own values that resemble a session of another token", async (t) => {
 			const { outer } = openBoth(t, place());
 			for (const end of ["", " ", "  "]) {
 				const value = record(session()) + end;
@@ -128,7 +128,7 @@ for (const [name, place] of Object.entries(places)) {
 	});
 }
 
-test("a bearer token of the inner application is none of the outer one's", async (t) => {
+test("with nested prefixes a bearer token of the inner application is not valid in the outer one", async (t) => {
 	const { outer, inner } = openBoth(t, places["one server"]());
 	const app = ({ storage }) =>
 		betterAuth({
@@ -148,7 +148,7 @@ test("a bearer token of the inner application is none of the outer one's", async
 	assert.equal(await ask(app(outer), `b:${token}`), null);
 });
 
-describe("one process", () => {
+describe("one process with nested prefixes", () => {
 	/** Opens both; the first stays open. */
 	async function openOneByOne(t, first, second) {
 		const stores = [first, second].map((options) => redisStorage(options));

@@ -33,8 +33,8 @@ async function lives() {
 	return Promise.all(keys.map(async (key) => [key, await server.cli("PTTL", key)]));
 }
 
-describe("keys", () => {
-	test("are the guide's, and hold JSON", async (t) => {
+describe("keys in Redis", () => {
+	test("are those of the guide, and hold JSON", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const [mine, theirs] = [session(), session()];
 		await store.createSession(mine);
@@ -51,7 +51,7 @@ describe("keys", () => {
 		assert.deepEqual(await server.cli("ZRANGE", `user-sessions:${mine.userId}`, 0, -1), [mine.token]);
 	});
 
-	test("begin as the options say, in the database that they say", async (t) => {
+	test("have the configured prefixes, in the configured database", async (t) => {
 		const { store } = open(t, { url: `${server.url}/3`, keyPrefix: "k:", userPrefix: "u:" });
 		const mine = session();
 		await store.createSession(mine);
@@ -61,8 +61,8 @@ describe("keys", () => {
 	});
 });
 
-describe("lives", () => {
-	test("of a session are those of its expiresAt, of its index those of the furthest, with a margin", async (t) => {
+describe("expiries in Redis", () => {
+	test("follow a session's expiresAt, and for an index the furthest one with a margin", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const userId = fresh("user");
 		const [long, short] = [session({ userId, expiresAt: fromNow(7_200_000) }), session({ userId })];
@@ -155,7 +155,7 @@ describe("lives", () => {
 		assertLife(await server.cli("PTTL", "session:counter"), 10_000);
 	});
 
-	test("of a time of revocation are never shortened", async (t) => {
+	test("of a not-before marker are never shortened", async (t) => {
 		const { storage } = open(t, server.url);
 		const key = `revoked-sessions-before-${fresh("user")}`;
 		await storage.set(key, "5", 100);
@@ -168,7 +168,7 @@ describe("lives", () => {
 		assert.equal(await server.cli("PTTL", `session:${key}`), -1);
 	});
 
-	test("are finite for everything but a value that was set without a ttl", async (t) => {
+	test("exist for everything but a value that was set without a ttl", async (t) => {
 		const { storage, store } = open(t, { url: server.url, maxSessionsPerUser: 2 });
 		const userId = fresh("user");
 		const mine = Array.from({ length: 5 }, () => session({ userId }));
@@ -191,7 +191,7 @@ describe("lives", () => {
 	});
 });
 
-describe("what strangers make up", () => {
+describe("a made-up key", () => {
 	test("leaves nothing, but for the tombstone of a token that a sign-in may be about to write", async (t) => {
 		const { storage, store } = open(t, server.url);
 		await endMadeUpKeys({ storage, store });
@@ -202,13 +202,13 @@ describe("what strangers make up", () => {
 		assertLife(ms, 300_000);
 	});
 
-	test("nothing either where ends wait for replicas", async (t) => {
+	test("leaves nothing where ends wait for replicas", async (t) => {
 		const { storage, store } = open(t, { url: server.url, revoke: { waitReplicas: 1, timeoutMs: 10 } });
 		await endMadeUpKeys({ storage, store });
 		assert.deepEqual(await lives(), []);
 	});
 
-	test("a session that another version left under a long token is ended for good", async (t) => {
+	test("that is a long token: a session that another version left there is ended for good", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const mine = session({ token: "x".repeat(600) });
 		await server.cli("SET", `session:${mine.token}`, `${record(mine)} `, "PX", 60_000);
@@ -222,8 +222,8 @@ describe("what strangers make up", () => {
 	});
 });
 
-describe("commands: one round trip each", () => {
-	test("a list of 50 devices is one pipeline, and no call asks for one record after another", async (t) => {
+describe("round trips", () => {
+	test("a list of 50 devices is one pipeline, and no call reads records one by one", async (t) => {
 		const { storage, store } = open(t, { url: server.url, nearCache: false });
 		const userId = fresh("user");
 		const mine = Array.from({ length: 50 }, () => session({ userId }));
@@ -264,7 +264,7 @@ describe("commands: one round trip each", () => {
 		assert.deepEqual(sent, ["MGET", "EVALSHA"]);
 	});
 
-	test("scripts are sent again to a server that forgot them", async (t) => {
+	test("scripts are sent again to a server that no longer has them", async (t) => {
 		const { store } = open(t, server.url);
 		const mine = session();
 		await store.createSession(mine);
@@ -302,7 +302,7 @@ describe("entries of an index", () => {
 		assert.deepEqual(await server.cli("KEYS", "*"), []);
 	});
 
-	test("without a record stay until it is sure that no sign-in is under way", async (t) => {
+	test("without a record stay until no sign-in can be in flight", async (t) => {
 		const { store } = open(t, server.url);
 		const mine = session();
 		await store.createSession(mine);
@@ -332,7 +332,7 @@ describe("entries of an index", () => {
 		assert.equal(await storage.get(mine.token), null);
 	});
 
-	test("without a record take no session's place under the limit", async (t) => {
+	test("without a record do not count towards the limit", async (t) => {
 		const { store } = open(t, { url: server.url, maxSessionsPerUser: 2 });
 		const userId = fresh("user");
 		const mine = [0, 1, 2].map((at) => session({ userId, createdAt: fromNow(at - 1000) }));
@@ -374,7 +374,7 @@ describe("a corrupt record", () => {
 		`${"[".repeat(5000)}"${token}"`,
 	];
 
-	test("is no session to anyone, fails nobody and can be ended", async (t) => {
+	test("is no session, fails no call and can be ended", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const [mine, well] = [session(), session()];
 		well.userId = mine.userId;
@@ -419,7 +419,7 @@ describe("a corrupt record", () => {
 		}
 	});
 
-	test("of bytes that are no text is an error, and no missing session", async (t) => {
+	test("of invalid UTF-8 is an error, and not a missing session", async (t) => {
 		const { storage, store } = open(t, server.url);
 		await server.cli("SET", "session:bytes", Buffer.from([0xff, 0xfe, 0x00]), "EX", 60);
 		await assert.rejects(storage.get("bytes"), { code: "PROTOCOL" });

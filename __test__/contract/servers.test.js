@@ -36,10 +36,10 @@ async function urlOf(t, serve) {
 	return `redis://:${SECRETS.password}@127.0.0.1:${await listen(t, serve)}`;
 }
 
-describe("a server", () => {
+describe("a server that refuses or misbehaves:", () => {
 	const address = /127\.0\.0\.1:\d+/;
 
-	test("that refuses the password is an AUTH error, whoever it was given for", async (t) => {
+	test("a refused password is an AUTH error, for every user", async (t) => {
 		const guarded = await startRedis({ password: "right" });
 		t.after(() => guarded.stop());
 		const { port } = guarded;
@@ -54,7 +54,7 @@ describe("a server", () => {
 		assert.deepEqual(await guarded.cli("KEYS", "*"), []);
 	});
 
-	test("whose ACL forbids keys or commands is an AUTH error", async (t) => {
+	test("an ACL that forbids keys or commands is an AUTH error", async (t) => {
 		const rules = [
 			["~other:*", "+@all"],
 			["~*", "-@all", "+hello", "+client"],
@@ -70,7 +70,7 @@ describe("a server", () => {
 		}
 	});
 
-	test("that is not there is UNAVAILABLE, at once", async (t) => {
+	test("a port without a server is UNAVAILABLE at once", async (t) => {
 		const listener = net.createServer().listen(0, "127.0.0.1");
 		await once(listener, "listening");
 		const { port } = listener.address();
@@ -85,7 +85,7 @@ describe("a server", () => {
 		}
 	});
 
-	test("that speaks HTTP is a PROTOCOL error", async (t) => {
+	test("a server that speaks HTTP is a PROTOCOL error", async (t) => {
 		const answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 		for (const how of ["write", "end"]) {
 			const url = await urlOf(t, (socket) => socket.on("data", () => socket.writable && socket[how](answer)));
@@ -94,7 +94,7 @@ describe("a server", () => {
 		}
 	});
 
-	test("that never answers is a TIMEOUT, within commandTimeout", async (t) => {
+	test("a server that never answers is a TIMEOUT, within commandTimeout", async (t) => {
 		for (const serve of [() => {}, (socket) => socket.on("data", () => {}), (socket) => socket.write("$1000000\r\n")]) {
 			const url = await urlOf(t, serve);
 			await assertAllReject(
@@ -107,7 +107,7 @@ describe("a server", () => {
 		}
 	});
 
-	test("that hangs up is UNAVAILABLE", async (t) => {
+	test("a server that closes the connection is UNAVAILABLE", async (t) => {
 		for (const serve of [
 			(socket) => socket.destroy(),
 			(socket) => socket.end(),
@@ -117,7 +117,7 @@ describe("a server", () => {
 		}
 	});
 
-	test("that sends rubbish is no danger", async (t) => {
+	test("invalid bytes from a server do no harm", async (t) => {
 		for (const rubbish of [
 			Buffer.from([0, 1, 2, 255, 254, 13, 10]),
 			"220 mail ready\r\n",
@@ -141,7 +141,7 @@ describe("a server", () => {
 				socket.write(quoted.repeat(chunk.toString().match(/^\*\d+\r$/gm).length));
 			}),
 	})) {
-		test(`that ${what} has no secret told by us`, async (t) => {
+		test(`no secret appears in the error of a server that ${what}`, async (t) => {
 			const { storage, store } = open(t, { url: await urlOf(t, serve), commandTimeout: 500 });
 			for (const operation of Object.values(operations)) {
 				await operation({ storage, store }).catch((error) => assertError(error, ["PROTOCOL", "TIMEOUT", "AUTH"], /./));
@@ -149,7 +149,7 @@ describe("a server", () => {
 		});
 	}
 
-	test("that disabled a command has no secret told by us", async (t) => {
+	test("no secret appears in the error for a disabled command", async (t) => {
 		// As managed services do. Redis answers: unknown command 'GET', with args beginning with: 'session:TOKEN'
 		const config = ["GET", "SET", "EVAL", "EVALSHA", "SCAN", "SORT"].map((name) => `rename-command ${name} ""`);
 		const limited = await startRedis({ config });
@@ -160,7 +160,7 @@ describe("a server", () => {
 		}
 	});
 
-	test("that knows no HELLO has no password told by us", async (t) => {
+	test("no password appears in the error of a server without HELLO", async (t) => {
 		const { password } = SECRETS;
 		const old = await startRedis({ password, config: ['rename-command HELLO ""'] });
 		t.after(() => old.stop());
@@ -170,7 +170,7 @@ describe("a server", () => {
 			.catch(assertNoSecret);
 	});
 
-	test("where keys hold another type is a PROTOCOL error, and they are left as they are", async (t) => {
+	test("keys of another type are a PROTOCOL error, and stay as they are", async (t) => {
 		await server.cli("FLUSHALL");
 		await server.cli("HSET", `session:${SECRETS.key}`, "field", SECRETS.value);
 		await server.cli("RPUSH", `session:${SECRETS.token}`, SECRETS.value);
@@ -205,7 +205,7 @@ describe("a server", () => {
 		await server.cli("FLUSHALL");
 	});
 
-	test("that is full is an OUT_OF_MEMORY error: nothing is half written, and sessions can be ended", async (t) => {
+	test("a full memory is an OUT_OF_MEMORY error: nothing is half written, and sessions can be ended", async (t) => {
 		const full = await startRedis({ config: ["maxmemory-policy noeviction"] });
 		t.after(() => full.stop());
 		const doors = open(t, full.url);
@@ -235,7 +235,7 @@ describe("a server", () => {
 		await assertRejects(() => store.createSession(mine[2]), "REVOKED");
 	});
 
-	test("that has become a replica is a READONLY error, and nobody reads there once a writer has found out", async (t) => {
+	test("a demoted primary is a READONLY error, and is not read any more after the first failed write", async (t) => {
 		const replica = await startRedis();
 		t.after(() => replica.stop());
 		const doors = open(t, { url: replica.url, nearCache: false });

@@ -26,7 +26,7 @@ export function sessions(engine) {
 			assert.equal(await store.getSession(fresh("token")), null);
 		});
 
-		test("a session may have a field called session", async (t) => {
+		test("keep a field called session", async (t) => {
 			const { store } = open(t, engine.empty());
 			for (const field of ["web", 7, true, [1], { id: 1 }]) {
 				const mine = session({ session: field });
@@ -38,7 +38,7 @@ export function sessions(engine) {
 			}
 		});
 
-		test("of a token that no session can have are refused, also where Better Auth stores it", async (t) => {
+		test("refuse a token that no session can have, also from Better Auth", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const families = ["active-sessions-", "revoked-sessions-before-", "verification:", "api-key:", "dpop-proof:"];
 			for (const [token, problem] of [
@@ -69,14 +69,14 @@ export function sessions(engine) {
 			assert.deepEqual(await store.getSession(mine.token), mine);
 		});
 
-		test("a session may be created long after its createdAt", async (t) => {
+		test("create a session long after its createdAt", async (t) => {
 			const { store } = open(t, engine.empty());
 			const mine = session({ createdAt: fromNow(-86_400_000) });
 			await store.createSession(mine);
 			assert.deepEqual(await store.getSession(mine.token), mine);
 		});
 
-		test("creating it again replaces the whole of it", async (t) => {
+		test("replace the whole session when it is created again", async (t) => {
 			const { store } = open(t, engine.empty());
 			const first = session({ first: 1 });
 			const second = session({ token: first.token, userId: first.userId, second: 2 });
@@ -86,7 +86,7 @@ export function sessions(engine) {
 			assert.deepEqual(await store.getUserSessions(first.userId), [second]);
 		});
 
-		test("another user's token is a CONFLICT, and nothing changes", async (t) => {
+		test("reject another user's token with CONFLICT, and change nothing", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			const theirs = session({ token: mine.token });
@@ -97,7 +97,7 @@ export function sessions(engine) {
 			assert.deepEqual(await store.getUserSessions(theirs.userId), []);
 		});
 
-		test("it is gone after its expiresAt", async (t) => {
+		test("find no session after its expiresAt", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session({ expiresAt: fromNow(1500) });
 			await store.createSession(mine);
@@ -109,7 +109,7 @@ export function sessions(engine) {
 			await assert.rejects(store.updateSession(mine.token, { note: 1 }), { code: "NOT_FOUND" });
 		});
 
-		test("other values under the prefix are no sessions", async (t) => {
+		test("treat other values under the prefix as no sessions", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			for (const value of ["1", "{}", "null", "[]", '"text"', "not json", JSON.stringify({ session: null })]) {
 				await storage.set("key", value, 60);
@@ -121,7 +121,7 @@ export function sessions(engine) {
 	});
 
 	describe("a session that Better Auth wrote", () => {
-		test("is seen as its session half, with or without its user", async (t) => {
+		test("is returned as its session half, with or without its user", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const mine = session();
 			await signIn(storage, mine, { name: "Grace" });
@@ -133,7 +133,7 @@ export function sessions(engine) {
 			assert.deepEqual(both.user, JSON.parse(record(mine, { name: "Grace" })).user);
 		});
 
-		test("is told from one of createSession, which has no user", async (t) => {
+		test("is distinct from one of createSession, which has no user", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const [mine, theirs] = [session(), session()];
 			await store.createSession(mine);
@@ -162,7 +162,7 @@ export function sessions(engine) {
 			assert.equal(await storage.get(mine.token), null);
 		});
 
-		test("lies beside those of createSession in the same list", async (t) => {
+		test("is in the same list as those of createSession", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			const mine = session({ userId, expiresAt: fromNow(60_000) });
@@ -228,7 +228,7 @@ export function sessions(engine) {
 			assert.deepEqual(await stores[1].getSession(mine.token), { ...mine, ...all });
 		});
 
-		test("moves the end of the session", async (t) => {
+		test("moves the session's expiry", async (t) => {
 			const { store } = open(t, engine.empty());
 			const [longer, shorter] = [session({ expiresAt: fromNow(1500) }), session()];
 			await store.createSession(longer);

@@ -16,7 +16,7 @@ function strangers(t) {
 }
 
 describe("a writer in another process", () => {
-	test("keeps what was changed here since it read the record", async (t) => {
+	test("keeps the changes made here since it read the record", async (t) => {
 		const [one, other] = strangers(t);
 		const mine = session();
 		await signIn(one.storage, mine);
@@ -40,7 +40,7 @@ describe("a writer in another process", () => {
 		assert.equal((await stored(one.storage, mine.token)).note, "new");
 	});
 
-	test("meets the end of the session here", async (t) => {
+	test("does not revive a session that ended here", async (t) => {
 		const [one, other] = strangers(t);
 		const mine = session();
 		await signIn(one.storage, mine);
@@ -63,13 +63,13 @@ describe("a writer in another process", () => {
 	});
 });
 
-describe("a writer whose reading is unknown", () => {
+describe("a writer whose base version is unknown", () => {
 	for (const [stamp, ms] of [
 		["newer", 1000],
 		["the same", 0],
 		["older", -1000],
 	]) {
-		test(`is written, with a stamp that is ${stamp}; fields that it does not know stay`, async (t) => {
+		test(`is written, with a stamp that is ${stamp}; fields it does not name stay`, async (t) => {
 			const [one, other] = strangers(t);
 			const mine = session({ theme: "light" });
 			await signIn(one.storage, { ...mine, added: 1 }, { name: "Ada" });

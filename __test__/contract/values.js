@@ -92,7 +92,7 @@ export function values(engine) {
 			assert.deepEqual(await storage.listKeys(), [counter]);
 		});
 
-		test("what was never written is null", async (t) => {
+		test("a key that was never written is null", async (t) => {
 			const { storage } = open(t, engine.empty());
 			assert.equal(await storage.get("absent"), null);
 			assert.equal(await storage.getAndDelete("absent"), null);
@@ -131,7 +131,7 @@ export function values(engine) {
 			await ping();
 		});
 
-		test("what has nothing to tell resolves to undefined", async (t) => {
+		test("calls without a result resolve to undefined", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			assert.equal(await storage.set("key", "value", 60), undefined);
 			assert.equal(await storage.delete("key"), undefined);
@@ -141,8 +141,8 @@ export function values(engine) {
 		});
 	});
 
-	describe("a value's life", () => {
-		test("ends by itself, a started second counted whole", async (t) => {
+	describe("a value's ttl", () => {
+		test("is counted in whole seconds, rounded up", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const start = performance.now();
 			await Promise.all([
@@ -167,7 +167,7 @@ export function values(engine) {
 			});
 		}
 
-		test("may be longer than any clock", async (t) => {
+		test("may exceed what any clock holds", async (t) => {
 			const { storage } = open(t, engine.empty());
 			for (const ttl of [4e9, 1e15, Number.MAX_VALUE]) {
 				await storage.set("key", "value", ttl);
@@ -175,7 +175,7 @@ export function values(engine) {
 			}
 		});
 
-		test("a ttl of undefined or null is none", async (t) => {
+		test("of undefined or null means no expiry", async (t) => {
 			const { storage } = open(t, engine.empty());
 			await storage.set("undefined", "1", undefined);
 			await storage.set("null", "1", null);
@@ -223,7 +223,7 @@ export function values(engine) {
 			);
 		});
 
-		test("does not prolong the counter's life", async (t) => {
+		test("does not extend the counter's expiry", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const start = performance.now();
 			assert.equal(await storage.increment("counter", 1), 1);
@@ -231,7 +231,7 @@ export function values(engine) {
 			assert.ok(performance.now() - start >= 995);
 		});
 
-		test("of what is no counter rejects and leaves it", async (t) => {
+		test("of a value that is no counter rejects and leaves it", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const { token } = session();
 			const values = ["", "text", "{}", "1.5", "99999999999999999999", token];
@@ -289,7 +289,7 @@ export function values(engine) {
 			assert.equal(await storage.increment("counter", 60), 1);
 		});
 
-		test("keeps the new value for its own life", async (t) => {
+		test("keeps the new value for its own ttl", async (t) => {
 			const { storage } = open(t, { ...engine.empty(), tombstoneSeconds: 1 });
 			const start = performance.now();
 			await Promise.all([storage.delete("counter"), storage.delete("value"), storage.delete("short")]);
@@ -304,7 +304,7 @@ export function values(engine) {
 	});
 
 	describe("a closed store", () => {
-		test("rejects every call with CLOSED, and another of the same options goes on", async (t) => {
+		test("rejects every call with CLOSED, while another store of the same options works", async (t) => {
 			const options = engine.empty();
 			const { storage, store } = open(t, options);
 			const other = open(t, options);
@@ -344,7 +344,7 @@ export function values(engine) {
 			assert.deepEqual(await other.store.getSession(mine.token), mine);
 		});
 
-		test("settles the calls that were under way", async (t) => {
+		test("settles the calls in flight", async (t) => {
 			const { storage } = open(t, engine.empty());
 			const calls = [storage.set("key", "value", 60), storage.get("key"), storage.ping()];
 			await storage.close();

@@ -135,7 +135,7 @@ describe("a password that expires", { concurrency: true }, () => {
 	});
 
 	describe("a server that refuses another login on a live connection", { concurrency: true }, () => {
-		test("a new connection takes over: no call fails, and it is told once", async (t) => {
+		test("a new connection takes over: no call fails, and one line is logged", async (t) => {
 			// A login is HELLO … AUTH then.
 			const server = await startFor(t, { config: ['rename-command AUTH ""'] });
 			const tokens = new TokenService(t, [server], 1500);
@@ -161,7 +161,7 @@ describe("a password that expires", { concurrency: true }, () => {
 			await until("the last one alone", async () => (await tokens.connections(server)).size === 1);
 		});
 
-		test("and a function whose answers have expired: new connections come less and less often", async (t) => {
+		test("and a function whose answers have expired: new connections back off", async (t) => {
 			const server = await startFor(t, { config: ['rename-command AUTH ""'] });
 			const asked = [];
 			const credentials = () => {
@@ -191,7 +191,7 @@ describe("a password that expires", { concurrency: true }, () => {
 			return { server, storage, asked, told };
 		}
 
-		test("in the past: the connection serves, and the function is asked less and less often", async (t) => {
+		test("in the past: the connection serves, and calls of the function back off", async (t) => {
 			const { server, storage, asked } = await openAsking(t, () => ({ expiresAt: Date.now() - 60_000 }));
 			await until("three further questions", () => asked.length === 4);
 			assert.ok(asked[3] - asked[0] > 1700, `${asked}`);
@@ -200,13 +200,13 @@ describe("a password that expires", { concurrency: true }, () => {
 			assert.equal(clients.match(/^id=/gm).length, 2, "the store's one, and this one");
 		});
 
-		test("not at all: it is asked once", async (t) => {
+		test("never: the function is called once", async (t) => {
 			const { asked, storage } = await openAsking(t, () => ({ expiresAt: null }));
 			await storage.ping();
 			assert.equal(asked.length, 1);
 		});
 
-		test("and that fails then: the connection stays, it is told once, and tried again", async (t) => {
+		test("and that then fails: the connection stays, one line is logged, and it is retried", async (t) => {
 			const { storage, asked, told } = await openAsking(t, (nth) => {
 				if (nth > 1 && nth < 4) throw new RangeError(SECRETS.password);
 				return { expiresAt: Date.now() + (nth === 1 ? 100 : 60_000) };
@@ -218,7 +218,7 @@ describe("a password that expires", { concurrency: true }, () => {
 			assert.ok(!told[0].includes(SECRETS.password));
 		});
 
-		test("and that gives a wrong password then: the connection stays", async (t) => {
+		test("and that then gives a wrong password: the connection stays", async (t) => {
 			const { server, storage, asked, told } = await openAsking(t, (nth) => {
 				const expiresAt = Date.now() + (nth === 1 ? 100 : 60_000);
 				// Of each of the first two: the login on the live connection, and the one on the new connection.

@@ -34,8 +34,8 @@ const address = ({ host, port }) => ({ host, port });
 /** Ends every connection but the one that says so. */
 const killAll = (server) => server.cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
 
-describe("the function", () => {
-	test("is asked at each connection, not before the first and not in between", async (t) => {
+describe("the credentials function", () => {
+	test("is called for each connection, not before the first and not in between", async (t) => {
 		const server = await startFor(t, { password });
 		let asked = 0;
 		const credentials = async () => {
@@ -52,7 +52,7 @@ describe("the function", () => {
 		assert.equal(asked, 2);
 	});
 
-	test("may give a user, or leave it to the option; it may answer at once", async (t) => {
+	test("may give a user, or leave it to the option; it may return a plain value", async (t) => {
 		const server = await startFor(t);
 		await server.cli("ACL", "SETUSER", user, "on", `>${password}`, "~*", "+@all");
 		await server.cli("ACL", "SETUSER", "default", "off");
@@ -66,7 +66,7 @@ describe("the function", () => {
 		}
 	});
 
-	test("is asked once when the server has no RESP3", async (t) => {
+	test("is called once when the server has no RESP3", async (t) => {
 		const server = await startFor(t, { password, config: ['rename-command HELLO ""'] });
 		let asked = 0;
 		const credentials = () => ({ password: asked++ === 0 ? password : "other" });
@@ -74,7 +74,7 @@ describe("the function", () => {
 		assert.equal(asked, 1);
 	});
 
-	test("gives what each server of a cluster asks for", async (t) => {
+	test("gives the credentials for each server of a cluster", async (t) => {
 		const cluster = new RedisCluster({ password, config: [`masterauth ${password}`] });
 		t.after(() => cluster.stop());
 		await cluster.start();
@@ -95,7 +95,7 @@ describe("the function", () => {
 		await assertRejects(() => other.ping(), "AUTH", /refused the user name or password/);
 	});
 
-	test("must be one, and stands in place of a password", () => {
+	test("must be a function, and excludes a password", () => {
 		const message = "credentials: must be a function that resolves to { username?, password, expiresAt? }";
 		for (const credentials of [true, null, { password }, password]) {
 			assert.throws(() => redisStorage({ host: "a", credentials }), { code: "INVALID_ARGUMENT", message });
@@ -107,7 +107,7 @@ describe("the function", () => {
 	});
 });
 
-describe("a function that is of no use", () => {
+describe("a credentials function that", () => {
 	const gives = (more) => async () => ({ password, ...more });
 	for (const [what, credentials, code, says] of [
 		["throws", () => JSON.parse(password), "AUTH", /rejected with SyntaxError/],
@@ -137,7 +137,7 @@ describe("a function that is of no use", () => {
 		["gives seconds", gives({ expiresAt: 1_900_000_000 }), "INVALID_ARGUMENT", /expiresAt .* not seconds/],
 		["gives a wrong password", async () => ({ username: user, password }), "AUTH", /refused the user name or password/],
 	]) {
-		test(`${what}: an error that says so and tells no secret`, async (t) => {
+		test(`${what}: an error that says so and holds no secret`, async (t) => {
 			const server = await startFor(t);
 			const { storage } = open(t, { ...address(server), credentials, logger: false });
 			await assertRejects(() => storage.ping(), code, says);
@@ -145,7 +145,7 @@ describe("a function that is of no use", () => {
 		});
 	}
 
-	test("hangs: an error within connectTimeout, and it is asked anew", async (t) => {
+	test("hangs: an error within connectTimeout, and it is called again", async (t) => {
 		const server = await startFor(t, { password });
 		let asked = 0;
 		const credentials = () => (asked++ === 0 ? new Promise(() => {}) : { password });
@@ -161,7 +161,7 @@ describe("a function that is of no use", () => {
 		assert.equal(asked, 2);
 	});
 
-	describe("is slow: what the server says before it hangs up meanwhile is told all the same", () => {
+	describe("is slow: the error holds what the server said before it closed the connection", () => {
 		/**
 		 * Options of a store, whose connections are reset while its function answers.
 		 * @param {(socket: net.Socket) => unknown} say resolves when the server has said what it has to say
@@ -199,7 +199,7 @@ describe("a function that is of no use", () => {
 		});
 	});
 
-	test("works again as soon as it does", async (t) => {
+	test("recovers makes the store work at once", async (t) => {
 		const server = await startFor(t, { password });
 		let works = false;
 		const credentials = async () => {
@@ -213,8 +213,8 @@ describe("a function that is of no use", () => {
 	});
 });
 
-describe("of several stores that share a connection", () => {
-	test("the newest is asked, and after it the one before", async (t) => {
+describe("credentials functions of several stores that share a connection:", () => {
+	test("the newest is called, and after its store closes the one before", async (t) => {
 		const server = await startFor(t, { password });
 		const asked = [];
 		const store = (name) =>
@@ -240,7 +240,7 @@ describe("of several stores that share a connection", () => {
 		assert.deepEqual(asked, ["first", "second", "first"]);
 	});
 
-	test("one that is closed is asked still for what it has under way", async (t) => {
+	test("that of a closed store is still called for its calls in flight", async (t) => {
 		const server = await startFor(t, { password });
 		const storage = redisStorage({
 			...address(server),
@@ -255,7 +255,7 @@ describe("of several stores that share a connection", () => {
 		assert.equal(await server.cli("GET", "session:key"), "value");
 	});
 
-	test("that of a worker thread goes with it, in the middle of its answer, and the one before is asked", async (t) => {
+	test("that of a worker thread ends with the thread, in the middle of its answer, and the one before is called", async (t) => {
 		const server = await startFor(t, { password });
 		const options = { ...address(server), connectionName: "shared" };
 		let asked = 0;
@@ -290,7 +290,7 @@ describe("of several stores that share a connection", () => {
 	});
 });
 
-test("an idle store that may ask keeps no process alive, and one that waits for an answer does", async (t) => {
+test("an idle store with a credentials function keeps no process alive, and one that waits for its answer does", async (t) => {
 	const server = await startFor(t, { password });
 	const source = `
 		import { redisStorage } from "better-auth-redis-store";
@@ -310,7 +310,7 @@ test("an idle store that may ask keeps no process alive, and one that waits for 
 });
 
 describe("a password that is rotated under load", () => {
-	test("on the default user, with every connection killed: nothing is wrong, and nobody is refused for long", async (t) => {
+	test("on the default user, with every connection killed: nothing is wrong, and no call is refused for long", async (t) => {
 		const server = await startFor(t, { password: "0" });
 		const doors = open(t, {
 			...address(server),
@@ -333,7 +333,7 @@ describe("a password that is rotated under load", () => {
 		assert.ok(done > failed);
 	});
 
-	test("on a user of the ACL, with the old one taken away later: nobody is refused", async (t) => {
+	test("on a user of the ACL, with the old password removed later: no call is refused", async (t) => {
 		const server = await startFor(t);
 		const rules = ["on", "~*", "+@all"];
 		await server.cli("ACL", "SETUSER", user, ...rules, ">0");

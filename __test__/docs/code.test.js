@@ -31,7 +31,7 @@ const GIVEN = {
 		}`,
 };
 
-test("every block says its language, and some test knows it", () => {
+test("every code block of the docs names its language, and a test covers that language", () => {
 	const unknown = [...pages()].flatMap(([page, text]) =>
 		blocksOf(text)
 			.filter(({ language }) => !(language in LANGUAGES))
@@ -43,7 +43,7 @@ test("every block says its language, and some test knows it", () => {
 for (const [page, text] of pages()) {
 	const blocks = blocksOf(text).filter(({ language }) => LANGUAGES[language] === "here");
 	if (blocks.length === 0) continue;
-	test(`${page}: ${blocks.length} blocks of code`, () => {
+	test(`${page}: ${blocks.length} blocks of code compile`, () => {
 		const sides = blocks.some(({ language }) => language === "diff") ? ["-", "+"] : ["+"];
 		for (const side of sides) assert.deepEqual(problems(filesOf(blocks, side)), []);
 	});

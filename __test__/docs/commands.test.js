@@ -29,7 +29,7 @@ const linesOf = ({ page, code, line }) =>
 /** The program that a line of shell begins with. */
 const programOf = (command) => command.replace(/^(\w+=(\$\([^)]*\)|\S)*\s*)*/, "").split(" ")[0];
 
-describe("redis-cli", () => {
+describe("redis-cli commands of the docs", () => {
 	let bin;
 	let store;
 	before(async () => {
@@ -65,10 +65,10 @@ describe("redis-cli", () => {
 		});
 	}
 
-	test("there are some", () => assert.ok(commands.length >= 5));
+	test("are at least five", () => assert.ok(commands.length >= 5));
 });
 
-describe("Redis", () => {
+describe("Redis commands of the docs", () => {
 	for (const block of inLanguage("redis")) {
 		for (const { where, command } of linesOf(block)) {
 			test(`${where}: ${command}`, async () => {
@@ -78,7 +78,7 @@ describe("Redis", () => {
 	}
 });
 
-describe("nginx", () => {
+describe("nginx configurations of the docs", () => {
 	for (const { page, line, code } of inLanguage("nginx")) {
 		test(`${page}:${line}`, async () => {
 			const folder = mkdtempSync(join(tmpdir(), "docs-nginx-"));
@@ -93,7 +93,7 @@ describe("nginx", () => {
 	}
 });
 
-describe("the shell", () => {
+describe("shell commands of the docs", () => {
 	const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 	/** Programs that are not run here, with what is looked at of a line. */
 	const LOOKED_AT = {

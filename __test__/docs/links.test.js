@@ -34,20 +34,20 @@ function anchorsOf(text) {
 	});
 }
 
-test("every file that a page points to is there", () => {
+test("every file that a page links to exists", () => {
 	assert.ok(links.length > 80, `only ${links.length} links were found`);
 	const dead = links.filter(({ path }) => !existsSync(join(root, path)));
 	assert.deepEqual(dead, []);
 });
 
-test("every heading that a page points to is there", () => {
+test("every heading that a page links to exists", () => {
 	const withAnchor = links.filter(({ anchor, path }) => anchor !== undefined && all.has(path));
 	assert.ok(withAnchor.length > 15, `only ${withAnchor.length} anchors were found`);
 	const dead = withAnchor.filter(({ anchor, path }) => !anchorsOf(all.get(path)).includes(anchor));
 	assert.deepEqual(dead, []);
 });
 
-test("docs/README.md leads to every page of docs, once; README.md leads there", () => {
+test("docs/README.md links to every page of docs once; README.md links to docs/README.md", () => {
 	const from = (page) => links.filter((link) => link.page === page).map(({ path }) => path);
 	const own = [...all.keys()].filter((path) => path.startsWith("docs/") && path !== "docs/README.md");
 	assert.deepEqual(
@@ -61,7 +61,7 @@ test("docs/README.md leads to every page of docs, once; README.md leads there", 
 
 const pictures = readdirSync(join(root, "docs/images"));
 
-test("every picture is in some page", () => {
+test("every picture of docs/images is used by a page", () => {
 	const shown = new Set(links.map(({ path }) => path));
 	assert.deepEqual(
 		pictures.filter((name) => !shown.has(`docs/images/${name}`)),

@@ -78,7 +78,7 @@ describe("docs/options-from-ioredis.md", () => {
 		});
 	}
 
-	test("every option of theirs is taken or refused by name", () => {
+	test("every option of ioredis and node-redis is accepted or refused by name", () => {
 		const taken = [];
 		for (const name of new Set(known.flat())) {
 			try {

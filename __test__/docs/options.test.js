@@ -48,7 +48,7 @@ function membersOf(file, name) {
 }
 
 for (const [file, type, headings] of TABLES) {
-	test(`${type}: a row for each member, with its type and default`, () => {
+	test(`docs/options.md, ${type}: a row for each member, with its type and default`, () => {
 		const rows = new Map(rowsOf(headings).map((row) => [nameIn(row), row]));
 		const members = membersOf(file, type);
 		assert.deepEqual([...rows.keys()].sort(), members.map(({ name }) => name).sort());
@@ -77,7 +77,7 @@ function make(options, Face = redisStorage) {
 	store.close();
 }
 
-test("whole numbers are taken within the bounds that stand there, and refused beyond", () => {
+test("whole numbers are accepted within the bounds of docs/options.md, and refused beyond", () => {
 	let tried = 0;
 	for (const [, type, headings] of TABLES) {
 		const inside = { NearCacheOptions: "nearCache", RevokeOptions: "revoke" }[type];
@@ -120,27 +120,27 @@ function withPlace(options) {
 }
 
 for (const [given, message] of wrong.filter((row) => !isForGates(row))) {
-	test(`${given}: ${message}`, () => {
+	test(`docs/options.md, ${given}: ${message}`, () => {
 		for (const Face of [redisStorage, RedisSessionStore]) {
 			assert.throws(() => make(withPlace(written(given)), Face), { code: "INVALID_ARGUMENT", message });
 		}
 	});
 }
 
-test("every option of a store has a wrong value there", () => {
+test("docs/options.md has a wrong value for every option of a store", () => {
 	const tried = new Set(wrong.flatMap(([given]) => Object.keys(written(given))));
 	const missing = membersOf("lib/options.ts", "StoreOptions").filter(({ name }) => !tried.has(name));
 	assert.deepEqual(missing, []);
 });
 
 for (const [given, message] of wrong.filter(isForGates)) {
-	test(`the gate: ${given}: ${message}`, () => {
+	test(`docs/options.md, the gate, ${given}: ${message}`, () => {
 		const auth = { api: { getSession() {} } };
 		assert.throws(() => sessionGate(auth, {}, written(given)), { code: "INVALID_ARGUMENT", message });
 	});
 }
 
-test("README.md tells of some of them, with the same defaults", () => {
+test("README.md lists options with the same defaults", () => {
 	const known = new Map(rowsOf(TABLES[0][2]).map((row) => [nameIn(row), row[2]]));
 	const rows = rowsBelow(readme, "Options");
 	assert.ok(rows.length >= 5);

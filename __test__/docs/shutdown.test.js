@@ -24,7 +24,7 @@ describe("a process that exits at once", () => {
 		assert.equal(await server.cli("EXISTS", "session:lost"), 0);
 	});
 
-	test("loses nothing after close", async () => {
+	test("loses nothing after close()", async () => {
 		const { code, stderr } = await run(`
 			for (let n = 0; n < 500; n++) storage.set("kept-" + n, "value", 60);
 			const read = storage.get("kept-1");
@@ -34,7 +34,7 @@ describe("a process that exits at once", () => {
 		for (const n of [0, 17, 499]) assert.equal(await server.cli("GET", `session:kept-${n}`), "value");
 	});
 
-	test("is let go by close when Redis is silent, after commandTimeout", async (t) => {
+	test("ends after commandTimeout when Redis does not answer close()", async (t) => {
 		await server.pause();
 		t.after(() => server.resume());
 		const { stdout } = await runText(
@@ -51,7 +51,7 @@ describe("a process that exits at once", () => {
 	});
 });
 
-describe("the recipe", () => {
+describe("the shutdown recipe", () => {
 	for (const name of ["express", "hono"]) {
 		test(`of ${name} delivers what is in flight`, async (t) => {
 			const folder = writeRecipes(t, true);

@@ -31,8 +31,8 @@ function watched(t, options) {
 	return { storage, told, lines, events: () => told.map(([event]) => event) };
 }
 
-describe("a connection", () => {
-	test("that comes up, is lost and comes back is told, and its loss and return are lines", async (t) => {
+describe("events and log lines: a connection", () => {
+	test("that comes up, is lost and comes back emits events, and its loss and return are logged", async (t) => {
 		const server = await startFor(t);
 		const { storage, told, lines, events } = watched(t, { url: server.url });
 		assert.deepEqual(told, []);
@@ -57,7 +57,7 @@ describe("a connection", () => {
 		]);
 	});
 
-	test("that is lost and comes back again and again, has the same lines each time, and ends with ready", async (t) => {
+	test("that is lost repeatedly logs the same lines each time, and ends with ready", async (t) => {
 		const server = await startFor(t);
 		const { storage, lines, events } = watched(t, { url: server.url });
 		await storage.ping();
@@ -70,7 +70,7 @@ describe("a connection", () => {
 		assert.deepEqual(said, Array(3).fill(["down", "reconnecting", "ready"]).flat());
 	});
 
-	test("that is one of a cluster has its own lines, and each event one line for all stores of a process", async (t) => {
+	test("of a cluster has lines of its own, and each event one line for all stores of a process", async (t) => {
 		const cluster = await new RedisCluster({}, { primaries: 3, replicas: 0 }).start();
 		t.after(() => cluster.stop());
 		const one = watched(t, { cluster: cluster.nodes });
@@ -87,7 +87,7 @@ describe("a connection", () => {
 		}
 	});
 
-	test("that degrades is written each time, whatever was written before", async (t) => {
+	test("that degrades is logged each time", async (t) => {
 		const server = await startFor(t, { config: ['rename-command HELLO ""'] });
 		const { storage, lines } = watched(t, { url: server.url });
 		await storage.ping();
@@ -98,7 +98,7 @@ describe("a connection", () => {
 		assert.deepEqual(said(), ["degraded", "down", "reconnecting", "ready", "degraded"]);
 	});
 
-	test("that cannot be made is down, with the reason", async (t) => {
+	test("that cannot be opened is down, with the reason", async (t) => {
 		const server = await startFor(t, { password: "secret" });
 		const { storage, told } = watched(t, { url: server.url.replace("secret", "wrong") });
 		await assert.rejects(storage.ping(), { code: "AUTH" });
@@ -107,7 +107,7 @@ describe("a connection", () => {
 		assert.doesNotMatch(JSON.stringify(told), /secret|wrong/);
 	});
 
-	test("without the near cache that was asked for is degraded", async (t) => {
+	test("without the requested near cache is degraded", async (t) => {
 		const server = await startFor(t, { config: ['rename-command HELLO ""'] });
 		const { storage, told } = watched(t, { url: server.url });
 		await storage.ping();
@@ -116,8 +116,8 @@ describe("a connection", () => {
 	});
 });
 
-describe("a server that evicts", () => {
-	test("is told of, and one that cannot is not", async (t) => {
+describe("events: a server that may evict sessions", () => {
+	test("emits an event, and one with noeviction does not", async (t) => {
 		for (const [config, expected] of [
 			[["maxmemory 100mb", "maxmemory-policy allkeys-lru"], /its maxmemory-policy is allkeys-lru: .* set noeviction$/],
 			[["maxmemory 100mb", "maxmemory-policy volatile-ttl"], /its maxmemory-policy is volatile-ttl/],
@@ -136,10 +136,10 @@ describe("a server that evicts", () => {
 	});
 });
 
-describe("a server that answers, and not well", () => {
+describe("events: a server that answers", () => {
 	const reasons = ({ told }) => told.filter(([event]) => event === "degraded").map(([, reason]) => reason);
 
-	test("slowly: told once by the first of many answers, and each is counted", async (t) => {
+	test("slowly: one event for the first of many answers, and each is counted", async (t) => {
 		const server = await startFor(t);
 		const proxy = await startProxy(t, server);
 		const ground = watched(t, { url: proxy.url, slowMs: 60, nearCache: false });
@@ -157,7 +157,7 @@ describe("a server that answers, and not well", () => {
 		);
 	});
 
-	test("not when the connection was waited for, or the answer took less than slowMs", async (t) => {
+	test("after a wait for the connection, or within slowMs: no event", async (t) => {
 		const server = await startFor(t);
 		const proxy = await startProxy(t, server);
 		const ground = watched(t, { url: proxy.url, slowMs: 1000, failFastMs: 5000, nearCache: false });
@@ -175,7 +175,7 @@ describe("a server that answers, and not well", () => {
 		assert.deepEqual(reasons(ground), []);
 	});
 
-	test("with a full memory: told once, and each refusal is counted", async (t) => {
+	test("with a full memory: one event, and each refusal is counted", async (t) => {
 		const server = await startFor(t);
 		const ground = watched(t, { url: server.url });
 		const { storage } = ground;
@@ -191,8 +191,8 @@ describe("a server that answers, and not well", () => {
 	});
 });
 
-describe("listeners", () => {
-	test("are told what there is to listen to", async () => {
+describe("event listeners", () => {
+	test("must name an existing event", async () => {
 		for (const store of [redisStorage("memory://"), new RedisSessionStore("memory://")]) {
 			const events = "event: must be one of ready, down, reconnecting, failover, degraded, underReplicated";
 			assert.throws(() => store.on("error", () => {}), { code: "INVALID_ARGUMENT", message: events });
@@ -206,7 +206,7 @@ describe("listeners", () => {
 		await redisStorage({ url: "memory://", logger: false }).close();
 	});
 
-	test("leave by what `on` returned", async (t) => {
+	test("are removed by the function that `on` returned", async (t) => {
 		const server = await startFor(t);
 		const { storage, events } = watched(t, { url: server.url });
 		let heard = 0;
@@ -217,7 +217,7 @@ describe("listeners", () => {
 		assert.equal(heard, 0);
 	});
 
-	test("keep no process alive, and one that throws ends nothing of ours", async (t) => {
+	test("keep no process alive, and one that throws does not stop the store", async (t) => {
 		const server = await startFor(t);
 		const source = `
 			import { redisStorage } from "better-auth-redis-store";

@@ -42,7 +42,7 @@ class ProxyRequest extends NextRequest {
 	}
 }
 
-describe("what it can be asked with", () => {
+describe("the gate accepts", () => {
 	for (const [name, from] of [
 		["Headers", (cookie) => new Headers({ cookie })],
 		["a Request", (cookie) => new Request("http://localhost/", { headers: { cookie } })],
@@ -95,7 +95,7 @@ describe("what it can be asked with", () => {
 		assert.equal((await response.json()).session.token, token);
 	});
 
-	test("what is no request is told so", async (t) => {
+	test("anything else is refused with a message that says so", async (t) => {
 		const app = await open(t);
 		for (const wrong of [undefined, null, 1, true, { headers: undefined }, { get: () => null }]) {
 			await assert.rejects(app.gate(wrong), (error) => {
@@ -107,7 +107,7 @@ describe("what it can be asked with", () => {
 	});
 });
 
-test("what no header may hold is refused, and not told", async (t) => {
+test("the gate refuses what no header may hold, without showing it", async (t) => {
 	const app = await open(t);
 	const cookie = app.cookie(await app.session());
 	for (const wrong of [`a=1\n; ${cookie}`, `${cookie}; a=€`, { cookie: `a=1\n; ${cookie}`, x: "y", Cookie: "z" }]) {
@@ -121,7 +121,7 @@ test("what no header may hold is refused, and not told", async (t) => {
 	assert.ok(!error.message.includes(cookie));
 });
 
-test("what is remembered is bounded, though a session grows after it was remembered under many headers", async (t) => {
+test("the gate's memory is bounded, though a session grows after it was cached under many headers", async (t) => {
 	const app = await open(t);
 	const token = await app.session();
 	const headers = Array.from({ length: 1000 }, (_, n) => `${app.cookie(token)}; n=${n}`);
@@ -136,8 +136,8 @@ test("what is remembered is bounded, though a session grows after it was remembe
 	assert.ok(grown < 100, `${grown} MiB`);
 });
 
-describe("what it answers", () => {
-	test("each answer is a fresh object, as deep as it goes", async (t) => {
+describe("the gate's answer", () => {
+	test("is a fresh object each time, at every depth", async (t) => {
 		const app = await open(t);
 		const token = await app.session({ nested: { list: [{ at: new Date(0) }] } });
 		const one = await app.gate(app.headers(token));
@@ -148,7 +148,7 @@ describe("what it answers", () => {
 		assert.deepEqual(await app.gate(app.headers(token)), wanted);
 	});
 
-	test("a change by another server is seen", async (t) => {
+	test("follows a change by another server", async (t) => {
 		const app = await open(t);
 		const stranger = redisStorage({ url: redis.url, nearCache: false });
 		t.after(() => stranger.close());
@@ -162,7 +162,7 @@ describe("what it answers", () => {
 		await until("the end", async () => (await app.gate(app.headers(token))) === null);
 	});
 
-	test("without a near cache it asks Redis each time", async (t) => {
+	test("is read from Redis each time without a near cache", async (t) => {
 		const app = await open(t, {}, { store: { nearCache: false } });
 		const token = await app.session();
 		await app.gate(app.headers(token));
@@ -174,8 +174,8 @@ describe("what it answers", () => {
 	});
 });
 
-describe("what it refuses", () => {
-	test("without touching Redis, and in a moment's work", async (t) => {
+describe("the gate refuses bad cookies", () => {
+	test("without touching Redis, and at little cost", async (t) => {
 		const app = await open(t, {}, { store: QUIET });
 		const token = await app.session();
 		await app.gate(app.headers(token));
@@ -237,7 +237,7 @@ function keptLines() {
 /** A plugin's endpoint that takes the place of Better Auth's, though its path is another. */
 const ownGetSession = newest.createAuthEndpoint("/own", { method: "GET", requireHeaders: true }, async () => null);
 
-describe("why it takes the full path", () => {
+describe("the gate calls Better Auth for", () => {
 	const always = {
 		cookieCache: [{ cookieCache: true }, {}],
 		storeTokenHash: [{}, { session: { storeTokenHash: true } }],
@@ -248,7 +248,7 @@ describe("why it takes the full path", () => {
 		hiddenField: [{}, { session: { additionalFields: { token: { type: "string", returned: false } } } }],
 	};
 	for (const [reason, [settings, options]] of Object.entries(always)) {
-		test(`always: ${reason}`, async (t) => {
+		test(`every check: ${reason}`, async (t) => {
 			const app = await open(t, settings, { options });
 			const headers = app.headers(await app.session());
 			assert.deepEqual(await app.gate(headers), await app.auth.api.getSession({ headers }));
@@ -267,7 +267,7 @@ describe("why it takes the full path", () => {
 		assert.deepEqual(app.gate.stats(), { fast: 0, refused: NONE, full: { options: 3 } });
 	});
 
-	test("a session that is over, and one that is gone", async (t) => {
+	test("an expired session, and a deleted one", async (t) => {
 		const app = await open(t);
 		const over = await app.session();
 		const record = {
@@ -296,14 +296,14 @@ describe("why it takes the full path", () => {
 		}
 	});
 
-	test("what is left over of the cookie cache", async (t) => {
+	test("a leftover of the cookie cache", async (t) => {
 		const app = await open(t);
 		const cookie = app.cookie(await app.session());
 		for (const end of ["", ".0"]) await app.gate(`${cookie}; ${app.cookies.sessionData.name}${end}=x`);
 		assert.deepEqual(app.gate.stats(), { fast: 0, refused: NONE, full: { sessionData: 2 } });
 	});
 
-	test("the cookie cache gives one warning, whatever else is a reason, and storage without it none", async (t) => {
+	test("the cookie cache, with one warning, whatever other reason there is", async (t) => {
 		for (const [settings, count] of [
 			[{ cookieCache: true }, 1],
 			[{ cookieCache: true, hooks: true }, 1],
@@ -349,8 +349,8 @@ describe("why it takes the full path", () => {
 	});
 });
 
-describe("what is wrong", () => {
-	test("another storage than Better Auth's is told so", async (t) => {
+describe("the gate reports", () => {
+	test("a storage that is not Better Auth's", async (t) => {
 		const app = await open(t);
 		const other = redisStorage(redis.url);
 		t.after(() => other.close());
@@ -362,7 +362,7 @@ describe("what is wrong", () => {
 		}
 	});
 
-	test("a wrong option is named", async (t) => {
+	test("a wrong option by its name", async (t) => {
 		const app = await open(t);
 		const make = (options) => () => sessionGate(app.auth, app.storage, options);
 		assert.throws(make({ onRefresh: "never" }), {
@@ -374,7 +374,7 @@ describe("what is wrong", () => {
 		assert.throws(() => sessionGate(undefined, app.storage), { code: "INVALID_ARGUMENT", message: /^auth: / });
 	});
 
-	test("when Redis is away a check rejects, and is never null", async (t) => {
+	test("an outage of Redis by a rejected check, never by null", async (t) => {
 		const store = { nearCache: false, commandTimeout: 300 };
 		const app = await open(t, {}, { store });
 		const headers = app.headers(await app.session());

@@ -28,9 +28,9 @@ async function open(t, ...args) {
 }
 
 for (const release of releases) {
-	describe(`Better Auth ${release.release}`, () => {
+	describe(`the gate with plugins of Better Auth ${release.release}`, () => {
 		for (const plugin of HARMLESS) {
-			test(`${plugin} does nothing to a session that is read, and the gate is fast`, async (t) => {
+			test(`${plugin} does not change a session that is read, and the gate is fast`, async (t) => {
 				const app = await open(t, release, redis.url, { plugins: [plugin] });
 				const bare = await open(t, release, redis.url, {}, { like: app });
 				const cookies = [app.cookie(await app.session()), "theme=dark"];
@@ -45,14 +45,14 @@ for (const release of releases) {
 			});
 		}
 
-		test("all of them together are as harmless", async (t) => {
+		test("all plugins together do not change it either", async (t) => {
 			const app = await open(t, release, redis.url, { plugins: HARMLESS });
 			const token = await app.session();
 			assert.equal((await app.gate(app.headers(token))).session.token, token);
 			assert.deepEqual(app.gate.stats(), { fast: 1, refused: NONE, full: {} });
 		});
 
-		test("bearer's other hook is asked: a token in the header is a session", async (t) => {
+		test("bearer's other hook is called: a token in the header is a session", async (t) => {
 			const app = await open(t, release, redis.url, { plugins: ["bearer"] });
 			const token = await app.session();
 			const headers = new Headers({ authorization: `Bearer ${token}` });
@@ -60,7 +60,7 @@ for (const release of releases) {
 			assert.deepEqual(app.gate.stats().full, { "plugin:bearer": 1 });
 		});
 
-		test("a hook of somebody's own is asked with what Better Auth would ask it with", async (t) => {
+		test("a custom hook is called with the same context as by Better Auth", async (t) => {
 			const seen = [];
 			const watch = (phase) => ({
 				matcher: ({ path, headers, context }) => {
@@ -110,7 +110,7 @@ for (const release of releases) {
 	});
 }
 
-test("of the checks of an application like those of Next.js more than 95 % are fast", async (t) => {
+test("in an application like those of Next.js more than 95 % of the gate's checks are fast", async (t) => {
 	const random = seeded("like Next.js");
 	const plugins = ["organization", "admin", "multiSession", "nextCookies"];
 	const app = await open(t, newest, redis.url, { plugins });

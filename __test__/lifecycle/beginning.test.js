@@ -25,7 +25,7 @@ describe("importing the package and making 1,000 stores", () => {
 		import: 'const { redisStorage, RedisSessionStore } = await import("better-auth-redis-store");',
 		require: 'const { redisStorage, RedisSessionStore } = createRequire(import.meta.url)("better-auth-redis-store");',
 	})) {
-		test(`by ${how} starts no thread, opens no connection and does not keep the process`, {
+		test(`by ${how} starts no thread, opens no connection and does not keep the process alive`, {
 			skip: withoutProc,
 		}, async (t) => {
 			let connections = 0;
@@ -97,14 +97,14 @@ describe("stores of the same settings", () => {
 		assert.equal((await connectionsNamed(server, connectionName)).length, 1);
 	});
 
-	test("share it with those of a URL alone", async (t) => {
+	test("share a connection with those of a URL alone", async (t) => {
 		const before = Number(await server.cli("CLIENT", "ID")); // not their number: those of the last test are still going away
 		const stores = Array.from({ length: 100 }, (_, at) => open(t, at % 2 ? server.url : { url: server.url }).storage);
 		await Promise.all(stores.map((store) => store.ping()));
 		assert.equal((await connectionsSince(server, before)).length, 1);
 	});
 
-	test("share it across module instances, as a hot reload makes them", async (t) => {
+	test("share a connection across module instances, as a hot reload makes them", async (t) => {
 		const options = { url: server.url, connectionName: fresh("reloaded") };
 		const file = import.meta.resolve("better-auth-redis-store");
 		for (let n = 0; n < 20; n++) {
@@ -118,7 +118,7 @@ describe("stores of the same settings", () => {
 		assert.equal((await connectionsNamed(server, options.connectionName)).length, 1);
 	});
 
-	test("share what lies in memory, too", async (t) => {
+	test("share the embedded engine's data", async (t) => {
 		const url = `memory://${fresh("shared")}`;
 		const [one, other] = [open(t, url), open(t, { url, keyPrefix: "session:" })];
 		await one.storage.set("key", "value", 60);
@@ -126,7 +126,7 @@ describe("stores of the same settings", () => {
 		assert.equal(await open(t, `${url}x`).storage.get("key"), null);
 	});
 
-	test("are told from others: each setting of its own has a connection of its own", async (t) => {
+	test("share no connection with stores of other settings", async (t) => {
 		const connectionName = fresh("apart");
 		const others = [
 			{},

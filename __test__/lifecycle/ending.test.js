@@ -37,7 +37,7 @@ async function mute(t) {
 }
 
 describe("a process", () => {
-	test("that used a store ends by itself, at once", async (t) => {
+	test("that used a store ends by itself at once", async (t) => {
 		const use = `
 			await storage.set("key", "value", 60);
 			const session = { token: "t" + process.pid, userId: "u", expiresAt: new Date(Date.now() + 60_000) };
@@ -51,7 +51,7 @@ describe("a process", () => {
 		}
 	});
 
-	test("does not wait for a limit that is to be enforced later, nor does close", async (t) => {
+	test("does not wait for a limit that is enforced later, nor does close", async (t) => {
 		const use = (close) => `
 			const storage2 = redisStorage({ maxSessionsPerUser: 1 });
 			for (const name of ["a", "b"]) {
@@ -103,7 +103,7 @@ describe("a process", () => {
 		assert.deepEqual((await endOf(t, source, await mute(t))).lines, ["TIMEOUT"]);
 	});
 
-	test("whose store was closed with calls under way has them settled", async (t) => {
+	test("whose store was closed with calls in flight has them settled", async (t) => {
 		const { lines } = await endOf(
 			t,
 			`
@@ -150,7 +150,7 @@ describe("a process", () => {
 	});
 });
 
-describe("close", () => {
+describe("close()", () => {
 	test("of one store leaves the others; of the last one ends the connection", async (t) => {
 		const options = { url: server.url, connectionName: fresh("closing") };
 		const connections = async () => (await connectionsNamed(server, options.connectionName)).length;
@@ -169,7 +169,7 @@ describe("close", () => {
 		assert.equal(await connections(), 1);
 	});
 
-	test("lets calls under way end before the connection does", async (t) => {
+	test("ends the connection after the calls in flight", async (t) => {
 		const options = { url: server.url, connectionName: fresh("closing") };
 		for (let round = 0; round < 20; round++) {
 			const { storage } = open(t, options);

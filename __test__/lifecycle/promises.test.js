@@ -50,7 +50,7 @@ describe("an exception in a callback of a settled call", () => {
 		assert.match(stderr, /Error: on purpose/);
 	});
 
-	test("a rejection that nobody handles is an unhandledRejection too", async () => {
+	test("an unhandled rejection is an unhandledRejection too", async () => {
 		const source = `
 			import { redisStorage } from "better-auth-redis-store";
 			redisStorage("redis://127.0.0.1:1").get("key");`;
@@ -85,7 +85,7 @@ describe("the asynchronous context", () => {
 	});
 });
 
-test("many calls in one tick: the first are carried out before it ends", async (t) => {
+test("many calls in one tick: the first are carried out before the tick ends", async (t) => {
 	const { storage } = open(t, server.url);
 	await storage.ping();
 	const redisCli = findProgram("redis-cli", "valkey-cli");
@@ -98,7 +98,7 @@ test("many calls in one tick: the first are carried out before it ends", async (
 	await Promise.all(calls);
 });
 
-test("answers find their calls: thousands at once, each gets its own", async (t) => {
+test("each of thousands of concurrent calls gets its own answer", async (t) => {
 	const [one, other] = [open(t, server.url), open(t, `memory://${fresh("answers")}`)];
 	const keys = Array.from({ length: 5000 }, (_, at) => `key ${at}`);
 	await Promise.all(

@@ -90,7 +90,7 @@ describe("a process without", { skip: process.platform !== "linux" && "limits ar
 		return server;
 	}
 
-	test("a thread for its first call makes that call again", async (t) => {
+	test("a thread for its first call retries that call", async (t) => {
 		const scarce = await Scarce.start(t);
 		const { url } = await startFor(t);
 		scarce.refuseThreads();
@@ -100,7 +100,7 @@ describe("a process without", { skip: process.platform !== "linux" && "limits ar
 		assert.equal(await scarce.ping({ url }), "done");
 	});
 
-	test("a descriptor for its first call, or for a connection, makes that call again", async (t) => {
+	test("a descriptor for its first call, or for a connection, retries that call", async (t) => {
 		const scarce = await Scarce.start(t);
 		const [{ url }, other] = [await startFor(t), await startFor(t)];
 		scarce.refuseDescriptors();

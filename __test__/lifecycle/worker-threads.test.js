@@ -39,8 +39,8 @@ function exitOf(worker) {
 	return new Promise((resolve) => worker.once("exit", resolve));
 }
 
-describe("workers", () => {
-	test("settle their own calls, whatever the others do at the time", async (t) => {
+describe("worker threads", () => {
+	test("settle their own calls while others make theirs", async (t) => {
 		for (const options of [{ url: server.url }, { url: `memory://${fresh("workers")}` }]) {
 			const { storage } = open(t, options);
 			await storage.ping();
@@ -79,7 +79,7 @@ describe("workers", () => {
 		assert.equal((await connectionsNamed(server, options.connectionName)).length, 1);
 	});
 
-	test("release it when they end, by themselves, by terminate, by process.exit, or by an error", async (t) => {
+	test("release the connection when they end, by themselves, by terminate, by process.exit, or by an error", async (t) => {
 		for (const [ending, end] of [
 			["", () => {}],
 			["setInterval(() => {}, 1000);", (worker) => worker.terminate()],
@@ -99,7 +99,7 @@ describe("workers", () => {
 		}
 	});
 
-	test("leave the main thread its store when they close theirs", async (t) => {
+	test("do not close the main thread's store with their own", async (t) => {
 		const options = { url: server.url, connectionName: fresh("closed") };
 		const { storage } = open(t, options);
 		await storage.ping();
@@ -113,7 +113,7 @@ describe("workers", () => {
 		assert.equal((await connectionsNamed(server, options.connectionName)).length, 1);
 	});
 
-	test("live until their calls are settled, and end then", async (t) => {
+	test("stay alive until their calls are settled, and then end", async (t) => {
 		const key = fresh("key");
 		const worker = start(
 			t,
@@ -125,7 +125,7 @@ describe("workers", () => {
 	});
 });
 
-test("a worker torn down at any moment of its calls harms nobody", async (t) => {
+test("a worker terminated at any moment of its calls affects no other thread", async (t) => {
 	const random = seeded("torn down");
 	const file = new URL("torn-down.js", import.meta.url);
 	for (const url of [server.url, "memory://"]) {

@@ -44,8 +44,8 @@ const QUIET = { heartbeatMs: 10_000, maxStalenessMs: 30_000 };
 
 const revokedBefore = (user) => `revoked-sessions-before-${user}`;
 
-describe("what was read before", () => {
-	test("is answered as a plain value, on both faces, and counted", async (t) => {
+describe("the near cache: a session that was read before", () => {
+	test("is returned as a plain value, by both interfaces, and counted", async (t) => {
 		const { storage, store } = await openCached(t, server);
 		const mine = session();
 		await signIn(storage, mine);
@@ -62,7 +62,7 @@ describe("what was read before", () => {
 		assert.deepEqual(counters(store), counters(storage));
 	});
 
-	test("is what this store wrote as well as what a stranger's did, sessions with a user and without", async (t) => {
+	test("may have been written by this store or by another client, with a user or without", async (t) => {
 		const { storage, store } = await openCached(t, server);
 		const stranger = openStranger(t, server);
 		const mine = sessions(4);
@@ -77,7 +77,7 @@ describe("what was read before", () => {
 		}
 	});
 
-	test("is kept for a token of any letters", async (t) => {
+	test("may have a token of any characters", async (t) => {
 		const { storage } = await openCached(t, server);
 		const redis = connect(t, server);
 		for (const token of ["žofie 🐎", "a:b:c", "*", "é", "x".repeat(400)]) {
@@ -90,7 +90,7 @@ describe("what was read before", () => {
 		}
 	});
 
-	test("is the absence of a time of revocation too, where a tombstone lies in its place", async (t) => {
+	test("may have no not-before marker, or a tombstone in its place: that is cached too", async (t) => {
 		const { storage } = await openCached(t, server);
 		const redis = connect(t, server);
 		const key = revokedBefore(fresh("user"));
@@ -101,7 +101,7 @@ describe("what was read before", () => {
 		await until("the change", async () => (await storage.get(key)) === "5");
 	});
 
-	test("is read anew after ttlMs", async (t) => {
+	test("is read again after ttlMs", async (t) => {
 		const ttlMs = 300;
 		const { storage } = await openCached(t, server, { ttlMs });
 		const mine = session();
@@ -122,7 +122,7 @@ describe("what was read before", () => {
 		assert.ok(firstMiss >= earliest + ttlMs - SLACK_MS, `a miss after ${firstMiss - earliest} ms`);
 	});
 
-	test("is null after the session's own end, though Redis cannot tell", async (t) => {
+	test("is null after its own expiry, though Redis cannot answer", async (t) => {
 		const own = await startRedis();
 		t.after(() => own.stop());
 		const { storage, store } = await openCached(t, own, { maxStalenessMs: 5000 }, { commandTimeout: 20_000 });
@@ -140,7 +140,7 @@ describe("what was read before", () => {
 		assert.equal(await face, null);
 	});
 
-	test("goes to make room within maxBytes", async (t) => {
+	test("is dropped to stay within maxBytes", async (t) => {
 		const maxBytes = 1024 * 1024;
 		const { storage } = await openCached(t, server, { maxBytes });
 		const many = sessions(5000);
@@ -156,7 +156,7 @@ describe("what was read before", () => {
 	});
 });
 
-describe("a change by somebody else is seen", () => {
+describe("the near cache drops an entry after a change by another client:", () => {
 	const changed = (mine) => ({ ...mine, changed: true, updatedAt: fromNow(1000) });
 	const isGone = (value) => value === null;
 	const isChanged = (value) => value !== null && JSON.stringify(JSON.parse(value)).includes('"changed":true');
@@ -219,7 +219,7 @@ describe("a change by somebody else is seen", () => {
 		});
 	}
 
-	test("of 500 sessions at once", async (t) => {
+	test("500 sessions at once", async (t) => {
 		const { storage } = await openCached(t, server);
 		const redis = connect(t, server);
 		const many = sessions(500);
@@ -240,12 +240,12 @@ describe("a change by somebody else is seen", () => {
 	});
 });
 
-describe("the time of a user's last revocation", () => {
+describe("a user's not-before marker in the near cache", () => {
 	for (const [who, create] of [
 		["a client", ({ redis }, key, value) => redis.set(`session:${key}`, value, "EX", 60)],
 		["a stranger's store", ({ storage }, key, value) => storage.set(key, value, 60)],
 	]) {
-		test(`is known to be absent without asking, until ${who} sets it; then it is known, and its change is seen`, async (t) => {
+		test(`is cached as absent until ${who} sets it; then its value and each change are seen`, async (t) => {
 			const { storage } = await openCached(t, server);
 			const strangers = { ...openStranger(t, server), redis: connect(t, server) };
 			const key = revokedBefore(fresh("user"));
@@ -283,7 +283,7 @@ describe("the time of a user's last revocation", () => {
 	});
 });
 
-describe("always asked of Redis is", () => {
+describe("Redis, and not the near cache, answers for", () => {
 	/** Reads keys several times; fails if any of it does not go to Redis. */
 	async function assertNeverKept(storage, redis, values) {
 		const before = counters(storage);
@@ -298,7 +298,7 @@ describe("always asked of Redis is", () => {
 		}
 	}
 
-	test("whatever is no session and no time of revocation", async (t) => {
+	test("a value that is neither a session nor a not-before marker", async (t) => {
 		const { storage } = await openCached(t, server);
 		const values = {
 			"verification:someone@example.com": "code",
@@ -325,7 +325,7 @@ describe("always asked of Redis is", () => {
 		}
 	});
 
-	test("what is absent or ended", async (t) => {
+	test("an absent or ended session", async (t) => {
 		const { storage, store } = await openCached(t, server);
 		const mine = session();
 		await store.createSession(mine);
@@ -347,7 +347,7 @@ describe("always asked of Redis is", () => {
 		for (let n = 0; n < 3; n++) assert.equal(JSON.parse(await miss(storage, key)).length, 1);
 	});
 
-	test("everything with nearCache: false", async (t) => {
+	test("every read with nearCache: false", async (t) => {
 		const { storage, store } = openStranger(t, server);
 		const mine = session();
 		await signIn(storage, mine);
@@ -362,7 +362,7 @@ describe("always asked of Redis is", () => {
 	});
 });
 
-describe("what reads cost", () => {
+describe("round trips with the near cache", () => {
 	/** The commands by which clients ask for values while something runs. */
 	async function readsDuring(run) {
 		return (await sentDuring(server, run)).filter((name) => name === "GET" || name === "MGET");
@@ -398,7 +398,7 @@ describe("what reads cost", () => {
 		}
 	});
 
-	test("10,000 reads that wait for one that gave up: no GET each", async (t) => {
+	test("10,000 reads that wait for a failed one: no GET each", async (t) => {
 		const own = await startRedis();
 		t.after(() => own.stop());
 		const commandTimeout = 500;
@@ -423,7 +423,7 @@ describe("what reads cost", () => {
 		assert.ok(asked <= 3, `${asked} times`);
 	});
 
-	test("100 sessions after each other in one tick: one command, and another one for what tells whether their users were signed out", async (t) => {
+	test("100 sessions one after the other in one tick: one command, and another for their users' markers", async (t) => {
 		const { storage } = await openCached(t, server);
 		const many = sessions(100);
 		await seed(connect(t, server), many);
@@ -468,7 +468,7 @@ describe("what reads cost", () => {
 		});
 	}
 
-	test("a list by Better Auth of 100 devices: a handful of round trips, whoever asks", async (t) => {
+	test("a list by Better Auth of 100 devices: a handful of round trips", async (t) => {
 		const proxy = await startProxy(t, server);
 		const user = fresh("device").toLowerCase();
 		const other = await openApp({ url: server.url, options: { nearCache: false } });
@@ -515,7 +515,7 @@ describe("what reads cost", () => {
 	}
 });
 
-describe("where the server cannot track, everything works and the reason is told:", () => {
+describe("without tracking everything works, and metrics give the reason:", () => {
 	/** Fails unless a store of these options works, without a near cache. */
 	async function assertOff(t, options, reason) {
 		const { storage, store } = open(t, options);
@@ -559,7 +559,7 @@ describe("where the server cannot track, everything works and the reason is told
 		await assertOff(t, options, /CLIENT|permi|ACL/i);
 	});
 
-	test("CLIENT TRACKING that is disabled", async (t) => {
+	test("disabled CLIENT TRACKING", async (t) => {
 		const own = await startRedis({ config: ['rename-command CLIENT ""'] });
 		t.after(() => own.stop());
 		await assertOff(t, { url: own.url }, /CLIENT|track/i);
@@ -579,7 +579,7 @@ describe("where the server cannot track, everything works and the reason is told
 		await assertOff(t, { url: server.url, nearCache: false }, /nearCache/);
 	});
 
-	test("a user who may do nothing but what a store needs, or a full memory, is no fault", async (t) => {
+	test("a user with only the needed permissions, or a full memory, is no reason", async (t) => {
 		const own = await startRedis({ config: ["maxmemory-policy noeviction"] });
 		t.after(() => own.stop());
 		const rules = ["~session:*", "~user-sessions:*", "resetchannels", "+@all", "-@admin", "-@dangerous", "+info"];
@@ -611,7 +611,7 @@ describe("where the server cannot track, everything works and the reason is told
 	});
 });
 
-test("what shows that pushes arrive leaves nothing behind that would live for ever or be listed", async (t) => {
+test("the near cache's canary key leaves nothing behind that never expires or is listed", async (t) => {
 	const own = await startRedis();
 	t.after(() => own.stop());
 	const { storage } = await openCached(t, own, { heartbeatMs: 20, maxStalenessMs: 200 });
@@ -621,7 +621,7 @@ test("what shows that pushes arrive leaves nothing behind that would live for ev
 	await ready(storage);
 });
 
-describe("options", () => {
+describe("options of the near cache", () => {
 	/** Fails unless both faces refuse, in the constructor, and name what is wrong. */
 	function assertRefused(nearCache, ...names) {
 		const options = { url: "redis://localhost", nearCache };
@@ -634,12 +634,12 @@ describe("options", () => {
 		}
 	}
 
-	test("nearCache: must be a boolean or an object", () => {
+	test("must be a boolean or an object", () => {
 		for (const bad of [1, 0, "yes", null, [], () => true, 7n, Symbol("on"), Number.NaN])
 			assertRefused(bad, "nearCache");
 	});
 
-	test("each field must be a whole number that makes sense", () => {
+	test("have fields that must be whole numbers in range", () => {
 		for (const name of ["maxBytes", "ttlMs", "maxStalenessMs", "heartbeatMs"]) {
 			for (const bad of [-1, 1.5, "1000", null, Number.NaN, Infinity, 1e300, [], {}, true, () => 5, 7n]) {
 				assertRefused({ [name]: bad }, `nearCache.${name}`);
@@ -647,17 +647,17 @@ describe("options", () => {
 		}
 	});
 
-	test("a field that does not exist is named, with what was meant", () => {
+	test("that do not exist are named, with a suggestion", () => {
 		assertRefused({ maxByte: 1_000_000 }, "maxByte", "maxBytes");
 		assertRefused({ ttl: 60 }, "ttl", "ttlMs");
 		assertRefused({ enabled: true }, "enabled");
 	});
 
-	test("all that is wrong is told at once", () => {
+	test("are all reported at once", () => {
 		assertRefused({ maxBytes: -1, heartbeatMs: "x" }, "nearCache.maxBytes", "nearCache.heartbeatMs");
 	});
 
-	test("true and {} are the defaults: the very same store", async (t) => {
+	test("of true and of {} are the defaults: the same store", async (t) => {
 		const url = server.url;
 		const connectionName = fresh("defaults");
 		const defaults = { maxBytes: 33_554_432, ttlMs: 60_000, maxStalenessMs: 3000, heartbeatMs: 1000 };
@@ -680,7 +680,7 @@ describe("options", () => {
 	});
 });
 
-describe("worker threads", () => {
+describe("worker threads and the near cache", () => {
 	/** A thread with a store of the same options. */
 	function startThread(t, options) {
 		const worker = new Worker(new URL("thread.js", import.meta.url), { workerData: options });
@@ -702,7 +702,7 @@ describe("worker threads", () => {
 		return { storage: (...args) => ask("storage", ...args), store: (...args) => ask("store", ...args) };
 	}
 
-	test("hit what another thread has read, and count together", async (t) => {
+	test("hit entries that another thread read, and count together", async (t) => {
 		const options = { url: server.url, connectionName: fresh("threads") };
 		const { storage } = open(t, options);
 		const threads = [startThread(t, options), startThread(t, options)];
@@ -721,7 +721,7 @@ describe("worker threads", () => {
 		assert.equal((await threads[0].storage("metrics")).value.nearCache.entries, 2);
 	});
 
-	test("read what another thread wrote, at once", async (t) => {
+	test("read another thread's writes at once", async (t) => {
 		const random = seeded("threads");
 		const options = { url: server.url, connectionName: fresh("threads") };
 		const { storage, store } = open(t, options);
@@ -760,7 +760,7 @@ describe("worker threads", () => {
 		}
 	});
 
-	test("see a stranger's change", async (t) => {
+	test("see a change by another client", async (t) => {
 		const options = { url: server.url, connectionName: fresh("threads") };
 		const { storage } = open(t, options);
 		const thread = startThread(t, options);

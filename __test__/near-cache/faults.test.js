@@ -48,7 +48,7 @@ async function begin(t, { config, through, options } = {}) {
 /** Long enough for an answer that is too old to be seen. */
 const LONG_MS = BOUND_MS + 200;
 
-describe("the server", () => {
+describe("near cache: the server", () => {
 	test("stands still for a while", async (t) => {
 		const { server, load } = await begin(t);
 		await server.pause();
@@ -95,7 +95,7 @@ describe("the server", () => {
 		});
 	}
 
-	test("remembers hardly a key that was read", async (t) => {
+	test("tracks very few keys", async (t) => {
 		const { load, server, storage } = await begin(t);
 		await server.cli("CONFIG", "SET", "tracking-table-max-keys", 1);
 		await load.goOn(rounds(LONG_MS, 10_000));
@@ -197,7 +197,7 @@ describe("the server", () => {
 	}
 });
 
-describe("the connection", () => {
+describe("near cache: the connection", () => {
 	test("is killed by the server, again and again", async (t) => {
 		const { load, server, recovers } = await begin(t);
 		for (let n = 0; n < rounds(20, 300); n++) {
@@ -209,7 +209,7 @@ describe("the connection", () => {
 		await load.assertNeverOlder(t, TOLD_MS);
 	});
 
-	test("is killed in the moment in which sessions are revoked: nobody is left to tell", async (t) => {
+	test("is killed in the moment in which sessions are ended: no invalidation arrives", async (t) => {
 		const { load, server, recovers } = await begin(t);
 		for (let n = 0; n < rounds(15, 200); n++) {
 			await load.progress();
@@ -255,7 +255,7 @@ describe("the connection", () => {
 		await load.assertNeverOlder(t, BOUND_MS);
 	});
 
-	test("carries the answers but no pushes any more: found within 30 s", {
+	test("stops carrying pushes, but carries answers: detected within 30 s", {
 		skip: rounds("30 s long", false),
 	}, async (t) => {
 		const CANARY_MS = 30_000;
@@ -274,7 +274,7 @@ describe("the connection", () => {
 		await load.assertNeverOlder(t, CANARY_MS + BOUND_MS);
 	});
 
-	test("carries the answers but no pushes from the beginning: the cache stays off until they come", async (t) => {
+	test("carries answers but no pushes from the beginning: the cache stays off until pushes arrive", async (t) => {
 		const server = await startRedis();
 		t.after(() => server.stop());
 		const proxy = await startProxy(t, server);
@@ -301,7 +301,7 @@ describe("the connection", () => {
 	});
 });
 
-describe("this process", () => {
+describe("near cache: this process", () => {
 	for (const [name, stops] of [
 		["is suspended for long", [rounds(2 * MAX_STALENESS_MS, 10_000)]],
 		[

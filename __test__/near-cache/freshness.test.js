@@ -32,7 +32,7 @@ const SEEN_MS = 50;
 const change = (redis, mine, version) => redis.set(keyOf(mine), stored({ ...mine, version }), "KEEPTTL");
 const versionOf = (value) => Number(/"version":(\d+)/.exec(value)?.[1]);
 
-test("a value is never stale 50 ms after a stranger's write, whatever was being read at the time", async (t) => {
+test("the near cache is never stale 50 ms after another client's write, whatever was being read at the time", async (t) => {
 	const keys = rounds(6000, 100_000);
 	const random = seeded("freshness");
 	const { storage } = await openCached(t, server, { maxBytes: 256 * 1024 * 1024 });
@@ -85,7 +85,7 @@ test("a value is never stale 50 ms after a stranger's write, whatever was being 
 	}
 });
 
-test("a value that changes all the time is never stale 50 ms after any of its writes", async (t) => {
+test("the near cache is never stale 50 ms after any write of a value that changes all the time", async (t) => {
 	const writes = rounds(2000, 50_000);
 	const random = seeded("one key");
 	const { storage } = await openCached(t, server);
@@ -126,7 +126,7 @@ test("a value that changes all the time is never stale 50 ms after any of its wr
 	assert.ok(verdict.worstMs < SEEN_MS);
 });
 
-test("a stranger's change is seen within milliseconds of its acknowledgement", async (t) => {
+test("the near cache shows another client's change within milliseconds of its acknowledgement", async (t) => {
 	const changes = rounds(1500, 20_000);
 	const { storage } = await openCached(t, server);
 	const redis = connect(t, server);

@@ -20,7 +20,7 @@ const FILL = `
 		redis.call('SET', key .. token, (string.gsub(text, place, token)))
 	end`;
 
-test(`${rounds("100 thousand", "a million")} sessions are read, and the near cache takes no more than its bound and 20 %`, async (t) => {
+test(`${rounds("100 thousand", "a million")} sessions are read, and the near cache takes no more than maxBytes and 20 %`, async (t) => {
 	const count = rounds(100_000, 1_000_000);
 	const text = `${record(session({ token: PLACE }))} `;
 	for (let first = 0; first < count; first += 5000) {

@@ -41,7 +41,7 @@ async function amongReaders(storage, seatNow, write) {
 	return counts;
 }
 
-test("a session is as it was last written, or gone, with 32 readers of it", async (t) => {
+test("a process reads its own last write of a session, or its end, with 32 readers", async (t) => {
 	const total = rounds(4000, 100_000);
 	const random = seeded("own writes");
 	const { storage, store } = await openCached(t, server);
@@ -108,7 +108,7 @@ test("a session is as it was last written, or gone, with 32 readers of it", asyn
 	assert.ok(hits > reads / 10, "hardly a read was a hit");
 });
 
-test("the time of a user's last revocation is as it was last written, with 32 readers of it", async (t) => {
+test("a process reads its own last write of a not-before marker, with 32 readers", async (t) => {
 	const total = rounds(1000, 20_000);
 	const { storage } = await openCached(t, server);
 	let seat;
@@ -143,7 +143,7 @@ test("the time of a user's last revocation is as it was last written, with 32 re
 	assert.ok(cachedBefore > total / 2, `${cachedBefore} of ${total} writes were of what was in the cache`);
 });
 
-test("two changes at once of different fields are both read", async (t) => {
+test("a process reads both of two concurrent changes of different fields", async (t) => {
 	const { storage, store } = await openCached(t, server);
 	const mine = session({ a: 0, b: 0 });
 	await store.createSession(mine);
@@ -157,7 +157,7 @@ test("two changes at once of different fields are both read", async (t) => {
 	}
 });
 
-describe("ending many sessions ends them for every reader here:", () => {
+describe("ending many sessions ends them for every reader of the process:", () => {
 	const ways = {
 		deleteUserSessions: ({ store }, userId) => store.deleteUserSessions(userId),
 		"deleteUserSessions but one": ({ store }, userId, { token }) => store.deleteUserSessions(userId, { except: token }),
@@ -190,7 +190,7 @@ describe("ending many sessions ends them for every reader here:", () => {
 		});
 	}
 
-	test("the limit of a user's sessions", async (t) => {
+	test("maxSessionsPerUser", async (t) => {
 		const { storage } = await openCached(t, server, {}, { maxSessionsPerUser: 3 });
 		for (let round = 0; round < rounds(30, 1000); round++) {
 			const userId = fresh("user");
@@ -210,7 +210,7 @@ describe("ending many sessions ends them for every reader here:", () => {
 	});
 });
 
-describe("a write that is not answered", () => {
+describe("a write without an answer", () => {
 	const one = (mine) => [mine];
 	/** What is written, and of which of the user's three sessions nothing may be answered from before. */
 	const writes = {
@@ -225,7 +225,7 @@ describe("a write that is not answered", () => {
 		createSession: [({ store }, mine) => store.createSession({ ...mine, changed: true }), one, "unchanged"],
 	};
 	for (const [name, [write, touched, isUnchanged]] of Object.entries(writes)) {
-		test(`leaves nothing of before: ${name}`, async (t) => {
+		test(`leaves no older entry in the near cache: ${name}`, async (t) => {
 			const { server: own, ...doors } = await openImpatient(t);
 			const { storage } = doors;
 			const userId = fresh("user");
@@ -265,7 +265,7 @@ describe("a write that is not answered", () => {
 		});
 	}
 
-	test("leaves nothing of before: the time of a user's last revocation", async (t) => {
+	test("leaves no older entry in the near cache: a not-before marker", async (t) => {
 		const { server: own, storage } = await openImpatient(t);
 		const mine = session();
 		const key = `revoked-sessions-before-${mine.userId}`;

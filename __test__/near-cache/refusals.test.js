@@ -45,7 +45,7 @@ const silent = (storage, keys) =>
 		return !answers.some(isHit);
 	});
 
-describe("a server that refuses for a while", { concurrency: 3 }, () => {
+describe("the near cache and a server that refuses for a while", { concurrency: 3 }, () => {
 	test("BUSY: the connection and the near cache stay, and no answer is older than maxStalenessMs", async (t) => {
 		const { server, storage, told, mine, keys, id } = await begin(t, ["busy-reply-threshold 30"]);
 		const before = [await id(), counters(storage).flushes];
@@ -78,7 +78,7 @@ describe("a server that refuses for a while", { concurrency: 3 }, () => {
 		assert.deepEqual(told, []);
 	});
 
-	test("a quota that is used up: the connection stays, and serves when the quota does", async (t) => {
+	test("a used-up quota: the connection stays, and serves when the quota allows", async (t) => {
 		const { proxy, storage, told, keys, id } = await begin(t);
 		const before = await id();
 		useUpQuota(proxy);
@@ -105,7 +105,7 @@ describe("a near cache that is off", { concurrency: 2 }, () => {
 		return storage;
 	}
 
-	test("because of a permission is on soon after that is given, on the same connection", async (t) => {
+	test("for a missing permission is on soon after the permission is granted, on the same connection", async (t) => {
 		const server = await startRedis();
 		t.after(() => server.stop());
 		await server.cli("ACL", "SETUSER", "store", "on", ">secret", "~*", "&*", "+@all", "-client|tracking");
@@ -125,7 +125,7 @@ describe("a near cache that is off", { concurrency: 2 }, () => {
 		hit(storage, keys[1]);
 	});
 
-	test("because of the server's version is not tried again", async (t) => {
+	test("for the server's version is not tried again", async (t) => {
 		const server = await startRedis();
 		t.after(() => server.stop());
 		const { redis_version: version } = Object.fromEntries(

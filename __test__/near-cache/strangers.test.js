@@ -17,7 +17,7 @@ async function tracked(redis) {
 }
 
 describe("the server's tracking table", () => {
-	test("has no key that a stranger chose", async (t) => {
+	test("has no key that a client made up", async (t) => {
 		const { storage } = await openCached(t, server);
 		const redis = connect(t, server);
 		const before = await tracked(redis);
@@ -31,7 +31,7 @@ describe("the server's tracking table", () => {
 		assert.equal(await tracked(redis), before);
 	});
 
-	test("has no key of unauthenticated requests by way of Better Auth", async (t) => {
+	test("has no key of unauthenticated requests through Better Auth", async (t) => {
 		const { storage } = await openCached(t, server);
 		const redis = connect(t, server);
 		const auth = betterAuth({
@@ -52,7 +52,7 @@ describe("the server's tracking table", () => {
 		assert.equal(await tracked(redis), before);
 	});
 
-	test("has a session from its second read on, and at once what this process wrote, listed or signed", async (t) => {
+	test("has a session from its second read on, and at once a session that this process wrote, listed or verified", async (t) => {
 		const { storage } = await openCached(t, server);
 		const { storage: other, store: otherStore } = openStranger(t, server);
 		const redis = connect(t, server);

@@ -15,7 +15,7 @@ const BARS = [0, 0.5, 1, 2, 5, 10, 50, 100, MAX_STALENESS_MS + SLACK_MS, Number.
 seeded("two processes"); // sets the seed, so that both share it
 const server = redisPerFile();
 
-test("a session is valid nowhere, longer than the bound after its revocation was acknowledged", async (t) => {
+test("near cache, two processes: no session is valid longer than the bound after its acknowledged end", async (t) => {
 	const seconds = rounds(4, 30);
 	const workers = await spawnWorkers(new URL("two-processes.worker.js", import.meta.url), 2, { deadlineMs: 120_000 });
 	t.after(() => workers.end());

@@ -26,7 +26,7 @@ const ways = {
 	"it is killed": { cut: ({ server }) => server.kill("SIGKILL"), mend: ({ server }) => server.restart(), isTold: true },
 };
 
-describe("reads are answered from before for a while, and then reject, when", () => {
+describe("near-cache reads are served for maxStalenessMs, and then reject, when", () => {
 	for (const [name, { cut, mend, isTold }] of Object.entries(ways)) {
 		test(name, async (t) => {
 			const server = await startRedis({ config: ["appendonly yes", "appendfsync always"] });
@@ -92,7 +92,7 @@ describe("reads are answered from before for a while, and then reject, when", ()
 });
 
 describe("a store that never reached its server", () => {
-	test("rejects, and tells no absence", async (t) => {
+	test("rejects, and never returns null", async (t) => {
 		const server = await startRedis();
 		const { url } = server;
 		await server.stop();

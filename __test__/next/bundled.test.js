@@ -21,7 +21,7 @@ const FILES = {
 };
 
 for (const bundler of rounds(["turbopack"], ["turbopack", "webpack"])) {
-	test(`next build --${bundler} names withRedisStore`, (t) => {
+	test(`the error of next build --${bundler} without withRedisStore names it`, (t) => {
 		// Below the package, whose next and react it uses; with a copy of the package of its own, as an application has.
 		mkdirSync(join(root, "target"), { recursive: true });
 		const folder = mkdtempSync(join(root, "target/next-"));

@@ -7,17 +7,17 @@ import { runText } from "../support/child.js";
 
 const PACKAGE = "better-auth-redis-store";
 
-test("an empty configuration, or none", () => {
+test("withRedisStore takes an empty configuration, or none", () => {
 	assert.deepEqual(withRedisStore(), { serverExternalPackages: [PACKAGE] });
 	assert.deepEqual(withRedisStore({}), { serverExternalPackages: [PACKAGE] });
 });
 
-test("what else is configured stays, and the caller's object is not changed", () => {
+test("withRedisStore keeps the other settings, and does not change the caller's object", () => {
 	const config = Object.freeze({ reactStrictMode: true, serverExternalPackages: Object.freeze(["pino"]) });
 	assert.deepEqual(withRedisStore(config), { reactStrictMode: true, serverExternalPackages: ["pino", PACKAGE] });
 });
 
-test("the package is named once, however often it is added", () => {
+test("withRedisStore names the package once, however often it is added", () => {
 	const config = { serverExternalPackages: [PACKAGE, "pino"] };
 	assert.deepEqual(withRedisStore(withRedisStore(config)).serverExternalPackages, [PACKAGE, "pino"]);
 });
@@ -26,7 +26,7 @@ for (const [name, config] of [
 	["a function", (phase, { defaultConfig }) => ({ env: { phase }, ...defaultConfig })],
 	["an async function", async (phase, { defaultConfig }) => ({ env: { phase }, ...defaultConfig })],
 ]) {
-	test(`${name} gets the phase and the context of Next.js`, async () => {
+	test(`withRedisStore: ${name} gets the phase and the context of Next.js`, async () => {
 		const context = { defaultConfig: { poweredByHeader: false, serverExternalPackages: ["pino"] } };
 		assert.deepEqual(await withRedisStore(config)("phase-production-build", context), {
 			env: { phase: "phase-production-build" },
@@ -36,14 +36,14 @@ for (const [name, config] of [
 	});
 }
 
-test("anything else is refused, also when a function returns it", async () => {
+test("withRedisStore refuses anything else, also when a function returns it", async () => {
 	for (const config of [null, "standalone", 1]) {
 		assert.throws(() => withRedisStore(config), { code: "INVALID_ARGUMENT", message: /^config: / });
 		await assert.rejects(withRedisStore(() => config)("phase", {}), { code: "INVALID_ARGUMENT" });
 	}
 });
 
-test("reading the configuration loads no addon", async () => {
+test("reading a configuration with withRedisStore loads no addon", async () => {
 	const load = (entry) => runText(`process.dlopen = () => { throw new Error("addon"); }; await import("${entry}");`);
 	const [next, index] = await Promise.all([load(`${PACKAGE}/next`), load(PACKAGE)]);
 	assert.deepEqual([next.code, next.stderr], [0, ""]);

@@ -22,7 +22,7 @@ const FILES = {
 
 const server = redisPerFile();
 
-test("the recipe of Next.js delivers what is in flight", async (t) => {
+test("the shutdown recipe for Next.js delivers the writes in flight", async (t) => {
 	// Below the package, whose next and react it uses; with a copy of the package of its own, as an application has.
 	const folder = writeRecipes(t, false);
 	for (const [name, text] of Object.entries(FILES)) writeFileSync(join(folder, name), text);

@@ -36,7 +36,7 @@ function assertRefusedSomehow(options) {
 
 const server = redisPerFile();
 
-describe("arguments", () => {
+describe("arguments of store methods", () => {
 	const mine = session({ token: `${SECRETS.token}1`, userId: `${SECRETS.user}1` });
 	let doors;
 	let untouched;
@@ -104,7 +104,7 @@ describe("arguments", () => {
 	};
 	const wrong = { ...unstorable, ...noTexts };
 	for (const [name, calls] of Object.entries(texts)) {
-		test(`${name.replaceAll("\\", "")}: may not be anything but a text of 1 to 4096 bytes without NUL`, async () => {
+		test(`${name.replaceAll("\\", "")}: must be a text of 1 to 4096 bytes without NUL`, async () => {
 			for (const call of calls) {
 				for (const text of Object.values(wrong)) {
 					await refused((doors) => call(doors, text), new RegExp(`^${name}`));
@@ -114,7 +114,7 @@ describe("arguments", () => {
 	}
 
 	for (const [name, calls] of Object.entries(chosen)) {
-		test(`${name}: where it is read or ended, must be a text; under one that cannot be stored there is nothing`, async () => {
+		test(`${name}: must be a text where it is read or ended; one that cannot be stored is absent`, async () => {
 			for (const call of calls) {
 				for (const text of Object.values(noTexts)) await refused((doors) => call(doors, text), new RegExp(`^${name}`));
 				for (const text of Object.values(unstorable)) assert.equal((await call(doors, text)) ?? null, null);
@@ -122,13 +122,13 @@ describe("arguments", () => {
 		});
 	}
 
-	test("token: under one that cannot be stored there is no session to update", async () => {
+	test("token: one that cannot be stored has no session to update", async () => {
 		const update = (token) => () => doors.store.updateSession(token, { note: SECRETS.value });
 		for (const token of Object.values(unstorable)) await assertRejects(update(token), "NOT_FOUND");
 		for (const token of Object.values(noTexts)) await assertRejects(update(token), "INVALID_ARGUMENT", /^token: /);
 	});
 
-	test("two keys never become one: UTF-8 has no half of a surrogate pair, and U+FFFD would take its place", async () => {
+	test("two keys never become one: a lone surrogate is refused, and not replaced by U+FFFD", async () => {
 		const { storage } = doors;
 		await storage.set("\ufffd", SECRETS.value, 60);
 		for (const half of ["\ud800", "\udfff"]) {
@@ -140,7 +140,7 @@ describe("arguments", () => {
 		await server.cli("DEL", "session:\ufffd");
 	});
 
-	test("a list or a time of a user's last end that is named by strangers may be of any length", async () => {
+	test("the key of a list or of a not-before marker may have any length", async () => {
 		for (const key of ["active-sessions-", "revoked-sessions-before-"]) {
 			assert.equal(await doors.storage.get(key), null);
 			assert.equal(await doors.storage.get(`${key}${"x".repeat(5000)}`), null);
@@ -187,7 +187,7 @@ describe("arguments", () => {
 		}
 	});
 
-	test("session: must be an object that JSON can say", async () => {
+	test("session: must be an object that JSON can represent", async () => {
 		const cyclic = session({ note: SECRETS.value });
 		cyclic.self = { list: [cyclic] };
 		for (const bad of [
@@ -266,14 +266,14 @@ describe("arguments", () => {
 		}
 	});
 
-	test("a session that Better Auth sets needs an end", async () => {
+	test("a session that Better Auth sets needs an expiry", async () => {
 		for (const expiresAt of [undefined, null, "never", {}]) {
 			const bad = session({ token: SECRETS.token, userId: SECRETS.user, expiresAt });
 			await refused(({ storage }) => storage.set(bad.token, record(bad)), /expiresAt/);
 		}
 	});
 
-	test("updates may not make a session another's, whatever else they hold", async () => {
+	test("updates may not give a session to another user, whatever else they hold", async () => {
 		const other = { note: SECRETS.value };
 		await refused(
 			({ store }) => store.updateSession(mine.token, { ...other, token: SECRETS.token }),
@@ -285,7 +285,7 @@ describe("arguments", () => {
 		);
 	});
 
-	test("what the session store refuses for good reasons tells no secret either", async () => {
+	test("errors of refused operations hold no secret either", async () => {
 		const { storage, store } = doors;
 		const theirs = session({ token: mine.token, userId: SECRETS.user });
 		await assertRejects(() => store.createSession(theirs), "CONFLICT");
@@ -297,7 +297,7 @@ describe("arguments", () => {
 		await assertRejects(() => store.createSession(ended), "REVOKED").finally(() => clean(ended));
 	});
 
-	test("any text at all is taken or refused, never a fault and never told", async () => {
+	test("any text is accepted or refused, never crashes and never appears in an error", async () => {
 		const random = seeded("bad input");
 		const pieces = [
 			"",
@@ -342,12 +342,12 @@ describe("arguments", () => {
 	}
 });
 
-describe("a value that is too large", () => {
+describe("a value above maxValueBytes", () => {
 	const large = SECRETS.value.repeat(640_000);
 	const limit =
 		/^the session record has \d+ bytes; at most 8388608 are allowed \(option maxValueBytes\); its largest field is session\.large with \d+ bytes$/;
 
-	test("is a LIMIT, names the option and the largest field, and writes nothing", async (t) => {
+	test("rejects with LIMIT, which names the option and the largest field, and writes nothing", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const mine = session({ token: SECRETS.token, userId: SECRETS.user, note: 1 });
 		await store.createSession(mine);
@@ -364,7 +364,7 @@ describe("a value that is too large", () => {
 		await server.cli("FLUSHALL");
 	});
 
-	test("ends the live session that it was to change, which would keep older rights", async (t) => {
+	test("ends the live session that it would have changed, which must not keep older rights", async (t) => {
 		for (const url of [server.url, "memory://too-large"]) {
 			const { storage, store } = open(t, url);
 			for (const write of [
@@ -390,7 +390,7 @@ describe("a value that is too large", () => {
 		await server.cli("FLUSHALL");
 	});
 
-	test("is none when what lies there is as large, and reads have no limit", async (t) => {
+	test("is accepted when the stored one is as large, and reads have no limit", async (t) => {
 		const [generous, strict] = [16 * 1024 * 1024, 2048].map((maxValueBytes) => {
 			return open(t, { url: server.url, maxValueBytes });
 		});
@@ -408,7 +408,7 @@ describe("a value that is too large", () => {
 		await server.cli("FLUSHALL");
 	});
 
-	test("gives one warning before it is one, for a record above 64 KiB", async (t) => {
+	test("is preceded by one warning for a record above 64 KiB", async (t) => {
 		const lines = [];
 		const { storage, store } = open(t, {
 			url: server.url,
@@ -425,7 +425,7 @@ describe("a value that is too large", () => {
 		await server.cli("FLUSHALL");
 	});
 
-	test("is one byte more than maxValueBytes, as UTF-8", async (t) => {
+	test("is at least one byte larger, as UTF-8", async (t) => {
 		for (const options of [
 			{ url: server.url, maxValueBytes: 2048 },
 			{ url: "memory://limit", maxValueBytes: 2048 },
@@ -445,7 +445,7 @@ describe("a value that is too large", () => {
 		}
 	});
 
-	test("that grows by several small updates is refused in the end, and ends the session", async (t) => {
+	test("is refused also when it grew by several small updates, and ends the session", async (t) => {
 		const { store } = open(t, { url: server.url, maxValueBytes: 2048 });
 		const mine = session();
 		await store.createSession(mine);
@@ -457,7 +457,7 @@ describe("a value that is too large", () => {
 	});
 });
 
-describe("options", () => {
+describe("options of a store", () => {
 	const url = "redis://localhost";
 
 	test("must be a URL or an object", () => {
@@ -466,7 +466,7 @@ describe("options", () => {
 		}
 	});
 
-	test("url: says what is wrong with it", () => {
+	test("url: the error says what is wrong with it", () => {
 		const secret = SECRETS.password;
 		for (const [wrong, message] of [
 			["", /^url: is empty; give a Redis URL/],
@@ -499,7 +499,7 @@ describe("options", () => {
 		}
 	});
 
-	test("an option that does not exist is told with the one that was meant", () => {
+	test("an unknown option is named, with a suggestion", () => {
 		for (const [name, message] of [
 			["keyprefix", /^unknown option "keyprefix": did you mean "keyPrefix"\?$/],
 			["userprefx", /did you mean "userPrefix"\?/],
@@ -514,7 +514,7 @@ describe("options", () => {
 		}
 	});
 
-	test("each says what it must be", () => {
+	test("each error says what the option must be", () => {
 		for (const [option, values, message] of [
 			["port", [0, 65_536, 1.5, -1, "6379", Number.NaN, Infinity, null, true], /^port: must be /],
 			["db", [-1, 1.5, "0", Number.NaN], /^db: must be /],
@@ -567,7 +567,7 @@ describe("options", () => {
 		assertRefused({ url, keyPrefix: "user-sessions:x" }, /^keyPrefix: .*userPrefix/);
 	});
 
-	test("are told all at once, in the order in which they were given", () => {
+	test("are all reported at once, in the order in which they were given", () => {
 		assertRefused(
 			{
 				commandTimout: 5,
@@ -584,7 +584,7 @@ describe("options", () => {
 		);
 	});
 
-	test("that JSON cannot say are refused too", () => {
+	test("that JSON cannot represent are refused too", () => {
 		const cyclic = {};
 		cyclic.self = cyclic;
 		assertRefusedSomehow({ url, tls: cyclic });
@@ -603,7 +603,7 @@ describe("options", () => {
 		}
 	});
 
-	test("given as undefined are not given", async (t) => {
+	test("given as undefined count as absent", async (t) => {
 		const names = [
 			"host",
 			"port",
@@ -627,7 +627,7 @@ describe("without REDIS_URL", () => {
 		/^\[better-auth-redis-store\] REDIS_URL is not set; sessions are kept in this process's memory and end with it\.\n$/;
 
 	for (const NODE_ENV of ["production", undefined, "", "staging", "Development"]) {
-		test(`NODE_ENV=${NODE_ENV} imports and constructs, and the first operation says what to set`, async () => {
+		test(`NODE_ENV=${NODE_ENV}: import and construction work, and the first operation says what to set`, async () => {
 			const source = `
 			import { RedisSessionStore, redisSessionStore, redisStorage } from "better-auth-redis-store";
 			const storage = redisStorage({ keyPrefix: "k:" });
@@ -667,7 +667,7 @@ describe("without REDIS_URL", () => {
 	}
 
 	for (const NODE_ENV of ["development", "test"]) {
-		test(`NODE_ENV=${NODE_ENV} takes the embedded engine and says so once, for many stores`, async () => {
+		test(`NODE_ENV=${NODE_ENV}: many stores use the embedded engine and log it once`, async () => {
 			const source = `
 				import { RedisSessionStore, redisSessionStore, redisStorage } from "better-auth-redis-store";
 				const session = { token: "t", userId: "u", expiresAt: new Date(Date.now() + 60_000) };
@@ -684,7 +684,7 @@ describe("without REDIS_URL", () => {
 		});
 	}
 
-	test("a store that is never used says nothing, and one that asks for memory:// neither", async () => {
+	test("a store that is never used logs nothing, nor does one with memory://", async () => {
 		const source = `
 			import { RedisSessionStore, redisStorage } from "better-auth-redis-store";
 			redisStorage();
@@ -696,7 +696,7 @@ describe("without REDIS_URL", () => {
 		}
 	});
 
-	test("with it, every store without a url uses it, in production and outside", async () => {
+	test("(set after all) every store without a url uses it, in production and outside", async () => {
 		const source = `
 			import { redisSessionStore, redisStorage } from "better-auth-redis-store";
 			await redisStorage().set("from a child", "value", 60);
@@ -709,7 +709,7 @@ describe("without REDIS_URL", () => {
 		}
 	});
 
-	test("a REDIS_URL that is wrong rejects the first operation, without telling it", async () => {
+	test("(invalid instead) the first operation rejects, without showing the value", async () => {
 		const source = `
 			import { redisStorage } from "better-auth-redis-store";
 			const storage = redisStorage();

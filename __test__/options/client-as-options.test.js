@@ -19,7 +19,7 @@ const clients = {
 };
 
 for (const [name, client] of Object.entries(clients)) {
-	test(`a client of ${name}`, () => {
+	test(`a client of ${name} in place of options is refused with advice`, () => {
 		for (const [options, at] of [
 			[client, "options"],
 			[{ client, keyPrefix: "app:" }, "client"],
@@ -35,7 +35,7 @@ for (const [name, client] of Object.entries(clients)) {
 	});
 }
 
-test("what is no client is told as an unknown option", () => {
+test("an object that is no client is refused by its unknown option", () => {
 	assert.throws(() => redisStorage({ url: "redis://localhost", client: {} }), {
 		code: "INVALID_ARGUMENT",
 		message: /^unknown option "client"/,

@@ -27,7 +27,7 @@ const places = {
 };
 
 for (const [where, { options, server }] of Object.entries(places)) {
-	describe(`on ${where}`, () => {
+	describe(`commandTimeout on ${where}`, () => {
 		test("25,000 writes of one tick are all done, though they take longer than commandTimeout", async (t) => {
 			const commandTimeout = 100;
 			const { storage } = open(t, { ...options(), commandTimeout, nearCache: false });

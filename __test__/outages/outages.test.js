@@ -144,7 +144,7 @@ const faults = {
 	},
 };
 
-describe("under load, again and again", () => {
+describe("repeated outages under load", () => {
 	for (const [name, { config, allowed, forgets, disturb }] of Object.entries(faults)) {
 		test(name, async (t) => {
 			const server = await startFor(t, { config });
@@ -193,8 +193,8 @@ describe("under load, again and again", () => {
 	}
 });
 
-describe("while the server is away", () => {
-	test("every operation rejects within failFastMs, for as long as it lasts", async (t) => {
+describe("while the server is down", () => {
+	test("every operation rejects within failFastMs, for the whole outage", async (t) => {
 		const server = await startFor(t);
 		const doors = open(t, { url: server.url, commandTimeout: 20_000 });
 		await doors.storage.ping();
@@ -210,7 +210,7 @@ describe("while the server is away", () => {
 		}
 	});
 
-	test("a shorter interruption is not noticed", async (t) => {
+	test("an interruption shorter than failFastMs goes unnoticed", async (t) => {
 		const server = await startFor(t, { config: DURABLE });
 		const { storage, store } = open(t, { url: server.url, failFastMs: 5000, commandTimeout: 20_000 });
 		const mine = session();
@@ -225,7 +225,7 @@ describe("while the server is away", () => {
 		}
 	});
 
-	test("it is asked again and again, each time later, until it is there", async (t) => {
+	test("the store retries with backoff until the server is back", async (t) => {
 		const server = await startFor(t);
 		const { storage } = open(t, { url: server.url, reconnectMinMs: 10, reconnectMaxMs: 100 });
 		await storage.ping();
@@ -236,7 +236,7 @@ describe("while the server is away", () => {
 		await until("a connection", async () => (await server.cli("CLIENT", "LIST")).includes("flags=t"));
 	});
 
-	test("a connection that carries nothing is left, and calls fail fast again", async (t) => {
+	test("a dead connection is replaced, and calls fail fast again", async (t) => {
 		const server = await startFor(t);
 		const proxy = await startProxy(t, server);
 		const { storage } = open(t, { url: proxy.url, nearCache: false, commandTimeout: 500 });
@@ -261,7 +261,7 @@ describe("while the server is away", () => {
 		);
 	});
 
-	test("a server that loads its data is waited for, then UNAVAILABLE, and then answers", async (t) => {
+	test("calls wait for a server that loads its data, then are UNAVAILABLE, then succeed", async (t) => {
 		const slowly = ["key-load-delay 500", "loading-process-events-interval-bytes 1024"]; // 0.5 ms for each key
 		const server = await startFor(t, { config: ["enable-debug-command yes", ...slowly] });
 		const { storage } = open(t, { url: server.url, nearCache: false });
@@ -280,7 +280,7 @@ describe("while the server is away", () => {
 		assert.equal(await storage.get("kept"), "value");
 	});
 
-	test("what is more than maxInFlight is refused at once", async (t) => {
+	test("calls beyond maxInFlight are refused at once", async (t) => {
 		const server = await startFor(t);
 		const { storage } = open(t, { url: server.url, nearCache: false, maxInFlight: 100, commandTimeout: 5000 });
 		await storage.ping();
@@ -300,7 +300,7 @@ describe("while the server is away", () => {
 		assert.equal(await storage.increment("counter", 60), 101);
 	});
 
-	test("the calls of 10,000 clients cost bounded memory, and the event loop goes on", async (t) => {
+	test("the calls of 10,000 clients take bounded memory, and the event loop goes on", async (t) => {
 		const server = await startFor(t);
 		const { storage } = open(t, { url: server.url });
 		await storage.ping();

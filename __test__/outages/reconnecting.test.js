@@ -58,7 +58,7 @@ function assertPace(attempts) {
 	}
 }
 
-describe("while callers ask, few attempts are made", { concurrency: true }, () => {
+describe("while calls come in, few connection attempts are made", { concurrency: true }, () => {
 	for (const [name, answer] of [
 		["a server that loads its data", "-LOADING Redis is loading the dataset in memory\r\n"],
 		["a server with as many clients as it allows", "-ERR max number of clients reached\r\n"],
@@ -107,7 +107,7 @@ describe("while callers ask, few attempts are made", { concurrency: true }, () =
 		assert.ok(successes[0] - mendedAt < BACK_WITHIN_MS, `back after ${successes[0] - mendedAt} ms`);
 	});
 
-	test("at a server that is not there, and it is used as soon as it is", async (t) => {
+	test("at a server that is down, and it is used as soon as it is up", async (t) => {
 		const server = await startFor(t);
 		const { storage } = open(t, { url: server.url, logger: false });
 		await storage.ping();
@@ -152,13 +152,13 @@ describe("a process that was frozen", { concurrency: true, skip: process.platfor
 		return [await ping(), performance.now() - start];
 	}
 
-	test("and whose connection has died without a word makes another at once", async (t) => {
+	test("and whose connection died silently opens another at once", async (t) => {
 		const [outcome, tookMs] = await thawed(t, (proxy) => proxy.forget());
 		assert.equal(outcome, "done");
 		assert.ok(tookMs < FAIL_FAST_MS + SLACK_MS, `took ${tookMs} ms`);
 	});
 
-	test("fails within failFastMs where it can make none", async (t) => {
+	test("fails within failFastMs where it cannot open one", async (t) => {
 		const [outcome, tookMs] = await thawed(t, (proxy) => proxy.freeze());
 		assert.match(outcome, /^UNAVAILABLE/);
 		assert.ok(tookMs < FAIL_FAST_MS + SLACK_MS, `took ${tookMs} ms`);

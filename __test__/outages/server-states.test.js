@@ -82,7 +82,7 @@ const states = {
 
 describe("a state of the server", { concurrency: 2 }, () => {
 	for (const [name, { config = [], says, begin, end }] of Object.entries(states)) {
-		test(`${name} is UNAVAILABLE with its cause, and the database has the sessions meanwhile`, async (t) => {
+		test(`${name} is UNAVAILABLE with its cause, and the database serves the sessions meanwhile`, async (t) => {
 			const server = await start(t, config);
 			const proxy = await startProxy(t, server);
 			const ground = { t, server, proxy };
@@ -132,7 +132,9 @@ for (const [form, launch, place] of [
 	["one server", start, ({ url }) => ({ url })],
 	["a cluster", startCluster, ({ host, port }) => ({ cluster: [{ host, port }] })],
 ]) {
-	describe(`on ${form}, what was refused for now is done once when the server takes it`, { concurrency: 2 }, () => {
+	describe(`on ${form}, a temporarily refused call is carried out once when the server accepts it`, {
+		concurrency: 2,
+	}, () => {
 		for (const name of ["BUSY", "NOREPLICAS"]) {
 			test(name, async (t) => {
 				const { config = [], says, begin, end } = states[name];

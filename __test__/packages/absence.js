@@ -11,7 +11,7 @@ const IMPORT = ["--input-type=module", "--eval", `await import("${NAME}")`];
 
 /** @param {import("./release.js").Release} release */
 export function absence(release) {
-	test("installed without optional dependencies", async (t) => {
+	test("an install without optional dependencies", async (t) => {
 		const consumer = Consumer.for(t, release);
 		await consumer.npm("install", NAME, "--omit=optional");
 		const { code, output } = await consumer.tryNode(...IMPORT);

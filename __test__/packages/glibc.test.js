@@ -35,7 +35,7 @@ describe("glibc", { skip }, () => {
 		assert.equal(Number(flags) & 0x10, 0);
 	});
 
-	test("the release checks each of its binaries for glibc, for the version that the documentation tells", async () => {
+	test("the release checks each of its binaries for the glibc version of the documentation", async () => {
 		const workflow = readFileSync(join(root, ".github/workflows/release.yml"), "utf8");
 		assert.ok(workflow.includes(`node scripts/glibc.js ${LEAST} ./*.node`));
 		assert.ok(readFileSync(join(root, "docs/packages.md"), "utf8").includes(`glibc need\n${LEAST} or later`));

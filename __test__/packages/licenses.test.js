@@ -27,7 +27,7 @@ const sections = readFileSync(join(root, "THIRD-PARTY-LICENSES"), "utf8")
 	.slice(1)
 	.map((section) => section.trim().split("\n\n"));
 
-test("every crate that is linked on some platform is there with a licence, and no other", () => {
+test("THIRD-PARTY-LICENSES names every crate that is linked on some platform, and no other", () => {
 	const linked = new Set(targets.flatMap(linkedFor));
 	assert.ok(linked.size > 80, `only ${linked.size} crates were found`);
 	const told = new Set(sections.flatMap(([, crates]) => crates.split("\n").map((line) => line.replace(/ \(.*/, ""))));
@@ -36,7 +36,7 @@ test("every crate that is linked on some platform is there with a licence, and n
 	assert.deepEqual({ missing, stale }, { missing: [], stale: [] }, "`npm run licenses` writes them anew");
 });
 
-test("each licence is there in full", () => {
+test("THIRD-PARTY-LICENSES holds each licence in full", () => {
 	for (const [id, crates, ...text] of sections) {
 		assert.match(id, /^[A-Z][\w.-]+$/);
 		assert.ok(text.join("\n\n").length > 500, `${id} of ${crates}`);

@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => release.end());
 
-describe("what is published", () => published(release));
-describe("installed by", () => managers(release, redis));
-describe("used from", () => modules(release, redis));
-describe("without a binary", () => absence(release));
+describe("the published packages:", () => published(release));
+describe("the package installed by", () => managers(release, redis));
+describe("the package used from", () => modules(release, redis));
+describe("the package without a binary:", () => absence(release));

@@ -77,7 +77,7 @@ export function published(release) {
 		);
 	});
 
-	test("npm/ is what napi makes of package.json, and the licences of what is linked", async () => {
+	test("npm/ is what napi makes of package.json, with the licences of what is linked", async () => {
 		await release.createPlatforms("made");
 		assert.deepEqual(readdirSync(join(release.folder, "made")).sort(), PLATFORMS);
 		const manifest = (...path) => JSON.parse(readFileSync(join(...path, "package.json"), "utf8"));
@@ -106,7 +106,7 @@ export function published(release) {
 		);
 	});
 
-	test("attw finds that the types are the code's, for whoever can import or require ES modules", async () => {
+	test("attw finds that the types match the code, for every way to import or require ES modules", async () => {
 		const attw = join(require.resolve("@arethetypeswrong/cli/package.json"), "../dist/index.js");
 		const { code, output } = await runProgram(process.execPath, [attw, tarballs.package, "--profile", "esm-only"], {
 			cwd: root,

@@ -13,7 +13,7 @@ import { runProgram } from "./run.js";
 
 const skip = !process.env.TEST_LONG && "only in the long run";
 
-describe("runtimes", { skip }, () => {
+describe("other runtimes", { skip }, () => {
 	const redis = redisPerFile();
 	const release = new Release();
 	before(async () => {
@@ -41,7 +41,7 @@ describe("runtimes", { skip }, () => {
 		assert.equal(await consumer.runtime(deno, "run", ...permissions, "sessions.mjs", ...stores(redis)), LISTED);
 	});
 
-	test("the suites pass on each", async () => {
+	test("the suites pass on each runtime", async () => {
 		const { code, output } = await runProgram(process.execPath, ["scripts/runtimes.js"], { cwd: root });
 		assert.equal(code, 0, output);
 	});

@@ -12,7 +12,7 @@ const NOTHING_LOST = { lostOrganizations: 0, lostExpiries: 0, lostProfiles: 0, g
 seeded("changes"); // sets the seed, so that all workers share it
 const redis = redisPerFile();
 
-describe("at the same time, in one process and in two", () => {
+describe("concurrent changes of a session, in one process and in two", () => {
 	for (const [name, race] of [
 		["set-active against refresh", { refreshes: 1, profiles: 0 }],
 		["set-active against update-user", { refreshes: 0, profiles: 1 }],
@@ -31,7 +31,7 @@ describe("at the same time, in one process and in two", () => {
 	}
 });
 
-describe("step by step", () => {
+describe("changes of a session, step by step", () => {
 	/** @type {import("./app.js").App} */
 	let app;
 	before(async () => {

@@ -17,11 +17,11 @@ after(() => cluster.stop());
 
 const place = () => ({ cluster: cluster.nodes, kind: OURS });
 
-test("the invariants hold after random operations from three processes", (t) =>
+test("on a cluster the invariants hold after random operations from three processes", (t) =>
 	holdsInvariants(t, place(), rounds(400, 20_000)));
 
 // Early, because whoever looks at lists looks at those of all users.
-test("a sign-in is never refused and always listed, while another process looks at the lists all the time", async (t) => {
+test("on a cluster a sign-in is never refused and always listed, while another process reads the lists", async (t) => {
 	const signIns = rounds(50, 5000);
 	const verdict = sum(await runWorkers("listing.worker.js", 3, { place: place(), signIns }));
 	const { signIns: done, looks, looksMs, ...wrong } = verdict;
@@ -30,7 +30,7 @@ test("a sign-in is never refused and always listed, while another process looks 
 	assert.ok(done >= signIns && looks > done);
 });
 
-test("of 100 sign-ins at once all are listed, and revoke-other-sessions ends 99", async () => {
+test("on a cluster 100 sign-ins at once are all listed, and revoke-other-sessions ends 99", async () => {
 	const times = rounds(1, 20);
 	const { signedIn, unexpected, ...wrong } = await raceSignIns(place(), { times, signIns: 100 });
 	assert.equal(signedIn, times * 100);
@@ -45,7 +45,7 @@ for (const [ending, write] of [
 	["getAndDelete", "refresh"],
 	["deleteUserSessions", "updateSession"],
 ]) {
-	test(`${ending} against ${write}: nothing comes back`, async (t) => {
+	test(`on a cluster, ${ending} against ${write}: no session comes back`, async (t) => {
 		const race = { ending, write, rounds: rounds(40, 2000) };
 		const { sessions, rounds: raced, late, ...verdict } = await raceEndings(place(), race);
 		t.diagnostic(`${raced} of ${sessions} overlapped, ${late} late`);
@@ -58,7 +58,7 @@ for (const [when, forgets, lies] of [
 	["while there is a tombstone", false, "ended"],
 	["when the tombstone is gone", true, "gone"],
 ]) {
-	test(`a session of 400 s ago stays ended, when it is written back ${when}`, async () => {
+	test(`on a cluster a session of 400 s ago stays ended when it is written back ${when}`, async () => {
 		const sessions = rounds(60, 1000);
 		const input = { place: place(), sessions, forgets };
 		for (const { lying, answers, ...found } of await runWorkers("late-writes.worker.js", 2, input)) {
@@ -70,7 +70,7 @@ for (const [when, forgets, lies] of [
 	});
 }
 
-test("set-active against refresh and update-user: nothing is lost", async () => {
+test("on a cluster, set-active against refresh and update-user: nothing is lost", async () => {
 	const input = { place: place(), name: "cluster", refreshes: 1, profiles: 1, rounds: rounds(60, 2000) };
 	const { rounds: raced, organizationFirst, ...lost } = sum(await runWorkers("changes.worker.js", 2, input));
 	assert.deepEqual(lost, {
@@ -85,7 +85,7 @@ test("set-active against refresh and update-user: nothing is lost", async () => 
 });
 
 for (const limit of [3, 1]) {
-	test(`sign-ins from four processes at once, at most ${limit} per user`, async (t) => {
+	test(`on a cluster, sign-ins from four processes at once, at most ${limit} per user`, async (t) => {
 		const input = { place: place(), limit, times: rounds(10, 1000) };
 		const { times, signIns, wrong } = sum(await runWorkers("limit.worker.js", 4, input));
 		t.diagnostic(`${times} times, ${signIns} sign-ins`);

@@ -22,7 +22,7 @@ async function endsForGood(t, race) {
 	return late;
 }
 
-describe("through Better Auth", () => {
+describe("an ended session does not come back, through Better Auth", () => {
 	for (const [ending, write] of [
 		["sign-out", "update-user"],
 		["sign-out", "refresh"],
@@ -39,7 +39,7 @@ describe("through Better Auth", () => {
 	}
 });
 
-describe("through RedisSessionStore", () => {
+describe("an ended session does not come back, through RedisSessionStore", () => {
 	for (const ending of ["deleteSession", "deleteUserSessions"]) {
 		for (const write of ["updateSession", "refresh"]) {
 			test(`${ending} against ${write}`, (t) => endsForGood(t, { ending, write, rounds: rounds(50, 5000) }));

@@ -37,7 +37,7 @@ describe("a session of 400 s ago that was ended stays ended, when it is written 
 	}
 });
 
-describe("a write without a life", () => {
+describe("a write with a ttl of 0 or less", () => {
 	/** @type {import("./app.js").App} */
 	let app;
 	before(async () => {
@@ -47,7 +47,7 @@ describe("a write without a life", () => {
 	after(() => app.close());
 
 	for (const ttl of [0, -0, -1, -0.5, -1e9]) {
-		test(`ends a session for good: ttl ${Object.is(ttl, -0) ? "-0" : ttl}`, async () => {
+		test(`ends a session for good, ttl ${Object.is(ttl, -0) ? "-0" : ttl}`, async () => {
 			const token = await app.signIn("user");
 			const record = await app.storage.get(token);
 			await app.storage.set(token, record, ttl);
@@ -58,7 +58,7 @@ describe("a write without a life", () => {
 			assert.equal((await app.index("user")).has(token), false);
 		});
 
-		test(`leaves no other value: ttl ${Object.is(ttl, -0) ? "-0" : ttl}`, async () => {
+		test(`leaves no other value, ttl ${Object.is(ttl, -0) ? "-0" : ttl}`, async () => {
 			await app.storage.set("verification:code", "1", 3600);
 			await app.storage.set("verification:code", "2", ttl);
 			assert.equal(await app.storage.get("verification:code"), null);
@@ -70,7 +70,7 @@ describe("a write without a life", () => {
 		});
 	}
 
-	test("never leaves a key that lives for ever", async () => {
+	test("never leaves a key without an expiry", async () => {
 		for (const key of await app.keys("*")) assert.ok((await app.redis.pttl(key)) > 0);
 	});
 });

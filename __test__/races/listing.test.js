@@ -9,7 +9,7 @@ import { runWorkers, sum } from "./race.js";
 seeded("listing"); // sets the seed, so that all workers share it
 const redis = redisPerFile();
 
-test("a sign-in is never refused and always listed, while another process looks at the lists all the time", async (t) => {
+test("a sign-in is never refused and always listed, while another process reads the lists", async (t) => {
 	const signIns = rounds(500, 30_000);
 	const verdict = sum(await runWorkers("listing.worker.js", 3, { place: { url: redis.url }, signIns }));
 	const { signIns: done, looks, looksMs, ...wrong } = verdict;

@@ -18,7 +18,7 @@ const RACES = [
 
 seeded("official"); // sets the seed, so that all workers share it
 
-test("the races, on both storages", async () => {
+test("the races on this store and on @better-auth/redis-storage", async () => {
 	const columns = [];
 	for (const kind of [OURS, OFFICIAL]) columns.push(await column(kind));
 

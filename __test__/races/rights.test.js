@@ -47,8 +47,8 @@ for (const [where, place, runs] of [
 	});
 }
 
-describe("side by side", { concurrency: true }, () => {
-	test("for comparison: two servers without looks", async (t) => {
+describe("two servers side by side", { concurrency: true }, () => {
+	test("lose updates without looks (for comparison)", async (t) => {
 		const runs = rounds(40, 150);
 		const { looks, unexpected, ...counts } = await raceRights(onOneServer(), { runs, looks: false, random });
 		t.diagnostic(
@@ -64,7 +64,7 @@ describe("side by side", { concurrency: true }, () => {
 		["no near cache on the administrator's server", false, true],
 		["no near cache on the user's server", true, false],
 	]) {
-		test(`a user renames herself while her role's removal is late: it is gone, with ${caches}`, async (t) => {
+		test(`a user renames herself while the removal of her role is late: the role is gone, with ${caches}`, async (t) => {
 			let arrives;
 			const arrival = new Promise((resolve) => {
 				arrives = resolve;

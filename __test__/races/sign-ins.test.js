@@ -10,7 +10,7 @@ import { raceSignIns } from "./sign-ins.js";
 seeded("sign-ins"); // sets the seed, so that all workers share it
 const redis = redisPerFile();
 
-test("of 200 sign-ins at once all are listed, and revoke-other-sessions ends 199", async () => {
+test("200 sign-ins at once are all listed, and revoke-other-sessions ends 199", async () => {
 	const times = rounds(3, 50);
 	const verdict = await raceSignIns({ url: redis.url, kind: OURS }, { times, signIns: 200 });
 	assert.deepEqual(verdict, {

@@ -16,7 +16,7 @@ describe("Sentinel", () => {
 	before(() => group.start());
 	after(() => group.stop());
 
-	test("names the primary, in a URL and in options", async (t) => {
+	test("finds the primary, by a URL and by options", async (t) => {
 		const hosts = group.nodes.map(({ host, port }) => `${host}:${port}`).join(",");
 		for (const options of [
 			`redis-sentinel://${hosts}/mymaster`,
@@ -33,13 +33,13 @@ describe("Sentinel", () => {
 		}
 	});
 
-	test("may be dead but for one", async (t) => {
+	test("works with one live sentinel", async (t) => {
 		const dead = [1, 2, 3].map((port) => ({ host: "127.0.0.1", port }));
 		const { storage } = open(t, { sentinels: [...dead, group.nodes[1]] });
 		await storage.ping();
 	});
 
-	test("that knows no such primary, and one that is not there, are told", async (t) => {
+	test("that does not know the primary, and one that is down, reject with the reason", async (t) => {
 		const unknown = /^name: the sentinels know no primary "other"; SENTINEL MASTERS lists those that they know$/;
 		await assertRejects(
 			() => open(t, { sentinels: group.nodes, name: "other" }).storage.ping(),
@@ -71,7 +71,7 @@ describe("Sentinel", () => {
 			return () => old.resume();
 		},
 	})) {
-		test(`${name}: every answer is right, and the new one is in use within 3 s`, async (t) => {
+		test(`${name}: every answer is right, and the new primary is in use within 3 s`, async (t) => {
 			const old = await group.primary();
 			const doors = open(t, { sentinels: group.nodes, commandTimeout: 1000, connectTimeout: 1000 });
 			await doors.storage.ping();
@@ -99,7 +99,7 @@ describe("Sentinel", () => {
 	}
 });
 
-test("Sentinel with a password of its own", async (t) => {
+test("Sentinel may have a password of its own", async (t) => {
 	const group = new SentinelGroup();
 	t.after(() => group.stop());
 	await group.start({ sentinelPassword: "sentinels'" });

@@ -26,7 +26,7 @@ function setClock(t, ms) {
 
 describe("JavaScript's clock against Redis", () => {
 	for (const minutes of [-10, 10]) {
-		test(`${minutes} minutes: a sign-in is a CONFLICT that names three clocks, not a silent loss`, async (t) => {
+		test(`${minutes} minutes apart: a sign-in rejects with a CONFLICT that names three clocks`, async (t) => {
 			const { storage, store } = open(t, server.url);
 			setClock(t, minutes * MINUTE);
 			const mine = session();
@@ -41,7 +41,7 @@ describe("JavaScript's clock against Redis", () => {
 		});
 	}
 
-	test("a record that is alive by it and over by this machine's clock is a CONFLICT, and ends nothing", async (t) => {
+	test("a record that is alive by JavaScript's clock and expired by the machine's is a CONFLICT, and ends nothing", async (t) => {
 		const { storage, store } = open(t, server.url);
 		const mine = session({ expiresAt: fromNow(4 * HOUR) });
 		await signIn(storage, mine);
@@ -56,14 +56,14 @@ describe("JavaScript's clock against Redis", () => {
 		assert.deepEqual(await store.getSession(mine.token), mine);
 	});
 
-	test("a session that is old by all of them is no error", async (t) => {
+	test("a session that is old by all clocks is no error", async (t) => {
 		const { storage } = open(t, server.url);
 		await signIn(storage, session({ createdAt: fromNow(-10 * MINUTE) }));
 	});
 });
 
-describe("the embedded engine", () => {
-	test("has JavaScript's clock: sessions, values and tombstones expire when it moves on", async (t) => {
+describe("the clock of the embedded engine", () => {
+	test("is JavaScript's: sessions, values and tombstones expire when it moves on", async (t) => {
 		const { storage, store } = open(t, `memory://${fresh("clock")}`);
 		mock.timers.enable({ apis: ["Date"], now: Date.now() });
 		t.after(() => mock.timers.reset());
@@ -83,7 +83,7 @@ describe("the embedded engine", () => {
 		assert.equal(await storage.get(`active-sessions-${mine.userId}`), null);
 	});
 
-	test("makes sessions at any time that it is set to", async (t) => {
+	test("may be set to any time", async (t) => {
 		const { storage, store } = open(t, `memory://${fresh("clock")}`);
 		mock.timers.enable({ apis: ["Date"], now: new Date("2030-06-01") });
 		t.after(() => mock.timers.reset());

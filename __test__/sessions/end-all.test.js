@@ -69,14 +69,14 @@ async function memory({ cli }) {
 }
 
 for (const { engine, servers } of ENGINES) {
-	describe(`on ${engine.name}`, () => {
+	describe(`ending all sessions of a user on ${engine.name}`, () => {
 		const each = (act) => Promise.all(servers().map((one) => act({ cli: (...args) => one.cli(...args) })));
 
 		for (const [what, count, fields] of [
 			["many sessions", rounds(5000, 100_000), {}],
 			["large sessions", rounds(40, 700), { note: "x".repeat(1_000_000) }],
 		]) {
-			test(`a user with ${what} is ended in short parts`, async (t) => {
+			test(`a user with ${what}: the sessions are ended in short parts`, async (t) => {
 				const { store } = open(t, { ...engine.empty(), commandTimeout: 120_000 });
 				const other = open(t, { ...engine.empty(), nearCache: false });
 				const userId = fresh("user");
@@ -102,7 +102,7 @@ for (const { engine, servers } of ENGINES) {
 			});
 		}
 
-		test("a marker ends many older sessions in parts, and no later one", async (t) => {
+		test("a not-before marker ends many older sessions in parts, and no later one", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const userId = fresh("user");
 			await fill(store, userId, 600, { createdAt: fromNow(-60_000) });
@@ -114,7 +114,7 @@ for (const { engine, servers } of ENGINES) {
 			);
 		});
 
-		test("all but one of many end; another user's record under an id stays; it comes to its end", async (t) => {
+		test("all but one of many end; another user's record under an id stays; the call completes", async (t) => {
 			const options = engine.empty();
 			const { store } = open(t, options);
 			const [userId, stranger] = [fresh("user"), session()];
@@ -131,7 +131,7 @@ for (const { engine, servers } of ENGINES) {
 			assert.deepEqual(await store.getSession(stranger.token), stranger);
 		});
 
-		test("what does not end within commandTimeout ends later, and the error says so", async (t) => {
+		test("sessions that do not end within commandTimeout end later, and the error says so", async (t) => {
 			const options = { ...engine.empty(), commandTimeout: 20_000 };
 			const { store } = open(t, options);
 			const userId = fresh("user");
@@ -146,7 +146,7 @@ for (const { engine, servers } of ENGINES) {
 			assert.equal(await store.getSession(tokens.at(-1)), null);
 		});
 
-		test("the marker lives as long as the longest session, and 7 days at least", async (t) => {
+		test("the not-before marker lives as long as the longest session, and 7 days at least", async (t) => {
 			const options = engine.empty();
 			const { store } = open(t, options);
 			const one = engine.name === "cluster" ? cluster : server;
@@ -163,7 +163,7 @@ for (const { engine, servers } of ENGINES) {
 			assert.ok((await life(long.userId)) > 4 * WEEK_MS - 60_000, "by the index");
 		});
 
-		test("a tombstone that says more is one", async (t) => {
+		test("a tombstone with further fields is a tombstone", async (t) => {
 			const options = engine.empty();
 			const { storage, store } = open(t, options);
 			const one = engine.name === "cluster" ? cluster : server;
@@ -179,7 +179,7 @@ for (const { engine, servers } of ENGINES) {
 			assert.equal(await storage.increment(mine.token, 60), 1);
 		});
 
-		test("a session whose key has no life ends by its expiresAt, whatever that says", async (t) => {
+		test("a session whose key has no expiry ends by its expiresAt, whatever its form", async (t) => {
 			const options = engine.empty();
 			const { store } = open(t, options);
 			const one = engine.name === "cluster" ? cluster : server;

@@ -42,7 +42,9 @@ for (const [cores, nearCache, kilobytes] of [
 	[64, false, 120],
 	[64, false, 8],
 ]) {
-	test(`set-active on ${cores} cores, records of ${kilobytes} kB, near cache ${nearCache}`, { skip }, async () => {
+	test(`set-active loses nothing on ${cores} cores, records of ${kilobytes} kB, near cache ${nearCache}`, {
+		skip,
+	}, async () => {
 		const workers = await start(cores);
 		const [{ seen, lost, tries }] = await workers.go({
 			url: redis.url,

@@ -67,7 +67,7 @@ const endings = {
 	},
 };
 
-describe("a primary and two replicas", () => {
+describe("revoke: a primary and two replicas", () => {
 	const group = new SentinelGroup();
 	before(async () => {
 		await group.start();
@@ -76,7 +76,7 @@ describe("a primary and two replicas", () => {
 	after(() => group.stop());
 
 	for (const [name, end] of Object.entries(endings)) {
-		test(`${name}: both have it when it is told`, async (t) => {
+		test(`${name}: both replicas have the end when the call resolves`, async (t) => {
 			const primary = await group.primary();
 			const options = { url: primary.url, ...(name === "the limit" && { maxSessionsPerUser: 1 }) };
 			const doors = await openWaiting(t, options, { waitReplicas: 2, timeoutMs: 2000 });
@@ -95,7 +95,7 @@ describe("a primary and two replicas", () => {
 		});
 	}
 
-	test("many ends at once wait together", async (t) => {
+	test("many concurrent ends share one wait", async (t) => {
 		const primary = await group.primary();
 		const doors = await openWaiting(t, { url: primary.url }, { waitReplicas: 2, timeoutMs: 2000 });
 		const many = Array.from({ length: 200 }, () => session());
@@ -111,7 +111,7 @@ describe("a primary and two replicas", () => {
 		assert.equal(doors.acked().underReplicated, 0);
 	});
 
-	test("a replica that stands still: the end is done, told within timeoutMs, and that only one has it", async (t) => {
+	test("a paused replica: the end is done, and the call rejects within timeoutMs with the number of replicas", async (t) => {
 		const primary = await group.primary();
 		const [still] = group.servers.filter((server) => server !== primary);
 		const timeoutMs = 300;
@@ -133,7 +133,7 @@ describe("a primary and two replicas", () => {
 		assert.deepEqual(doors.told, [["underReplicated", what]]);
 	});
 
-	test("a slow replica holds up who waits for it, and not the end", async (t) => {
+	test("a slow replica delays the call that waits for it, and not the end", async (t) => {
 		const primary = await group.primary();
 		const [still] = group.servers.filter((server) => server !== primary);
 		const doors = await openWaiting(t, { url: primary.url, nearCache: false }, { waitReplicas: 2, timeoutMs: 1500 });
@@ -152,7 +152,7 @@ describe("a primary and two replicas", () => {
 		assert.equal(doors.acked().lastAcked, 2);
 	});
 
-	test("a failover by Sentinel right after the ends: none comes back", async (t) => {
+	test("a failover by Sentinel right after the ends: no session comes back", async (t) => {
 		const old = await group.primary();
 		const doors = await openWaiting(t, { sentinels: group.nodes }, { waitReplicas: 2, timeoutMs: 2000 });
 		const many = Array.from({ length: 100 }, () => session());
@@ -173,7 +173,7 @@ describe("a primary and two replicas", () => {
 	});
 });
 
-describe("a replica that is behind when its primary dies", () => {
+describe("revoke: a replica that is behind when its primary dies", () => {
 	/** A replica that comes gets the data now, not in 5 s. */
 	const AT_ONCE = "repl-diskless-sync-delay 0";
 
@@ -196,7 +196,7 @@ describe("a replica that is behind when its primary dies", () => {
 		await replica.cli("REPLICAOF", "NO", "ONE");
 	}
 
-	test("has lost an end that nobody waited for", async (t) => {
+	test("has lost an end without a wait", async (t) => {
 		const pair = await startPair(t);
 		const { store } = open(t, { url: pair.primary.url });
 		const mine = session();
@@ -231,7 +231,7 @@ describe("a replica that is behind when its primary dies", () => {
 		assert.equal(await other.getSession(mine.token), null);
 	});
 
-	test("has none, and takes over under the same address before it is acknowledged: the session is ended there, too", async (t) => {
+	test("has no end yet, and takes over the address before the acknowledgement: the session is ended there, too", async (t) => {
 		const { primary, replica, stream } = await startPair(t);
 		const other = await startRedis({ config: [`replicaof ${replica.host} ${replica.port}`] });
 		t.after(() => other.stop());
@@ -256,7 +256,7 @@ describe("a replica that is behind when its primary dies", () => {
 	});
 });
 
-test("a primary that becomes a replica meanwhile has not refused WAIT", async (t) => {
+test("revoke: a primary that becomes a replica during WAIT does not count as a server without WAIT", async (t) => {
 	const server = await startRedis();
 	t.after(() => server.stop());
 	const doors = await openWaiting(t, { url: server.url }, { waitReplicas: 1, timeoutMs: 2000 });
@@ -271,7 +271,7 @@ test("a primary that becomes a replica meanwhile has not refused WAIT", async (t
 	assert.deepEqual(events(), ["underReplicated"]);
 });
 
-test("without WAIT the store says so once, and ends", async (t) => {
+test("revoke: without WAIT the store logs it once, and ends sessions", async (t) => {
 	const server = await startRedis();
 	t.after(() => server.stop());
 	await server.cli("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-wait");
@@ -290,7 +290,7 @@ test("without WAIT the store says so once, and ends", async (t) => {
 	assert.match(degraded[0][1], /the server refuses WAIT/);
 });
 
-test("the connection that waits may break: it is made anew", async (t) => {
+test("revoke: the connection that waits may break, and is opened again", async (t) => {
 	const server = await startRedis();
 	t.after(() => server.stop());
 	const doors = await openWaiting(t, { url: server.url }, { waitReplicas: 1, timeoutMs: 50 });
@@ -302,7 +302,7 @@ test("the connection that waits may break: it is made anew", async (t) => {
 	}
 });
 
-test("where nothing was ended, nobody is waited for and nothing is told", async (t) => {
+test("revoke: without an ended session there is no wait and no error", async (t) => {
 	const server = await startRedis();
 	t.after(() => server.stop());
 	const doors = await openWaiting(t, { url: server.url }, { waitReplicas: 1, timeoutMs: 50 });
@@ -313,17 +313,17 @@ test("where nothing was ended, nobody is waited for and nothing is told", async 
 	assert.equal(doors.told.length, 1);
 });
 
-test("metrics tell that nobody is waited for", async (t) => {
+test("revoke: metrics show that there is no wait", async (t) => {
 	const { storage } = open(t, { url: "memory://" });
 	assert.equal(storage.metrics().revoke, null);
 });
 
-describe("Redis Cluster", () => {
+describe("revoke on Redis Cluster", () => {
 	const cluster = new RedisCluster();
 	before(() => cluster.start());
 	after(() => cluster.stop());
 
-	test("each server's replica has what was ended there", async (t) => {
+	test("each primary's replica has the sessions that ended there", async (t) => {
 		const doors = await openWaiting(t, { cluster: cluster.nodes }, { waitReplicas: 1, timeoutMs: 2000 });
 		const mine = session();
 		const many = Array.from({ length: 20 }, () => ({ ...mine, token: fresh("token") }));

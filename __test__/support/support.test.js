@@ -31,7 +31,7 @@ async function startFor(t, options) {
 	return server;
 }
 
-describe("a server for all tests of a suite", () => {
+describe("redisPerFile: a server for all tests of a suite", () => {
 	const server = redisPerFile();
 
 	test("answers", async () => {
@@ -59,7 +59,7 @@ describe("a server for all tests of a suite", () => {
 	});
 });
 
-test("each server has its own port and folder, and stop() leaves neither process nor folder", async () => {
+test("RedisServer has its own port and folder, and stop() leaves neither process nor folder", async () => {
 	const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
 	assert.equal(new Set(servers.map(({ port }) => port)).size, 3);
 	for (const server of servers) {
@@ -71,7 +71,7 @@ test("each server has its own port and folder, and stop() leaves neither process
 	}
 });
 
-test("a restart keeps the port, and the data with appendonly", async (t) => {
+test("RedisServer.restart keeps the port, and the data with appendonly", async (t) => {
 	const server = await startFor(t, { config: ["appendonly yes"] });
 	const { port, pid } = server;
 	await server.cli("SET", "key", "value");
@@ -86,7 +86,7 @@ test("a restart keeps the port, and the data with appendonly", async (t) => {
 	assert.equal(await server.cli("GET", "key"), "value");
 });
 
-test("a paused server answers nothing until it goes on", async (t) => {
+test("RedisServer.pause: the server answers nothing until resume", async (t) => {
 	const server = await startFor(t);
 	await server.pause();
 	await assert.rejects(sendCommand(server, ["PING"], { deadlineMs: 100 }), /no reply to PING within 100 ms/);
@@ -98,7 +98,7 @@ test("a paused server answers nothing until it goes on", async (t) => {
 	await server.pause(); // stop() must end it as it is
 });
 
-test("a password is asked for, and is in the URL", async (t) => {
+test("RedisServer requires its password, which is in its URL", async (t) => {
 	const password = 'p@ss "w:rd\\';
 	const server = await startFor(t, { password });
 	assert.equal(decodeURIComponent(new URL(server.url).password), password);
@@ -107,12 +107,12 @@ test("a password is asked for, and is in the URL", async (t) => {
 	await assert.rejects(sendCommand({ host, port }, ["PING"]), { code: "NOAUTH" });
 });
 
-test("config lines hold", async (t) => {
+test("RedisServer applies config lines", async (t) => {
 	const server = await startFor(t, { config: ["maxmemory 10mb", "maxmemory-policy noeviction"] });
 	assert.deepEqual(await server.cli("CONFIG", "GET", "maxmemory"), ["maxmemory", String(10 * 1024 * 1024)]);
 });
 
-test("a Unix socket", async (t) => {
+test("RedisServer listens on a Unix socket", async (t) => {
 	const server = await startFor(t, { unixSocket: true });
 	const socket = net.connect(server.socket);
 	socket.end("PING\r\n");
@@ -120,18 +120,18 @@ test("a Unix socket", async (t) => {
 	assert.equal(reply.toString(), "+PONG\r\n");
 });
 
-test("a Cluster node", async (t) => {
+test("RedisServer may be a Cluster node", async (t) => {
 	const server = await startFor(t, { config: ["cluster-enabled yes"] });
 	assert.match(await server.cli("CLUSTER", "INFO"), /cluster_state:fail/); // no slots yet
 	await server.cli("CLUSTER", "ADDSLOTSRANGE", 0, 16383);
 	assert.match(await server.cli("CLUSTER", "SLOTS").then(JSON.stringify), new RegExp(`${server.port}`));
 });
 
-describe("TLS", () => {
+describe("RedisServer with TLS", () => {
 	const folder = mkdtempSync(join(tmpdir(), "certificates-"));
 	after(() => rmSync(folder, { recursive: true }));
 
-	test("with certificates that a client can check", async (t) => {
+	test("has certificates that a client can check", async (t) => {
 		const server = await startFor(t, { tls: true, password: "secret" });
 		assert.match(server.url, /^rediss:/);
 		assert.equal(await server.cli("PING"), "PONG");
@@ -144,7 +144,7 @@ describe("TLS", () => {
 		await assert.rejects(sendCommand({ ...address, tls: { ca: stranger } }, ["PING"]), /certificate|signature/);
 	});
 
-	test("for other names, and with certificates asked of clients", async (t) => {
+	test("serves other names, and may require client certificates", async (t) => {
 		const server = await startFor(t, { tls: { names: "DNS:redis.example", clients: true } });
 		assert.equal(await server.cli("PING"), "PONG");
 		const { host, port } = server;
@@ -156,7 +156,7 @@ describe("TLS", () => {
 	});
 });
 
-test("a server that cannot start tells what its log says", async () => {
+test("RedisServer that cannot start rejects with its log", async () => {
 	const server = new RedisServer({ config: ["no-such-directive yes"] });
 	await assert.rejects(
 		server.start(),
@@ -165,7 +165,7 @@ test("a server that cannot start tells what its log says", async () => {
 	assert.ok(!existsSync(server.dir));
 });
 
-test("a server ends with the test process: by its end, an error, a signal", async () => {
+test("RedisServer ends with the test process: by its end, an error, a signal", async () => {
 	for (const ending of [
 		"",
 		"process.exit(3)",
@@ -185,7 +185,7 @@ test("a server ends with the test process: by its end, an error, a signal", asyn
 	}
 });
 
-test("a proxy may be cut in the very moment in which the server has ended: no socket stays open", async (t) => {
+test("startProxy: a cut at the moment in which the server ends leaves no socket open", async (t) => {
 	const sockets = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
 	const before = sockets();
 	const server = await startFor(t);
@@ -202,7 +202,7 @@ test("a proxy may be cut in the very moment in which the server has ended: no so
 	await until("sockets that are closed", () => sockets() <= before);
 });
 
-test("a child's output, ending and time are told", async () => {
+test("runText returns a child's output, ending and time", async () => {
 	const source = "console.log(process.argv[1]); console.error(process.env.WORD); process.exit(7)";
 	const child = await runText(source, { args: ["argument"], env: { WORD: "word" } });
 	assert.equal(child.stdout, "argument\n");
@@ -212,22 +212,22 @@ test("a child's output, ending and time are told", async () => {
 	assert.ok(child.wallMs > 0);
 });
 
-test("a child may import this package's own files, and report to no test runner", async () => {
+test("runText: a child may import this package's own files, and reports to no test runner", async () => {
 	const source = "import './__test__/support/counts.js'; console.log(process.env.NODE_TEST_CONTEXT)";
 	assert.equal((await runText(source)).stdout, "undefined\n");
 });
 
-test("a script file runs as a text does", async () => {
+test("runFile runs a script file as runText runs a text", async () => {
 	const file = join(import.meta.dirname, "counts.js");
 	assert.equal((await runFile(file)).code, 0);
 });
 
-test("a child that misses its deadline is ended, and its output told", async () => {
+test("runText ends a child that misses its deadline, and returns its output", async () => {
 	const source = "console.log('so far'); setInterval(() => {}, 1000)";
 	await assert.rejects(runText(source, { deadlineMs: 500 }), /still running after 500 ms\nso far/);
 });
 
-describe("workers", () => {
+describe("spawnWorkers", () => {
 	const folder = mkdtempSync(join(tmpdir(), "workers-"));
 	after(() => rmSync(folder, { recursive: true }));
 
@@ -237,7 +237,7 @@ describe("workers", () => {
 		return path;
 	}
 
-	test("all start at the barrier and report in order", async () => {
+	test("all workers start at the barrier and report in order", async () => {
 		const file = workerFile(
 			"echo",
 			`const input = await ready();
@@ -259,7 +259,7 @@ describe("workers", () => {
 		for (const { pid } of workers.children) assert.ok(!isRunning(pid));
 	});
 
-	test("one may be killed at work", async () => {
+	test("a worker may be killed at work", async () => {
 		const file = workerFile(
 			"stuck",
 			"await ready(); if (index === 1) setInterval(() => {}, 1000); else await report('done');",
@@ -270,7 +270,7 @@ describe("workers", () => {
 		assert.deepEqual(await results, ["done", undefined, "done"]);
 	});
 
-	test("one that fails is told with its stderr, and the others are ended", async () => {
+	test("a worker that fails rejects with its stderr, and the others are ended", async () => {
 		const file = workerFile(
 			"failing",
 			"await ready(); if (index === 1) throw new Error('on purpose'); setInterval(() => {}, 1000);",
@@ -280,17 +280,17 @@ describe("workers", () => {
 		for (const { pid } of workers.children) assert.ok(!isRunning(pid));
 	});
 
-	test("one that never gets ready is told at the deadline", async () => {
+	test("a worker that never gets ready rejects at the deadline", async () => {
 		const file = workerFile("late", "if (index === 0) await ready(); else setInterval(() => {}, 1000);");
 		await assert.rejects(spawnWorkers(file, 2, { deadlineMs: 1000 }), /not every worker sent "ready" within 1000 ms/);
 	});
 });
 
-test("the count follows TEST_LONG", () => {
+test("rounds() follows TEST_LONG", () => {
 	assert.equal(rounds(10, 1000), process.env.TEST_LONG ? 1000 : 10);
 });
 
-test("a seed replays the same numbers, and another name or seed gives others", async () => {
+test("seeded() replays the same numbers for a seed, and others for another name or seed", async () => {
 	const draw = (name) => {
 		const random = seeded(name);
 		return [random.below(1e9), random.pick([..."abcdefgh"]), random.next()];
@@ -305,7 +305,7 @@ test("a seed replays the same numbers, and another name or seed gives others", a
 	assert.match(await run("1"), /^a: TEST_SEED=1\n0\.\d+\n$/);
 });
 
-test("random numbers are even", () => {
+test("seeded() draws evenly distributed numbers", () => {
 	const random = seeded("evenness");
 	const counts = new Array(10).fill(0);
 	for (let n = 0; n < 100_000; n++) counts[random.below(10)]++;

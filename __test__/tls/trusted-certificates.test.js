@@ -21,7 +21,7 @@ async function startFor(t, tls) {
 const startSelfSigned = (t, tls = {}) => startFor(t, { isSelfSigned: true, ...tls });
 
 describe("a self-signed certificate (CA:TRUE)", () => {
-	test("is accepted when it is given as tls.ca, in both versions of TLS and among others", async (t) => {
+	test("is accepted as tls.ca, in both versions of TLS and among others", async (t) => {
 		const [server, other] = await Promise.all([startSelfSigned(t), startFor(t, true)]);
 		const own = pem(server.certificates.ca);
 		for (const tls of [
@@ -33,7 +33,7 @@ describe("a self-signed certificate (CA:TRUE)", () => {
 		}
 	});
 
-	test("is refused when another one is given, or none, and the message says what to give", async (t) => {
+	test("is refused with another tls.ca, or none, and the message says what to give", async (t) => {
 		const [server, other] = await Promise.all([startSelfSigned(t), startSelfSigned(t)]);
 		for (const tls of [{ ca: pem(other.certificates.ca) }, undefined]) {
 			await assertRejects(
@@ -95,12 +95,12 @@ describe("NODE_EXTRA_CA_CERTS", () => {
 		}
 	});
 
-	test("does not count where tls.ca is given", async (t) => {
+	test("is ignored where tls.ca is given", async (t) => {
 		const [server, other] = await Promise.all([startFor(t, true), startFor(t, true)]);
 		assert.deepEqual(await ping(server, server.certificates.ca, { tls: { ca: pem(other.certificates.ca) } }), ["TLS"]);
 	});
 
-	test("of a bad file is a warning; what can be read of it counts", async (t) => {
+	test("with a bad file gives a warning; its readable part counts", async (t) => {
 		const server = await startFor(t, true);
 		const file = (name, text) => {
 			writeFileSync(join(server.dir, name), text);
@@ -118,7 +118,7 @@ describe("NODE_EXTRA_CA_CERTS", () => {
 		assert.deepEqual(await ping(server, file("half.pem", ca + isNone)), [holds, "pong"]);
 	});
 
-	test("that is set once the package is loaded does not count", async (t) => {
+	test("is ignored when it is set after the package is loaded", async (t) => {
 		const server = await startFor(t, true);
 		const late = `await import("better-auth-redis-store"); process.env.NODE_EXTRA_CA_CERTS = ${JSON.stringify(server.certificates.ca)};`;
 		assert.deepEqual(await ping(server, "", {}, late), ["TLS"]);

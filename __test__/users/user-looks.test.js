@@ -72,7 +72,7 @@ function goDown(proxy) {
 
 const json = (value) => JSON.parse(JSON.stringify(value));
 
-describe("a look", () => {
+describe("a look (comparison of sessions with the user's row)", () => {
 	for (const url of ["redis", "memory"]) {
 		test(`writes the row into every session of the user, and nothing else (${url})`, async (t) => {
 			const { users, storage } = open(t, url === "memory" ? { url: `memory://${fresh("looks")}` } : {});
@@ -109,7 +109,7 @@ describe("a look", () => {
 		assert.equal(JSON.parse(await storage.get(token)).session.theme, 4);
 	});
 
-	test("is one for all writes of a moment, and not part of any of them", async (t) => {
+	test("is shared by all writes of a moment, and delays none of them", async (t) => {
 		const { users, storage } = open(t);
 		const user = users.add();
 		let release;
@@ -122,7 +122,7 @@ describe("a look", () => {
 		assert.ok(users.asked.length <= 4, `${users.asked.length} readings of the row`);
 	});
 
-	test("goes on for four users at a time", async (t) => {
+	test("runs for four users at a time", async (t) => {
 		const { users, storage } = open(t);
 		let now = 0;
 		let most = 0;
@@ -136,7 +136,7 @@ describe("a look", () => {
 		assert.equal(most, 4);
 	});
 
-	test("is made by the handle that wrote, with its own loadUser, though handles share a connection", async (t) => {
+	test("uses the loadUser of the handle that wrote, though handles share a connection", async (t) => {
 		const [one, other] = [open(t), open(t)];
 		const user = one.users.add();
 		other.users.rows.set(user.id, { ...user, name: "wrong" });
@@ -151,7 +151,7 @@ describe("a look", () => {
 		assert.deepEqual(plain.metrics().userLooks, { done: 0, written: 0, failed: 0, dropped: 0, queued: 0 });
 	});
 
-	test("is made outside the context of the request that wrote", async (t) => {
+	test("runs outside the async context of the request that wrote", async (t) => {
 		const { users, storage } = open(t);
 		const context = new AsyncLocalStorage();
 		const seen = [];
@@ -163,7 +163,7 @@ describe("a look", () => {
 		assert.deepEqual(seen, [undefined, undefined]);
 	});
 
-	test("compares what it read with what is there: a change in between is looked at again", async (t) => {
+	test("runs again after a change between its read and its write", async (t) => {
 		const { users, storage } = open(t);
 		const stranger = redisStorage({ url: server.url, logger: false, nearCache: false });
 		t.after(() => stranger.close());
@@ -179,7 +179,7 @@ describe("a look", () => {
 		assert.ok(users.asked.length >= 2);
 	});
 
-	test("keeps the process alive for no moment longer than its calls", async (t) => {
+	test("does not keep the process alive longer than the calls", async (t) => {
 		const { users, storage } = open(t);
 		await signIn(storage, users.add());
 		await lookedAt(storage);
@@ -191,7 +191,7 @@ describe("a look", () => {
 	});
 });
 
-describe("a row", { concurrency: true }, () => {
+describe("a user's row", { concurrency: true }, () => {
 	test("that is older than the copy is written by the second look only, 5 s later", async (t) => {
 		const { users, storage } = open(t);
 		const user = users.add({ role: "user", updatedAt: fromNow(-60_000) });
@@ -206,7 +206,7 @@ describe("a row", { concurrency: true }, () => {
 		await until("an end", () => storage.metrics().userLooks.queued === 0, 30_000);
 	});
 
-	test("that a replica still serves is put right by the second look", async (t) => {
+	test("that a lagging replica serves is corrected by the second look", async (t) => {
 		const { users, storage } = open(t);
 		const user = users.add({ role: "user" });
 		const old = { ...user, role: "admin" }; // with the same stamp
@@ -221,7 +221,7 @@ describe("a row", { concurrency: true }, () => {
 		assert.equal((await userOf(storage, token)).role, "user");
 	});
 
-	test("that is gone changes nothing, until refreshUser is asked", async (t) => {
+	test("that is gone changes nothing until refreshUser is called", async (t) => {
 		const { users, storage } = open(t);
 		const user = users.add();
 		users.rows.clear();
@@ -232,7 +232,7 @@ describe("a row", { concurrency: true }, () => {
 		for (const token of tokens) assert.equal(await storage.get(token), null);
 	});
 
-	test("of somebody else with the same id, or created at another time, is not written", async (t) => {
+	test("of another user with the same id, or created at another time, is not written", async (t) => {
 		const { users, storage } = open(t);
 		const user = users.add();
 		users.rows.set(user.id, { ...user, name: "Eve", createdAt: new Date() });
@@ -252,7 +252,7 @@ describe("a row", { concurrency: true }, () => {
 		await until("the row", async () => (await userOf(storage, mine.token))?.name === "Ada");
 	});
 
-	test("that cannot be read is counted and logged once, without what the database said", async (t) => {
+	test("that cannot be read is counted and logged once, without the database's message", async (t) => {
 		const lines = [];
 		const { users, storage } = open(t, { logger: { info: () => {}, warn: (line) => lines.push(line) } });
 		users.before = async () => {
@@ -267,7 +267,7 @@ describe("a row", { concurrency: true }, () => {
 		await assert.rejects(storage.refreshUser("somebody"), TypeError);
 	});
 
-	test("that cannot be read at first is read again", async (t) => {
+	test("that cannot be read at first is retried", async (t) => {
 		const { users, storage } = open(t);
 		let failures = 0;
 		users.before = async () => {
@@ -278,7 +278,7 @@ describe("a row", { concurrency: true }, () => {
 		assert.ok(storage.metrics().userLooks.failed >= 2);
 	});
 
-	test("that is no object is refused", async (t) => {
+	test("that is not an object is refused", async (t) => {
 		for (const wrong of ["text", 7, [], true]) {
 			const { storage, users } = open(t, { loadUser: async () => wrong });
 			await signIn(storage, users.add());
@@ -287,7 +287,7 @@ describe("a row", { concurrency: true }, () => {
 		}
 	});
 
-	test("that is too large for the sessions ends them: they would keep older rights", async (t) => {
+	test("that is too large for the sessions ends them, since they would keep older rights", async (t) => {
 		const { users, storage } = open(t, { maxValueBytes: 4096 });
 		const user = users.add({ image: "x".repeat(5000) });
 		const token = await signIn(storage, user, { image: null });
@@ -297,7 +297,7 @@ describe("a row", { concurrency: true }, () => {
 });
 
 describe("users who wait for a look", () => {
-	test("are 10,000 at most; who comes then is counted", async (t) => {
+	test("are 10,000 at most; further ones are counted", async (t) => {
 		const { users, storage } = open(t, { url: `memory://${fresh("queue")}` });
 		users.before = () => new Promise(() => {}); // a database that does not answer
 		for (let n = 0; n < 10; n++) {
@@ -334,7 +334,7 @@ describe("users who wait for a look", () => {
 		});
 	}
 
-	test("wait until what was kept in an outage is written", async (t) => {
+	test("wait until the writes kept in an outage are written", async (t) => {
 		const proxy = await startProxy(t, server);
 		const { users, storage } = open(t, {
 			url: proxy.url,
@@ -355,7 +355,7 @@ describe("users who wait for a look", () => {
 });
 
 describe("refreshUser", () => {
-	test("needs a way to read rows, and a user id", async (t) => {
+	test("needs loadUser or a gate, and a user id", async (t) => {
 		const { users, storage } = open(t, { loadUser: undefined });
 		const store = new RedisSessionStore({ url: server.url, logger: false });
 		t.after(() => store.close());
@@ -367,7 +367,7 @@ describe("refreshUser", () => {
 		assert.deepEqual(users.asked, []);
 	});
 
-	test("is there on both faces, and counts sessions without a user, too", async (t) => {
+	test("exists on both interfaces, and counts sessions without a user, too", async (t) => {
 		const users = new Users();
 		const store = new RedisSessionStore({ url: server.url, logger: false, loadUser: users.load });
 		const storage = redisStorage({ url: server.url, logger: false });
@@ -382,7 +382,7 @@ describe("refreshUser", () => {
 		assert.deepEqual(await store.getUserSessions(user.id), []);
 	});
 
-	test("loadUser must be a function", () => {
+	test("needs loadUser to be a function", () => {
 		for (const loadUser of [null, "users", {}, 7]) {
 			for (const make of [redisStorage, (options) => new RedisSessionStore(options)]) {
 				const wrong = { code: "INVALID_ARGUMENT", message: /^loadUser: must be a function/ };
@@ -392,7 +392,7 @@ describe("refreshUser", () => {
 	});
 });
 
-describe("the gate's Better Auth", () => {
+describe("the gate's Better Auth as the reader of rows", () => {
 	/** What a gate needs of Better Auth, over these users. */
 	function auth(users, storage, options = {}) {
 		const adapter = { findOne: ({ model, where: [{ value }] }) => (model === "user" ? users.load(value) : null) };
@@ -400,7 +400,7 @@ describe("the gate's Better Auth", () => {
 		return { $context, api: { getSession: async () => null } };
 	}
 
-	test("is asked for rows once there is a gate, and not before", async (t) => {
+	test("is used once there is a gate, and not before", async (t) => {
 		const { storage } = open(t, { loadUser: undefined });
 		const users = new Users();
 		const user = users.add();
@@ -414,7 +414,7 @@ describe("the gate's Better Auth", () => {
 		await until("the row", async () => (await userOf(storage, token)).name === "Ada");
 	});
 
-	test("gives way to loadUser", async (t) => {
+	test("is not used beside loadUser", async (t) => {
 		const { users, storage } = open(t);
 		const others = new Users();
 		sessionGate(auth(others, storage), storage);
@@ -425,9 +425,9 @@ describe("the gate's Better Auth", () => {
 	});
 
 	for (const [what, bind] of [
-		["of two, nobody is asked", (users, storage) => [auth(users, storage), auth(users, storage)]],
-		["without a database it is not asked", (users, storage) => [auth(users, storage, { database: undefined })]],
-		["with another storage it is not asked", (users, storage) => [auth(users, storage, { secondaryStorage: {} })]],
+		["of two gates none is used", (users, storage) => [auth(users, storage), auth(users, storage)]],
+		["without a database it is not used", (users, storage) => [auth(users, storage, { database: undefined })]],
+		["with another storage it is not used", (users, storage) => [auth(users, storage, { secondaryStorage: {} })]],
 	]) {
 		test(what, async (t) => {
 			const { storage } = open(t, { loadUser: undefined });
@@ -441,7 +441,7 @@ describe("the gate's Better Auth", () => {
 		});
 	}
 
-	test("is not bound by way of an object that only looks like the storage", async (t) => {
+	test("is not bound through an object that only resembles the storage", async (t) => {
 		const { storage } = open(t, { loadUser: undefined });
 		const users = new Users();
 		for (const wrapper of [{ ...storage }, Object.create(storage), new Proxy(storage, {})]) {

@@ -31,14 +31,14 @@ async function readAll(storage, keys, bytes) {
 
 describe("values that are read in one tick", () => {
 	for (const nearCache of [true, false]) {
-		test(`come in parts when they are more than one string can hold (near cache ${nearCache})`, async (t) => {
+		test(`arrive in parts when they exceed one string (near cache ${nearCache})`, async (t) => {
 			const storage = open(t, { nearCache });
 			const keys = await fill(70, 8 * MIB); // 560 MiB: V8's longest string has about 512
 			await readAll(storage, keys, 8 * MIB);
 			await server.cli("FLUSHALL");
 		});
 
-		test(`are as they were, whatever their sizes and letters (near cache ${nearCache})`, async (t) => {
+		test(`are unchanged, whatever their sizes and characters (near cache ${nearCache})`, async (t) => {
 			const storage = open(t, { nearCache });
 			const texts = [0, 1, 100, 20 * MIB, 3, 33 * MIB, 5, 30 * MIB, 7, 40 * MIB, 9].map((size, n) => {
 				return (n % 3 ? "x" : "ž").repeat(size);
@@ -55,7 +55,7 @@ describe("values that are read in one tick", () => {
 		});
 	}
 
-	test("let another caller's read through", async (t) => {
+	test("do not block another caller's read", async (t) => {
 		const storage = open(t, { nearCache: false });
 		const keys = await fill(100, 4 * MIB);
 		const reading = readAll(storage, keys, 4 * MIB);
@@ -74,7 +74,7 @@ describe("values that are read in one tick", () => {
 		await server.cli("FLUSHALL");
 	});
 
-	test("that are under keys of the longest kind, are all answered", async (t) => {
+	test("and have the longest keys are all returned", async (t) => {
 		const storage = open(t);
 		const keys = Array.from({ length: 5000 }, (_, n) => `${n}`.padEnd(4096, "k"));
 		const values = await Promise.all(keys.map((key) => storage.get(key)));
@@ -82,7 +82,7 @@ describe("values that are read in one tick", () => {
 	});
 });
 
-test("a record of very many fields is written and read in a time that grows with its length", async (t) => {
+test("a record of very many fields is written and read in linear time", async (t) => {
 	const store = new RedisSessionStore({ url: server.url, logger: false });
 	t.after(() => store.close());
 	for (const fields of [30_000, 200_000]) {
@@ -95,7 +95,7 @@ test("a record of very many fields is written and read in a time that grows with
 	}
 });
 
-test("writes that bring the user's copy of a large record back and forth merge in linear time", async (t) => {
+test("writes that change the user half of a large record back and forth merge in linear time", async (t) => {
 	const storage = open(t);
 	const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`field${n}`, n]));
 	const mine = session();
