@@ -64,6 +64,14 @@ export function findChromium() {
 	return process.env.TEST_CHROMIUM || (onPath() ?? MAC_CHROME.find(existsSync));
 }
 
+/** Where scripts/setup.js puts a typos of its own. */
+export const TYPOS_FOLDER = join(root, "target/typos");
+
+/** The spelling checker typos: the PATH's, or the one that scripts/setup.js has installed. */
+export function findTypos() {
+	return findProgram("typos") ?? [join(TYPOS_FOLDER, "bin/typos")].find(isProgram);
+}
+
 /**
  * What tests start besides Node.js, by the Debian package that brings it. `title` is for messages. `service` is what the package starts
  * when it is installed.

@@ -1,6 +1,6 @@
 // Makes this package ready on a fresh machine: checks Node.js and Rust, installs the npm packages, builds.
 //   --redis    also gets what the test servers need (redis-server, openssl), by apt
-//   --lint     also gets rustfmt and clippy, by rustup
+//   --lint     also gets rustfmt and clippy, by rustup, and typos, by pip or else by cargo
 //   --browser  also gets what the browser tests need (postgresql, nginx, chromium), by apt
 //   --fuzz     also gets cargo-fuzz, by cargo, and the C++ compiler that it needs, by apt
 //   --debug    builds an addon for tests: quick to build, slow to run
@@ -14,14 +14,19 @@ import {
 	findChromium,
 	findProgram,
 	findRedisServer,
+	findTypos,
 	hasCargoCommand,
 	outputOf,
 	root,
 	run,
+	TYPOS_FOLDER,
 } from "./programs.js";
 
 /** The version of cargo-fuzz that is installed where there is none. */
 const CARGO_FUZZ = "0.13.2";
+
+/** The version of typos that is installed where there is none. */
+const TYPOS = "1.52.0";
 
 const wants = (flag) => process.argv.includes(flag);
 
@@ -29,6 +34,7 @@ const steps = [
 	["Node.js", checkNode],
 	["Rust", checkRust],
 	...(wants("--lint") ? [["rustfmt and clippy", getRustLints]] : []),
+	...(wants("--lint") ? [["typos", getTypos]] : []),
 	...(wants("--redis") ? [["Redis", getRedis]] : []),
 	...(wants("--browser") ? [["browser", getBrowser]] : []),
 	...(wants("--fuzz") ? [["cargo-fuzz", getCargoFuzz]] : []),
@@ -91,6 +97,20 @@ function getRustLints() {
 		);
 	}
 	return `installed ${components.join(", ")}`;
+}
+
+/** pip downloads a binary (33 MB unpacked); where there is no pip, cargo compiles one for some minutes. */
+function getTypos() {
+	if (findTypos()) return "found";
+	const pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--root-user-action=ignore"];
+	const isInstalled =
+		(outputOf("python3", ["-m", "pip", "--version"]) !== undefined &&
+			run("python3", [...pip, "--target", TYPOS_FOLDER, `typos==${TYPOS}`])) ||
+		run("cargo", ["install", "--locked", "--quiet", "--root", TYPOS_FOLDER, `typos-cli@${TYPOS}`]);
+	if (!isInstalled) {
+		throw new SetupError(`typos ${TYPOS} could not be installed (the reason is above): \`pipx install typos\``);
+	}
+	return "installed";
 }
 
 function getRedis() {

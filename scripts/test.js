@@ -4,12 +4,13 @@
 //   --skip-missing           skips what needs a program that is not installed; without it that is a failure
 //   --long                   the full counts: TEST_LONG=1, for the Rust tests and the Node tests alike
 //   <word>...                only the Node test files with one of these words in their path: npm test -- support
+//   --without <word>         not these; a job of CI runs them
 
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { missingProgramsOf } from "./needs.js";
-import { addCargoHome, findProgram, hasCargoCommand, PROGRAMS, root, run } from "./programs.js";
+import { addCargoHome, findProgram, findTypos, hasCargoCommand, PROGRAMS, root, run } from "./programs.js";
 
 /** Whose tests look at no clock and share no folder: two of their files run at a time. */
 const PATIENT = ["better-auth", "contract", "gate"];
@@ -27,7 +28,7 @@ const PARTS = { lint, rust, node };
 
 const flag = { type: "boolean", default: false };
 const { values, positionals: words } = parseArgs({
-	options: { lint: flag, rust: flag, node: flag, "skip-missing": flag, long: flag },
+	options: { lint: flag, rust: flag, node: flag, "skip-missing": flag, long: flag, without: { type: "string" } },
 	allowPositionals: true,
 });
 addCargoHome();
@@ -74,7 +75,14 @@ function lint() {
 		fromPackages("biome", ["ci", ...colors]),
 		typed ? fromPackages("tsc", []) : { name: "tsc", missing: "dist/ (npm run build:lib)" },
 		fromPackages("dclint", ["-c", "examples/nextjs/.dclintrc", "--max-warnings", "0", compose]),
+		spelling(),
 	];
+}
+
+/** By _typos.toml. @returns {Step} */
+function spelling() {
+	const program = findTypos();
+	return program ? { name: "typos", program, args: [] } : { name: "typos", missing: "typos (pipx install typos)" };
 }
 
 /** @returns {Step} */
@@ -166,6 +174,7 @@ function testFiles() {
 		.filter((file) => file.endsWith(".test.js"))
 		.map((file) => join("__test__", file))
 		.filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+		.filter((file) => values.without === undefined || !file.includes(values.without))
 		.sort();
 }
 

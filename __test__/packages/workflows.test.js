@@ -37,3 +37,14 @@ test("release.yml publishes without a token, and only the job that publishes may
 	assert.match(publish, /^ {4}environment: npm$/m);
 	for (const others of [before, after]) assert.doesNotMatch(others, /id-token/);
 });
+
+test("ci.yml runs every part of npm test, and only macOS skips what needs a missing program", () => {
+	const workflow = readFileSync(join(root, folder, "ci.yml"), "utf8");
+	const [, parts] = /^const PARTS = \{ (.+) \};$/m.exec(readFileSync(join(root, "scripts/test.js"), "utf8"));
+	const browser = ["--node --without browser", "--node browser"];
+	const wanted = parts.split(", ").flatMap((part) => (part === "node" ? browser : `--${part}`));
+	assert.deepEqual(
+		[...workflow.matchAll(/node scripts\/test\.js (.+)/g)].map(([, options]) => options),
+		wanted,
+	);
+});
