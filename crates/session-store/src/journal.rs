@@ -4,14 +4,14 @@
 //!
 //! What must hold:
 //! 1. An end that was taken over is done before anything else is read or written: whoever operates
-//!   waits for [`Journal::settled`] first. So nothing that was ended meanwhile is read from the
-//!   engine, whatever old data it comes back with.
+//!    waits for [`Journal::settled`] first. So nothing that was ended meanwhile is read from the
+//!    engine, whatever old data it comes back with.
 //! 2. An end that was taken over is never dropped. When there is no room, puts give way, and then
-//!   further ends are refused.
+//!    further ends are refused.
 //! 3. A put of a session that is ended is dropped, whichever came first. What was ended stays
-//!   ended.
+//!    ended.
 //! 4. Bounded in bytes. Ends of keys that were never seen to be sessions have room of their own:
-//!   strangers make them up, and they must not push out anything else.
+//!    strangers make them up, and they must not push out anything else.
 //! 5. Lost with the process: then what it had taken over is not done.
 
 use std::collections::{BTreeMap, HashMap, HashSet};

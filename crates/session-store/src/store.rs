@@ -3,7 +3,7 @@
 //!
 //! What must always hold (each has tests that try to break it):
 //! 1. A live session is in its owner's index; ending all of a user's sessions ends every one that
-//!   existed when it began.
+//!    existed when it began.
 //! 2. An ended session never comes back, whoever was writing it and however late.
 //! 3. Concurrent updates of different fields lose none; a stale writer restores nothing.
 //! 4. An error is never told as "no session".

@@ -6,9 +6,9 @@
 //! [`Rule`] lists the rules. What must hold ([`Broken`] names the failures):
 //! 1. When nothing is under way, the cache holds what the server holds, or nothing.
 //! 2. Who begins to read after this process was told of a version, as a writer or as a reader, is
-//!   answered with none before it.
+//!    answered with none before it.
 //! 3. A version that the cache answers was the server's at most [`BOUND`] ago, however long the
-//!   connection is frozen.
+//!    connection is frozen.
 //! 4. A connection that is in use feeds the cache.
 //!
 //! Change a rule here first: a failure prints the shortest trace. Two things that the code does are

@@ -7,11 +7,11 @@
 //! the failures):
 //! 1. A live session is in its owner's index (or in the legacy list that is still to be folded in).
 //! 2. An acknowledged end is final: that session, and each that was live when an acknowledged
-//!   end-all began, is never live again.
+//!    end-all began, is never live again.
 //! 3. No session goes unasked, and the limit holds: as many live as are allowed, the newest but for
-//!   the one that came last. A sign-in that crashed before it enforced the limit, or whose index
-//!   step went unheard at first, may leave one session too many, until the next sign-in. A password
-//!   alone ends nothing where a second factor is wanted.
+//!    the one that came last. A sign-in that crashed before it enforced the limit, or whose index
+//!    step went unheard at first, may leave one session too many, until the next sign-in. A
+//!    password alone ends nothing where a second factor is wanted.
 //!
 //! Change a rule here first: a failure prints the shortest trace. Not modelled: the merging of
 //! fields (`src/session/merge/schedules.rs` explores it; here a put writes its expiry, be it

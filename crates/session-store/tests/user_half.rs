@@ -12,7 +12,7 @@
 //! must hold:
 //! 1. Once nothing is in flight, every record equals the row, stamp included.
 //! 2. A look at once does not install an old row that a replica still serves
-//!   ([`Scenario::at_once`]).
+//!    ([`Scenario::at_once`]).
 //!
 //! Change a rule here first: a failure prints the shortest trace. Two things that a look does are
 //! no rules, because the records end like the row without them. A look whose compare failed runs
