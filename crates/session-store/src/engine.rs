@@ -1,5 +1,5 @@
-//! Where records lie: the atomic steps that the store's operations are made of, and the two places
-//! that carry them out.
+//! Trait [`Engine`]: the atomic steps that the store's operations are made of, and the values that
+//! go in and come out.
 //!
 //! An engine knows keys, records with an owner and an expiry, tombstones and the per-user index. It
 //! knows nothing of Better Auth. Each method is one atomic step (on one Redis server: one command
@@ -10,12 +10,8 @@
 //! | `<key_prefix><key>` | a value; a session record; or a tombstone, which hides the key from every reader |
 //! | `<user_prefix><user>` | the user's index: a sorted set of session ids, scored by expiry in ms |
 
-mod memory;
-mod redis;
-
-pub(crate) use memory::MemoryEngine;
-pub use redis::trust_certificates;
-pub(crate) use redis::{RedisEngine, RevokeMetrics, cluster_engine};
+pub(crate) mod memory;
+pub(crate) mod redis;
 
 use std::future::{Future, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,7 +21,7 @@ use serde::Serialize;
 use crate::error::{Code, Error, Result};
 use crate::value::{Slot, Stored};
 
-/// How often servers answered, and not well.
+/// How often servers answered slowly or refused.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DegradedMetrics {
@@ -35,18 +31,28 @@ pub(crate) struct DegradedMetrics {
     pub(crate) out_of_memory: u64,
 }
 
+/// How replicas acknowledged ends.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RevokeMetrics {
+    pub(crate) waited: u64,
+    pub(crate) under_replicated: u64,
+    /// Of the last end. `None`: unknown.
+    pub(crate) last_acked: Option<u32>,
+}
+
 /// A session may be created by a write that is at most this far from its `createdAt`, by the
 /// engine's clock, in ms. Shorter than a tombstone's life: that is what keeps an ended session dead
 /// after its tombstone is gone.
 pub(crate) const YOUNG_MS: i64 = 120_000;
 
-/// Index entries are dropped, and an index expires, this long after the expiry they tell, in ms.
+/// Index entries are dropped, and an index expires, this long after the entries' expiry, in ms.
 /// Covers the time between an index step and its record step, and clocks that differ a little.
 pub(crate) const INDEX_MARGIN_MS: i64 = 60_000;
 
-/// An index entry tells the record's own expiry when the engine's clock is as near as this to the
-/// clock that it comes from, in ms; else the expiry by the engine's clock, so that a wrong clock
-/// cannot drop a live session from its index.
+/// An index entry has the record's own expiry when the engine's clock is as near as this to the
+/// clock that it comes from, in ms. Otherwise it has the expiry by the engine's clock, so that a
+/// wrong clock cannot drop a live session from its index.
 pub(crate) const SAME_CLOCK_MS: i64 = 1000;
 
 /// Better Auth's own index, which this store composes from the sorted set:
@@ -122,7 +128,7 @@ pub(crate) struct Put<'a> {
     pub(crate) list_others: bool,
 }
 
-/// What became of a put.
+/// The outcome of a put.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PutOutcome {
     Created {
@@ -136,11 +142,11 @@ pub(crate) enum PutOutcome {
     TooOld {
         now: i64,
     },
-    /// There is something else than was expected.
+    /// Another value lies there than was expected.
     Differs(Stored),
 }
 
-/// How many ids one step that ends or prunes looks at, at most, so that nobody else waits long.
+/// How many ids one step that ends or prunes looks at, at most, so that no other client waits long.
 pub(crate) const TOGETHER: usize = 128;
 
 /// Below every score.
@@ -169,7 +175,7 @@ pub(crate) struct Mark {
     pub(crate) life_ms: u64,
 }
 
-/// What became of some of a user's sessions.
+/// The outcome of ending some of a user's sessions.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct EndedSome {
     /// How many ids were looked at: the first ones, as many as fit into one part.
@@ -178,13 +184,13 @@ pub(crate) struct EndedSome {
     pub(crate) live: u64,
     /// Their ids, among others that are dead.
     pub(crate) gone: Vec<String>,
-    /// Those whose record the engine could not read for certain. Nothing has become of them.
+    /// Those whose record the engine could not read for certain. They are left alone.
     pub(crate) undecided: Vec<String>,
     /// Whether these were all of the index.
     pub(crate) is_all: bool,
 }
 
-/// What a prune did to some entries of an index.
+/// The outcome of pruning some entries of an index.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pruned {
     /// As in [`EndedSome`].
@@ -219,7 +225,7 @@ pub fn system_clock() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-/// Of a write over a record that is no session of this store.
+/// The error of a write over a session record of another application.
 pub(crate) fn another_application() -> Error {
     Error::new(
         Code::Conflict,
@@ -227,16 +233,16 @@ pub(crate) fn another_application() -> Error {
     )
 }
 
-/// Of an increment of something else, or of the greatest number.
-fn not_a_counter() -> Error {
+/// The error of an increment of another value, or of the greatest number.
+pub(crate) fn not_a_counter() -> Error {
     Error::new(Code::Conflict, "the key holds a value that is no counter, or one that cannot grow")
 }
 
 /// The atomic steps.
 pub(crate) trait Engine: Send + Sync + 'static {
-    /// How far apart the steps of a put may lie. An id in an index without a record is a sign-in
-    /// under way for so long; then whoever needs to know makes its absence sure. Nothing where a
-    /// put is one step.
+    /// The longest time between the steps of a put; zero where a put is one step. For so long, an id
+    /// in an index without a record is a sign-in in flight. After that, its absence can be made sure
+    /// by a tombstone.
     fn put_takes(&self) -> Duration {
         Duration::ZERO
     }
@@ -251,8 +257,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// How long the values are that lie under the keys, in bytes; 0 where there is none.
     fn lengths(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<usize>>> + Send;
 
-    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever); asks the server to
-    /// tell when one of them changes, if it can.
+    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever). The server is to send an
+    /// invalidation when one of them changes, if it can.
     fn get_many_tracked(
         &self,
         keys: &[&str],
@@ -268,7 +274,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// Writes a decimal number unless a greater one lies there; the life is never shortened.
-    /// Answers the number that lies there now.
+    /// Returns the number that lies there now.
     fn raise(
         &self,
         key: &str,
@@ -296,8 +302,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// a tombstone is left if `may_be_session`: a sign-in may be about to write there.
     fn end(&self, key: &str, may_be_session: bool) -> impl Future<Output = Result<()>> + Send;
 
-    /// As [`Engine::end`], answering what lay there; where nothing lies, nothing is left. Carried
-    /// out at most once.
+    /// As [`Engine::end`], returning what lay there. Where nothing lies, nothing is left. Carried out
+    /// at most once.
     fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
 
     /// Ends sessions in a user's index, those whose record is the user's or absent: one part of
@@ -341,13 +347,13 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn scan(&self, namespace: Namespace, cursor: u64) -> impl Future<Output = Result<Page>> + Send;
 
     /// Waits until replicas have acknowledged that these keys were ended, as many as are wanted and
-    /// for as long as the option `revoke` says. How many did is told by an event and by
-    /// [`Engine::revoke_metrics`]: an end that is done is no failure.
+    /// for as long as the option `revoke` says. An event and [`Engine::revoke_metrics`] report how
+    /// many did. An end that too few acknowledged is no failure.
     fn acknowledge(&self, _ended: &[&str]) -> impl Future<Output = ()> + Send {
         ready(())
     }
 
-    /// How ends were acknowledged; `None`: nobody is waited for.
+    /// How replicas acknowledged ends; `None`: the option `revoke` is off.
     fn revoke_metrics(&self) -> Option<RevokeMetrics> {
         None
     }
@@ -357,18 +363,18 @@ pub(crate) trait Engine: Send + Sync + 'static {
         DegradedMetrics::default()
     }
 
-    /// The clock by which this process judges what is over, in ms since the epoch.
+    /// The clock by which this process judges what has expired, in ms since the epoch.
     fn local_clock(&self) -> i64 {
         system_clock()
     }
 
-    /// Makes [`Engine::local_clock`] follow a caller's clock, where no other process judges by
-    /// another one.
+    /// Makes [`Engine::local_clock`] follow a caller's clock, unless other processes share the
+    /// sessions.
     fn follow_clock(&self, _now_ms: i64) {}
 
     /// The engine's own clock, in ms since the epoch.
     fn now(&self) -> impl Future<Output = Result<i64>> + Send;
 
-    /// Answers when the engine does.
+    /// Returns once the engine has answered.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;
 }

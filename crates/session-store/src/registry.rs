@@ -12,7 +12,10 @@ use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
 use crate::command::{Command, Reply, Values};
 use crate::config::{self, Address, Config, Server, Target};
 use crate::credentials::{Credentials, Provider, Registration};
-use crate::engine::{Engine, Keyspace, MemoryEngine, RedisEngine, cluster_engine};
+use crate::engine::memory::MemoryEngine;
+use crate::engine::redis::cluster::cluster_engine;
+use crate::engine::redis::standalone::StandaloneEngine;
+use crate::engine::{Engine, Keyspace};
 use crate::error::{Error, Result};
 use crate::events::{Events, Listener};
 use crate::store::{Connected, Store};
@@ -211,8 +214,14 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
                     cluster_engine(config, server, &credentials, keyspace, cache.clone(), events);
                 return Arc::new(Store::new(engine, cache, Some(connected), config));
             }
-            let engine =
-                RedisEngine::new(config, server, &credentials, keyspace, cache.clone(), events);
+            let engine = StandaloneEngine::new(
+                config,
+                server,
+                &credentials,
+                keyspace,
+                cache.clone(),
+                events,
+            );
             Arc::new(Store::new(engine, cache, Some(connected), config))
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! # All the places where a crash can make a difference
 //! A process keeps nothing that outlives it, so what a crash leaves is what Redis had carried out
-//! by then. Every step of every operation goes through `RedisEngine::run` (`src/engine/redis.rs`)
+//! by then. Every step of every operation goes through `Executor::run` (`src/engine/redis/executor.rs`)
 //! and is one command or one script, which Redis carries out whole or, when only half of it
 //! arrived, not at all; connecting touches no data. So a crash is told by the number n of a step
 //! and by where in `run` it strikes:

@@ -25,7 +25,7 @@ pub(crate) struct MemoryEngine {
 
 #[derive(Default)]
 struct Tables {
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, KeyEntry>,
     /// Every entry that expires, soonest first: what [`Tables::sweep`] removes.
     expiries: BTreeSet<(i64, String)>,
     /// User id to session id to expiry in ms since the epoch.
@@ -33,7 +33,7 @@ struct Tables {
     tombstone_ms: u64,
 }
 
-struct Entry {
+struct KeyEntry {
     /// `None` is a tombstone.
     value: Option<Stored>,
     /// In ms since the epoch; `None` is for ever.
@@ -70,8 +70,8 @@ impl Tables {
     fn slot(&self, key: &str) -> Slot {
         match self.entries.get(key) {
             None => Slot::Absent,
-            Some(Entry { value: None, .. }) => Slot::Ended,
-            Some(Entry { value: Some(stored), .. }) => Slot::Value(stored.clone()),
+            Some(KeyEntry { value: None, .. }) => Slot::Ended,
+            Some(KeyEntry { value: Some(stored), .. }) => Slot::Value(stored.clone()),
         }
     }
 
@@ -80,28 +80,28 @@ impl Tables {
         if let Some(at) = expires_at {
             self.expiries.insert((at, key.to_owned()));
         }
-        self.entries.insert(key.to_owned(), Entry { value, expires_at });
+        self.entries.insert(key.to_owned(), KeyEntry { value, expires_at });
     }
 
     fn remove(&mut self, key: &str) {
-        if let Some(Entry { expires_at: Some(at), .. }) = self.entries.remove(key) {
+        if let Some(KeyEntry { expires_at: Some(at), .. }) = self.entries.remove(key) {
             self.expiries.remove(&(at, key.to_owned()));
         }
     }
 
-    fn bury(&mut self, key: &str, now: i64) {
+    fn write_tombstone(&mut self, key: &str, now: i64) {
         self.write(key, None, Some(later(now, self.tombstone_ms)));
     }
 
     /// Adds an id to an index; scores only rise.
-    fn index(&mut self, user: &str, id: &str, expires_at: i64, now: i64) {
+    fn add_to_index(&mut self, user: &str, id: &str, expires_at: i64, now: i64) {
         let ids = self.indexes.entry(user.to_owned()).or_default();
         ids.retain(|_, expiry| *expiry >= now - INDEX_MARGIN_MS);
         let expiry = ids.entry(id.to_owned()).or_insert(expires_at);
         *expiry = expires_at.max(*expiry);
     }
 
-    fn unindex(&mut self, user: &str, ids: &[String]) {
+    fn remove_from_index(&mut self, user: &str, ids: &[String]) {
         if let Some(index) = self.indexes.get_mut(user) {
             for id in ids {
                 index.remove(id);
@@ -135,7 +135,7 @@ impl Tables {
         self.entries(user).into_iter().map(|(id, _)| id).collect()
     }
 
-    fn end(&mut self, key: &str, buries_absent: bool, now: i64) -> Slot {
+    fn end(&mut self, key: &str, ends_absent: bool, now: i64) -> Slot {
         let found = self.slot(key);
         let owner = match &found {
             Slot::Value(stored) => Record::parse(key, stored.text()).map(|record| record.user_id),
@@ -143,12 +143,12 @@ impl Tables {
         };
         match (&found, owner) {
             (Slot::Ended, _) => {}
-            (Slot::Absent, _) if !buries_absent => {}
-            (Slot::Absent, _) => self.bury(key, now),
+            (Slot::Absent, _) if !ends_absent => {}
+            (Slot::Absent, _) => self.write_tombstone(key, now),
             (Slot::Value(_), None) => self.remove(key),
             (Slot::Value(_), Some(owner)) => {
-                self.bury(key, now);
-                self.unindex(&owner, &[key.to_owned()]);
+                self.write_tombstone(key, now);
+                self.remove_from_index(&owner, &[key.to_owned()]);
             }
         }
         found
@@ -232,7 +232,7 @@ impl Engine for MemoryEngine {
         };
         let expires_at = later(now, put.ttl_ms);
         let own = put.expires_at.filter(|own| (own - expires_at).abs() <= SAME_CLOCK_MS);
-        tables.index(put.user, put.id, own.unwrap_or(expires_at), now);
+        tables.add_to_index(put.user, put.id, own.unwrap_or(expires_at), now);
         tables.write(put.id, Some(put.record.clone()), Some(expires_at));
         if !created {
             return Ok(PutOutcome::Replaced);
@@ -277,10 +277,10 @@ impl Engine for MemoryEngine {
         for id in ids.into_iter().filter(|id| Some(id.as_str()) != except) {
             match tables.slot(&id) {
                 Slot::Ended => {}
-                Slot::Absent => tables.bury(&id, now),
+                Slot::Absent => tables.write_tombstone(&id, now),
                 Slot::Value(stored) => match Record::parse(&id, stored.text()) {
                     Some(record) if record.user_id == user => {
-                        tables.bury(&id, now);
+                        tables.write_tombstone(&id, now);
                         ended.live += 1;
                     }
                     _ => continue,
@@ -288,7 +288,7 @@ impl Engine for MemoryEngine {
             }
             ended.gone.push(id);
         }
-        tables.unindex(user, &ended.gone);
+        tables.remove_from_index(user, &ended.gone);
         Ok(ended)
     }
 
@@ -333,13 +333,13 @@ impl Engine for MemoryEngine {
                 Slot::Value(_) => {}
                 Slot::Ended => gone.push(id),
                 Slot::Absent if claim.contains(&id) => {
-                    tables.bury(&id, now);
+                    tables.write_tombstone(&id, now);
                     gone.push(id);
                 }
                 Slot::Absent => pruned.absent.push(id),
             }
         }
-        tables.unindex(user, &gone);
+        tables.remove_from_index(user, &gone);
         pruned.removed = gone.len() as u64;
         Ok(pruned)
     }

@@ -1,82 +1,83 @@
-//! One script for many callers: what is asked for in one turn of the thread goes out together,
-//! because calling a script costs the server, and this process, as much as what it does for one
-//! caller.
+//! One script for many callers: the calls made in one turn of the thread go out together, because
+//! calling a script costs the server, and this process, as much as what it does for one caller.
 //!
 //! What must always hold:
-//! - Every caller gets the answer to what it asked, or an error. A caller that gives up takes
-//!   nothing from the others.
-//! - What fails on the server is one caller's failure (scripts/each.lua), unless the server refused
-//!   all of them.
+//! - Every caller gets the reply to its own call, or an error. A caller that gives up takes nothing
+//!   from the others.
+//! - A call that fails on the server fails for its caller only (scripts/lib/each.lua), unless the
+//!   server refused all of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::redis::Value;
 use tokio::sync::oneshot;
 
+use super::executor::{Executor, Repeat};
+use super::replies::unexpected;
 use super::scripts::{Script, ScriptInvocation};
-use super::steps::{Repeat, Steps, unexpected};
 use super::supervisor::Supervisor;
 use crate::error::{Code, Error, Result};
 
 /// How many callers share a script at most. So few, because server, this thread and JavaScript then
 /// work on different calls of a turn at the same time: with 64 of 64 each of them waits for the
 /// other two, and a sign-in takes 1.6 times as long.
-const MOST: usize = 8;
+const MAX_CALLERS: usize = 8;
 
-/// How many bytes they bring along at most, but for the last.
-const MOST_BYTES: usize = 256 * 1024;
+/// A call that has this many bytes of arguments takes no further callers.
+const FULL_BYTES: usize = 256 * 1024;
 
-/// A script that answers an array: for each caller what it came to.
-pub(super) struct Batch(Arc<Shared>);
+/// A script that answers an array: the reply to each caller.
+pub(super) struct Batch(Arc<BatchState>);
 
-struct Shared {
-    steps: Arc<Steps<Supervisor>>,
+struct BatchState {
+    executor: Arc<Executor<Supervisor>>,
     script: &'static Script,
     repeat: Repeat,
-    /// What all callers have in common: the first of ARGV.
+    /// The first of ARGV, which all callers share.
     common: Vec<String>,
-    open: Mutex<Vec<Call>>,
+    unsent: Mutex<Vec<SharedCall>>,
 }
 
-/// A call that is not sent yet.
-struct Call {
+/// A call of the script for several callers, not sent yet.
+struct SharedCall {
     script: ScriptInvocation<'static>,
     bytes: usize,
     callers: Vec<oneshot::Sender<Result<Value>>>,
 }
 
-impl Call {
+impl SharedCall {
     fn is_full(&self) -> bool {
-        self.callers.len() >= MOST || self.bytes >= MOST_BYTES
+        self.callers.len() >= MAX_CALLERS || self.bytes >= FULL_BYTES
     }
 }
 
 impl Batch {
+    /// `common`: the first of ARGV, which all callers share.
     pub(super) fn new(
-        steps: Arc<Steps<Supervisor>>,
+        executor: Arc<Executor<Supervisor>>,
         script: &'static Script,
         repeat: Repeat,
         common: Vec<String>,
     ) -> Self {
-        Batch(Arc::new(Shared { steps, script, repeat, common, open: Mutex::default() }))
+        Batch(Arc::new(BatchState { executor, script, repeat, common, unsent: Mutex::default() }))
     }
 
-    /// Asks for something among what others ask for at this time. `add` adds its keys and
-    /// arguments, of so many bytes.
+    /// Calls the script together with the others of this turn. `add` adds the caller's keys and
+    /// arguments, of `bytes` bytes.
     pub(super) async fn join(
         &self,
         bytes: usize,
         add: impl FnOnce(&mut ScriptInvocation<'static>),
     ) -> Result<Value> {
-        let (tell, told) = oneshot::channel();
-        self.0.add(tell, bytes, add);
-        told.await.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the store was closed")))
+        let (caller, reply) = oneshot::channel();
+        self.0.add(caller, bytes, add);
+        reply.await.unwrap_or_else(|_| Err(Error::new(Code::Closed, "the store was closed")))
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+impl BatchState {
+    fn unsent(&self) -> MutexGuard<'_, Vec<SharedCall>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(
@@ -85,45 +86,45 @@ impl Shared {
         bytes: usize,
         add: impl FnOnce(&mut ScriptInvocation<'static>),
     ) {
-        let mut open = self.lock();
-        if open.is_empty() {
-            // Its turn comes after that of everybody who can go on now.
-            tokio::spawn(self.clone().send_open());
+        let mut unsent = self.unsent();
+        if unsent.is_empty() {
+            // The task runs after all others that can go on now.
+            tokio::spawn(self.clone().send_all());
         }
-        if open.last().is_none_or(Call::is_full) {
-            open.push(self.new_call());
+        if unsent.last().is_none_or(SharedCall::is_full) {
+            unsent.push(self.new_call());
         }
-        if let Some(call) = open.last_mut() {
+        if let Some(call) = unsent.last_mut() {
             add(&mut call.script);
             call.bytes += bytes;
             call.callers.push(caller);
         }
     }
 
-    fn new_call(&self) -> Call {
+    fn new_call(&self) -> SharedCall {
         let mut script = self.script.prepare_invoke();
         for argument in &self.common {
             script.arg(argument);
         }
-        Call { script, bytes: 0, callers: Vec::new() }
+        SharedCall { script, bytes: 0, callers: Vec::new() }
     }
 
-    /// Sends what is open, in the order in which it was asked for.
-    async fn send_open(self: Arc<Self>) {
-        for call in std::mem::take(&mut *self.lock()) {
+    /// Sends the calls in the order in which they were made.
+    async fn send_all(self: Arc<Self>) {
+        for call in std::mem::take(&mut *self.unsent()) {
             tokio::spawn(self.clone().send(call));
         }
     }
 
-    async fn send(self: Arc<Self>, Call { script, callers, .. }: Call) {
-        let answers = match self.steps.script_of_many("", self.repeat, &script).await {
-            Ok(answers) if answers.len() == callers.len() => answers,
+    async fn send(self: Arc<Self>, SharedCall { script, callers, .. }: SharedCall) {
+        let replies = match self.executor.script_of_many("", self.repeat, &script).await {
+            Ok(replies) if replies.len() == callers.len() => replies,
             Ok(_) => vec![Err(unexpected()); callers.len()],
             Err(error) => vec![Err(error); callers.len()],
         };
-        for (caller, answer) in callers.into_iter().zip(answers) {
-            // It may have run out of time, and wait no more.
-            let _ = caller.send(answer);
+        for (caller, reply) in callers.into_iter().zip(replies) {
+            // A caller that ran out of time waits no more.
+            let _ = caller.send(reply);
         }
     }
 }

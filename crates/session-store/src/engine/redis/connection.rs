@@ -274,19 +274,21 @@ impl Connector {
         let at = &self.address;
         let hello = |field| answers.last().and_then(|hello| told(hello, field));
         match hello("mode").as_deref() {
-            Some("cluster") if self.probe.is_some() => return Ok(Err(failure::in_cluster(at))),
-            Some("sentinel") => return Ok(Err(failure::a_sentinel(at))),
+            Some("cluster") if self.probe.is_some() => {
+                return Ok(Err(failure::cluster_node_error(at)));
+            }
+            Some("sentinel") => return Ok(Err(failure::sentinel_error(at))),
             _ => {}
         }
         // A replica may lag behind, or have been cut off without knowing it: what it holds proves
         // nothing.
         match Role::from_answer(answers.first(), &mut wire).await? {
-            Role::Replica => return Ok(Err(failure::read_only(&format!("Redis at {at}")))),
-            Role::Sentinel => return Ok(Err(failure::a_sentinel(at))),
+            Role::Replica => return Ok(Err(failure::read_only_error(&format!("Redis at {at}")))),
+            Role::Sentinel => return Ok(Err(failure::sentinel_error(at))),
             Role::Primary | Role::Unknown => {}
         }
         if let Some(lack) =
-            answers[1..3].iter().find_map(|answer| failure::without_scripts(answer, at))
+            answers[1..3].iter().find_map(|answer| failure::missing_scripts_error(answer, at))
         {
             return Ok(Err(lack));
         }
@@ -303,10 +305,10 @@ impl Connector {
         let is_tracked = match (&self.feed, protocol) {
             (None, _) => false,
             (Some(feed), ProtocolVersion::RESP2) => {
-                feed.is_off("the server does not speak RESP3", true);
+                feed.turn_off("the server does not speak RESP3", true);
                 false
             }
-            (Some(feed), _) => feed.begins(&mut wire, number).await?,
+            (Some(feed), _) => feed.start_tracking(&mut wire, number).await?,
         };
         Ok(Ok(Link { connection: wire, is_tracked, primary, number }))
     }

@@ -9,9 +9,9 @@ use super::tls;
 use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
 
-/// What is to be done about a failure.
+/// What kind of failure it is: how the executor goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// The connection is of no more use; whether the step was carried out is unknown.
     Lost,
     /// The server has become a replica, and refused.
@@ -20,16 +20,16 @@ pub(super) enum Kind {
     /// replicas, or runs a long script.
     NotReady,
     /// The server refused, did nothing, and will refuse until somebody acts or a quota begins anew.
-    Unfit,
+    Blocked,
     /// The key lies on another server of the cluster, which the refusal names.
     Elsewhere,
-    /// The answer is an answer.
+    /// An ordinary error reply.
     Other,
 }
 
 /// A state in which a server refuses commands. A refused command has done nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum RefusalState {
     /// It runs a long script or function.
     Busy,
     /// Fewer replicas are connected than `min-replicas-to-write`.
@@ -42,15 +42,15 @@ enum State {
     QuotaUsedUp,
 }
 
-impl State {
+impl RefusalState {
     /// Of a server's answer.
     fn of(error: &RedisError) -> Option<Self> {
-        let (code, text) = answer(error);
+        let (code, text) = code_and_text(error);
         match code {
-            "BUSY" => Some(State::Busy),
-            "NOREPLICAS" => Some(State::TooFewReplicas),
-            "MISCONF" => Some(State::DiskFailed),
-            _ => State::of_text(text),
+            "BUSY" => Some(RefusalState::Busy),
+            "NOREPLICAS" => Some(RefusalState::TooFewReplicas),
+            "MISCONF" => Some(RefusalState::DiskFailed),
+            _ => RefusalState::of_text(text),
         }
     }
 
@@ -60,39 +60,41 @@ impl State {
         let own = text.split(['\'', '"', '`']).next().unwrap_or_default().to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|words| own.contains(words));
         if says(&["max number of clients", "max concurrent connections"]) {
-            Some(State::TooManyClients)
+            Some(RefusalState::TooManyClients)
         } else if says(&["quota", "limit exceeded", "rate limit"]) {
-            Some(State::QuotaUsedUp)
+            Some(RefusalState::QuotaUsedUp)
         } else {
             None
         }
     }
 
-    fn kind(self) -> Kind {
+    fn kind(self) -> FailureKind {
         match self {
-            State::Busy | State::TooFewReplicas => Kind::NotReady,
-            State::DiskFailed | State::TooManyClients | State::QuotaUsedUp => Kind::Unfit,
+            RefusalState::Busy | RefusalState::TooFewReplicas => FailureKind::NotReady,
+            RefusalState::DiskFailed | RefusalState::TooManyClients | RefusalState::QuotaUsedUp => {
+                FailureKind::Blocked
+            }
         }
     }
 
     /// The cause and the cure, after the server's address.
-    fn words(self) -> &'static str {
+    fn cause_and_cure(self) -> &'static str {
         match self {
-            State::Busy => {
+            RefusalState::Busy => {
                 "is busy with a long script or function (BUSY): wait for its end, or stop it by SCRIPT KILL or FUNCTION KILL"
             }
-            State::TooFewReplicas => {
+            RefusalState::TooFewReplicas => {
                 "takes no writes (NOREPLICAS): fewer replicas are connected than min-replicas-to-write; bring them back, or \
                  lower that setting"
             }
-            State::DiskFailed => {
+            RefusalState::DiskFailed => {
                 "takes no writes (MISCONF): it cannot write to its disk; its log says why; usually the disk is full or \
                  the folder is read-only"
             }
-            State::TooManyClients => {
+            RefusalState::TooManyClients => {
                 "has as many clients as it allows: raise maxclients, or close connections; CLIENT LIST shows whose they are"
             }
-            State::QuotaUsedUp => {
+            RefusalState::QuotaUsedUp => {
                 "refuses because a quota of the service is used up: wait until it begins anew, or choose a larger plan"
             }
         }
@@ -101,7 +103,7 @@ impl State {
 
 /// The code of a server's answer, and its text. Redis 6.2 puts words of its own before what stopped
 /// a script.
-fn answer(error: &RedisError) -> (&str, &str) {
+fn code_and_text(error: &RedisError) -> (&str, &str) {
     let (code, text) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
     if !text.starts_with("Error running script") {
         return (code, text);
@@ -112,33 +114,31 @@ fn answer(error: &RedisError) -> (&str, &str) {
     inner.next().map_or((code, text), |inner| inner.split_once(' ').unwrap_or((inner, "")))
 }
 
-/// The refusal, if an answer is one that says nothing of what the server can do: later it will
-/// answer something else.
-pub(super) fn passing(answer: &Value) -> Option<RedisError> {
+/// The refusal, if a reply is one that will change later: it says nothing of what the server can do.
+pub(super) fn temporary_refusal(answer: &Value) -> Option<RedisError> {
     let Value::ServerError(_) = answer else { return None };
     let refusal = answer.clone().extract_error().err()?;
-    is_passing(&refusal).then_some(refusal)
+    is_temporary_refusal(&refusal).then_some(refusal)
 }
 
-/// Whether the server refuses everything like this, whatever it is asked: the connection is of use
-/// again later.
-pub(super) fn is_passing(error: &RedisError) -> bool {
-    matches!(kind(error), Kind::NotReady | Kind::Unfit)
+/// Whether the server refuses every command for now. The connection is of use again later.
+pub(super) fn is_temporary_refusal(error: &RedisError) -> bool {
+    matches!(kind(error), FailureKind::NotReady | FailureKind::Blocked)
 }
 
-pub(super) fn kind(error: &RedisError) -> Kind {
+pub(super) fn kind(error: &RedisError) -> FailureKind {
     match error.kind() {
-        _ if error.is_io_error() || error.is_unrecoverable_error() => Kind::Lost,
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => Kind::Demoted,
+        _ if error.is_io_error() || error.is_unrecoverable_error() => FailureKind::Lost,
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => FailureKind::Demoted,
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain,
-        ) => Kind::NotReady,
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Kind::Elsewhere,
-        _ if answer(error).0 == "READONLY" => Kind::Demoted,
-        _ => State::of(error).map_or(Kind::Other, State::kind),
+        ) => FailureKind::NotReady,
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => FailureKind::Elsewhere,
+        _ if code_and_text(error).0 == "READONLY" => FailureKind::Demoted,
+        _ => RefusalState::of(error).map_or(FailureKind::Other, RefusalState::kind),
     }
 }
 
@@ -171,7 +171,12 @@ fn is_unknown(answer: &str) -> bool {
 
 /// Why a login failed. `first`: what the server said first; `is_plain`: whether it was asked over
 /// TCP without TLS.
-pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &str) -> Error {
+pub(super) fn login_error(
+    error: &RedisError,
+    first: &[u8],
+    is_plain: bool,
+    address: &str,
+) -> Error {
     /// An alert, in any version of TLS.
     const TLS_ALERT: &[u8] = &[0x15, 0x03];
     let at = format!("Redis at {address}");
@@ -190,10 +195,11 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
         let what = "is in protected mode: it has no password and refuses all but its own machine; give it a password \
             (requirepass), and that to the store";
         Error::new(Code::Auth, format!("{at} {what}"))
-    } else if let Some(state) =
-        first.strip_prefix(b"-ERR ").and_then(|text| State::of_text(&String::from_utf8_lossy(text)))
+    } else if let Some(state) = first
+        .strip_prefix(b"-ERR ")
+        .and_then(|text| RefusalState::of_text(&String::from_utf8_lossy(text)))
     {
-        Error::new(Code::Unavailable, format!("{at} {}", state.words()))
+        Error::new(Code::Unavailable, format!("{at} {}", state.cause_and_cure()))
     } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
         let what =
             "has no password, and one was given: remove it, or give the server one (requirepass)";
@@ -207,21 +213,21 @@ pub(super) fn login(error: &RedisError, first: &[u8], is_plain: bool, address: &
     }
 }
 
-/// The server is part of a cluster, and is not to be.
-pub(super) fn in_cluster(address: &str) -> Error {
+/// The server is part of a cluster, and the options name a single server.
+pub(super) fn cluster_node_error(address: &str) -> Error {
     let what =
         "is part of a cluster: give its servers as option cluster, or as a redis-cluster:// URL";
     Error::new(Code::Protocol, format!("Redis at {address} {what}"))
 }
 
-/// The server is none.
-pub(super) fn a_sentinel(address: &str) -> Error {
+/// The server is a sentinel.
+pub(super) fn sentinel_error(address: &str) -> Error {
     let what = "is a sentinel: give it as option sentinels, or as a redis-sentinel:// URL";
     Error::new(Code::InvalidArgument, format!("Redis at {address} {what}"))
 }
 
-/// Of the answer to EVALSHA or EVAL: that the server has no scripts, or none for this user.
-pub(super) fn without_scripts(answer: &Value, address: &str) -> Option<Error> {
+/// Why the answer to EVALSHA or EVAL shows that the server has no scripts, or none for this user.
+pub(super) fn missing_scripts_error(answer: &Value, address: &str) -> Option<Error> {
     let Value::ServerError(error) = answer else { return None };
     let need = "sessions are kept by Lua scripts (EVALSHA, EVAL), because nothing else changes a session and its index together";
     if error.code() == "NOPERM" {
@@ -246,7 +252,7 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
         )
         .caused_by(error),
         ErrorKind::AuthenticationFailed => auth(&at),
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => read_only(&at),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => read_only_error(&at),
         ErrorKind::Server(ServerErrorKind::NoPerm) => Error::new(
             Code::Auth,
             format!(
@@ -266,13 +272,17 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
         ErrorKind::Server(ServerErrorKind::TryAgain) => {
             not_ready(&at, "a slot is being moved (TRYAGAIN)")
         }
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => in_cluster(address),
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
+            cluster_node_error(address)
+        }
         _ if is_key_refusal(error) => {
             let what = "has begun to refuse scripts over several keys: the store connects again and goes on with one key each; try again";
             Error::new(Code::Unavailable, format!("{at} {what}"))
         }
-        _ => match State::of(error) {
-            Some(state) => Error::new(Code::Unavailable, format!("{at} {}", state.words())),
+        _ => match RefusalState::of(error) {
+            Some(state) => {
+                Error::new(Code::Unavailable, format!("{at} {}", state.cause_and_cure()))
+            }
             None => by_answer(error, &at),
         },
     }
@@ -297,7 +307,7 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
     } else if says("WRONGPASS") || says("invalid password") {
         auth(at)
     } else if says("READONLY") {
-        read_only(at)
+        read_only_error(at)
     } else if says("WRONGTYPE") {
         let what = "a key under this store's prefixes holds another type: another program writes there; give the store its own";
         Error::new(Code::Protocol, format!("{at}: {what}"))
@@ -331,12 +341,12 @@ fn auth(at: &str) -> Error {
     )
 }
 
-pub(super) fn read_only(at: &str) -> Error {
+pub(super) fn read_only_error(at: &str) -> Error {
     Error::new(Code::ReadOnly, format!("{at} is a read-only replica: connect to its primary"))
 }
 
 /// The servers of a cluster went on sending a step to one another.
-pub(super) fn astray(address: &str) -> Error {
+pub(super) fn redirect_loop_error(address: &str) -> Error {
     let what = "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
     Error::new(Code::Unavailable, format!("Redis at {address} sent on what it was sent: {what}"))
 }
@@ -361,20 +371,29 @@ mod tests {
         for (answer, kind) in [
             (
                 "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-                Kind::NotReady,
+                FailureKind::NotReady,
             ),
-            ("NOREPLICAS Not enough good replicas to write.", Kind::NotReady),
+            ("NOREPLICAS Not enough good replicas to write.", FailureKind::NotReady),
             (
                 "NOREPLICAS Not enough good replicas to write. script: 8baa98ba, on @user_script:1.",
-                Kind::NotReady,
+                FailureKind::NotReady,
             ),
-            ("MISCONF Errors writing to the AOF file: No space left on device", Kind::Unfit),
-            ("ERR max number of clients reached", Kind::Unfit),
-            ("ERR max number of clients + cluster connections reached", Kind::Unfit),
-            ("ERR max concurrent connections exceeded", Kind::Unfit),
-            ("ERR max daily request limit exceeded. Limit: 10000, Usage: 10000.", Kind::Unfit),
-            ("ERR max requests limit exceeded. Limit: 500000, Usage: 500000.", Kind::Unfit),
-            ("ERR DB capacity quota exceeded", Kind::Unfit),
+            (
+                "MISCONF Errors writing to the AOF file: No space left on device",
+                FailureKind::Blocked,
+            ),
+            ("ERR max number of clients reached", FailureKind::Blocked),
+            ("ERR max number of clients + cluster connections reached", FailureKind::Blocked),
+            ("ERR max concurrent connections exceeded", FailureKind::Blocked),
+            (
+                "ERR max daily request limit exceeded. Limit: 10000, Usage: 10000.",
+                FailureKind::Blocked,
+            ),
+            (
+                "ERR max requests limit exceeded. Limit: 500000, Usage: 500000.",
+                FailureKind::Blocked,
+            ),
+            ("ERR DB capacity quota exceeded", FailureKind::Blocked),
         ] {
             assert_eq!(super::kind(&refusal(answer)), kind, "{answer}");
             assert_eq!(code_of(answer), Code::Unavailable, "{answer}");
@@ -388,21 +407,27 @@ mod tests {
                 "ERR Error running script (call to f_8baa98ba): @user_script:1: @user_script: 1: -{why}"
             ))
         };
-        assert_eq!(kind(&script("NOREPLICAS Not enough good replicas to write.")), Kind::NotReady);
-        assert_eq!(kind(&script("MISCONF Redis is configured to save RDB snapshots")), Kind::Unfit);
+        assert_eq!(
+            kind(&script("NOREPLICAS Not enough good replicas to write.")),
+            FailureKind::NotReady
+        );
+        assert_eq!(
+            kind(&script("MISCONF Redis is configured to save RDB snapshots")),
+            FailureKind::Blocked
+        );
         assert_eq!(
             kind(&script("READONLY You can't write against a read only replica.")),
-            Kind::Demoted
+            FailureKind::Demoted
         );
-        assert_eq!(kind(&script("WRONGTYPE Operation against a key")), Kind::Other);
+        assert_eq!(kind(&script("WRONGTYPE Operation against a key")), FailureKind::Other);
     }
 
     #[test]
     fn what_the_server_was_asked_is_no_state() {
         let quoted =
             "ERR unknown command 'quota', with args beginning with: 'BUSY' 'limit exceeded'";
-        assert_eq!(kind(&refusal(quoted)), Kind::Other);
-        assert_eq!(kind(&refusal("ERR max single record size exceeded")), Kind::Other);
-        assert_eq!(kind(&refusal("BUSYKEY Target key name already exists.")), Kind::Other);
+        assert_eq!(kind(&refusal(quoted)), FailureKind::Other);
+        assert_eq!(kind(&refusal("ERR max single record size exceeded")), FailureKind::Other);
+        assert_eq!(kind(&refusal("BUSYKEY Target key name already exists.")), FailureKind::Other);
     }
 }

@@ -1,11 +1,17 @@
-//! What another store left in place of a user's index, or beside it, and the ids of an index.
+//! A user's index: its commands, and what another store left in its place or beside it.
+//!
+//! The guide's own code left a plain set under the index's key: it is converted when a command
+//! meets it. `@better-auth/redis-storage` left a list beside it (the legacy list): it is folded
+//! into the index before the index is read.
 
 use ::redis::{Cmd, FromRedisValue, Value, cmd};
 use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 
+use super::executor::{Executor, Repeat};
+use super::replies;
+use super::route::Route;
 use super::scripts::{self, Script, ScriptInvocation};
-use super::steps::{Repeat, Route, Steps};
 use crate::engine::LOWEST;
 use crate::error::{Code, Result};
 
@@ -20,9 +26,8 @@ const FURTHEST_MS: f64 = 253_402_300_799_999.0;
 /// How many entries of a list are folded by one script.
 const FOLDED: usize = 500;
 
-impl<R: Route> Steps<R> {
-    /// A call of a script on a user's index. One that the guide's own code left is a plain set: it
-    /// is converted first.
+impl<R: Route> Executor<R> {
+    /// A call of a script on a user's index. A plain set is converted first.
     pub(super) async fn on_index<T: FromRedisValue + Send>(
         &self,
         script: &Script,
@@ -33,14 +38,14 @@ impl<R: Route> Steps<R> {
         let mut call = script.key(&key);
         add(&mut call);
         match self.script(&key, Repeat::Safe, &call).await {
-            Err(error) if error.code == Code::Protocol && self.convert(user).await? => {
+            Err(error) if error.code == Code::Protocol && self.convert_plain_set(user).await? => {
                 self.script(&key, Repeat::Safe, &call).await
             }
-            answer => answer,
+            reply => reply,
         }
     }
 
-    /// As [`Steps::on_index`], of a command whose first argument is the index.
+    /// As [`Executor::on_index`], of a command whose first argument is the index.
     pub(super) async fn index_command<T: FromRedisValue + Send>(
         &self,
         name: &str,
@@ -52,22 +57,22 @@ impl<R: Route> Steps<R> {
         command.arg(&key);
         add(&mut command);
         match self.command(&key, Repeat::Safe, &command).await {
-            Err(error) if error.code == Code::Protocol && self.convert(user).await? => {
+            Err(error) if error.code == Code::Protocol && self.convert_plain_set(user).await? => {
                 self.command(&key, Repeat::Safe, &command).await
             }
-            answer => answer,
+            reply => reply,
         }
     }
 
-    /// Makes a sorted set of a plain one; whether it was one.
-    pub(super) async fn convert(&self, user: &str) -> Result<bool> {
+    /// Makes a sorted set of the plain set under an index's key. `false`: it was none.
+    async fn convert_plain_set(&self, user: &str) -> Result<bool> {
         let key = self.keyspace.index(user);
         if self.command::<String>(&key, Repeat::Safe, cmd("TYPE").arg(&key)).await? != "set" {
             return Ok(false);
         }
         let ids: Vec<String> = self.command(&key, Repeat::Safe, cmd("SMEMBERS").arg(&key)).await?;
         let lives = try_join_all(ids.iter().map(|id| self.life(id))).await?;
-        let mut call = scripts::CONVERT.key(&key);
+        let mut call = scripts::CONVERT_PLAIN_SET.key(&key);
         call.arg(UNKNOWN_LIFE_MS);
         for (id, life) in ids.iter().zip(lives) {
             call.arg(id).arg(life);
@@ -80,6 +85,12 @@ impl<R: Route> Steps<R> {
     pub(super) async fn life(&self, id: &str) -> Result<i64> {
         let key = self.keyspace.key(id);
         self.command(&key, Repeat::Safe, cmd("PTTL").arg(&key)).await
+    }
+
+    /// The ids in a user's index with their expiries in ms since the epoch, the soonest first.
+    pub(super) async fn index_entries(&self, user: &str) -> Result<Vec<(String, i64)>> {
+        let add = |zrange: &mut Cmd| _ = zrange.arg(0).arg(-1).arg("WITHSCORES");
+        Ok(replies::with_expiries_in_ms(self.index_command("ZRANGE", user, add).await?))
     }
 
     /// See [`Engine::ids_from`](crate::engine::Engine::ids_from).
@@ -98,30 +109,33 @@ impl<R: Route> Steps<R> {
         self.index_command("ZRANGEBYSCORE", user, add).await
     }
 
-    /// Folds the list that another store left into the index, and deletes it.
+    /// Folds the legacy list into the index, and deletes it.
     pub(super) async fn fold(&self, user: &str) -> Result<()> {
         let key = self.keyspace.legacy_index(user);
         let list: Option<Vec<u8>> = self.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?;
         let Some(list) = list else { return Ok(()) };
-        // Each entry by itself: one that nobody can read hides no other. Anything but a list has
-        // none.
-        let entries: Vec<&RawValue> = serde_json::from_slice(&list).unwrap_or_default();
-        let entry = |entry: &&RawValue| {
-            let entry: serde_json::Value = serde_json::from_str(entry.get()).ok()?;
-            let expires_at = entry.get("expiresAt")?.as_f64()?.clamp(0.0, FURTHEST_MS);
-            Some((expires_at, entry.get("token")?.as_str()?.to_owned()))
-        };
-        let entries: Vec<_> = entries.iter().filter_map(entry).collect();
-        for part in entries.chunks(FOLDED) {
+        for part in legacy_entries(&list).chunks(FOLDED) {
             let add = |call: &mut ScriptInvocation<'_>| {
                 for (expires_at, token) in part {
                     call.arg(*expires_at as i64).arg(token);
                 }
             };
-            let _: Value = self.on_index(&scripts::FOLD, user, add).await?;
+            let _: Value = self.on_index(&scripts::FOLD_LEGACY_LIST, user, add).await?;
         }
-        let mut forget = scripts::FORGET_LIST.key(&key);
-        forget.arg(list);
-        self.script::<Value>(&key, Repeat::Safe, &forget).await.map(drop)
+        let mut delete = scripts::DELETE_LEGACY_LIST.key(&key);
+        delete.arg(list);
+        self.script::<Value>(&key, Repeat::Safe, &delete).await.map(drop)
     }
+}
+
+/// The expiries (ms since the epoch) and tokens in a legacy list. Each entry is read by itself: one
+/// that is malformed hides no other. Anything but a list has none.
+fn legacy_entries(list: &[u8]) -> Vec<(f64, String)> {
+    let entries: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
+    let entry = |entry: &&RawValue| {
+        let entry: serde_json::Value = serde_json::from_str(entry.get()).ok()?;
+        let expires_at = entry.get("expiresAt")?.as_f64()?.clamp(0.0, FURTHEST_MS);
+        Some((expires_at, entry.get("token")?.as_str()?.to_owned()))
+    };
+    entries.iter().filter_map(entry).collect()
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::failure::{self, Kind};
+use super::failure::{self, FailureKind};
 use super::stream::Step;
 use crate::credentials::Credentials;
 use crate::engine::system_clock;
@@ -166,7 +166,7 @@ async fn keep(
                     expires_at = next;
                     Relogin::Done
                 }
-                Err(error) if failure::kind(&error) == Kind::Lost => return,
+                Err(error) if failure::kind(&error) == FailureKind::Lost => return,
                 Err(_) => Relogin::Refused,
             },
         };

@@ -1,58 +1,66 @@
-//! Replicas that acknowledge an end (option `revoke`).
+//! Waits for replicas to acknowledge an end (option `revoke`).
 //!
-//! WAIT counts the writes of its own connection, and blocks it. So there is a connection of its own
-//! for it, on which the tombstones are written once more, those of all who wait together, and then
-//! WAIT. The first writing, by way of the ordinary connection, is what ends a session: no slow
-//! replica holds it up. The second one makes the number that is told true also when the primary has
-//! changed in between: what is acknowledged is the tombstone, not a place in a stream that may be
-//! gone.
+//! WAIT counts the writes of its own connection, and blocks it. So it has a connection of its own,
+//! on which the tombstones of all callers that wait together are written once more, followed by
+//! WAIT. The first writing, on the ordinary connection, is what ends a session: no slow replica
+//! delays it. The second one makes the number true also when the primary has changed in between:
+//! what is acknowledged is the tombstone, not a place in a stream that may be gone.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ::redis::{Pipeline, RedisResult, Value};
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connector;
-use super::steps::Verdict;
+use super::ownership::KnownOwner;
 use super::wire::Wire;
 use super::{failure, scripts};
 use crate::config::Revoke;
+use crate::engine::RevokeMetrics;
 use crate::events::{EventKind, Events};
 use crate::guarded::unless_panicked;
 
-/// How many tombstones at most are written together.
+/// How many requests at most are answered by one WAIT.
 const BATCH: usize = 1000;
 
-/// What an answer to WAIT may take beyond the time for which it waits: an idle server looks at its
+/// What a reply to WAIT may take beyond the time for which it waits: an idle server looks at its
 /// clock every 100 ms.
-const WAY: Duration = Duration::from_millis(250);
+const REPLY_MARGIN: Duration = Duration::from_millis(250);
 
 /// WAIT takes 0 for "for ever".
-const LEAST_WAIT: Duration = Duration::from_millis(1);
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// An ended key of Redis', and its id.
-pub(super) type Ended = (String, String);
+/// A key of Redis that was ended, and its id.
+pub(super) struct EndedKey {
+    pub(super) key: String,
+    pub(super) id: String,
+}
 
-/// How many replicas of one server have acknowledged; `None`: nobody knows.
+/// How many replicas of one server have acknowledged; `None`: unknown.
 type Acked = Option<u32>;
 
-struct Job {
-    ended: Vec<Ended>,
+/// A caller that waits for replicas to have the tombstones of these keys.
+struct WaitRequest {
+    ended: Vec<EndedKey>,
     since: Instant,
-    told: oneshot::Sender<Acked>,
+    reply: oneshot::Sender<Acked>,
 }
 
 /// The replicas of one server.
 pub(super) struct Replicas {
+    setup: Arc<WaitSetup>,
+    requests: OnceLock<mpsc::UnboundedSender<WaitRequest>>,
+}
+
+/// What it takes to wait for the replicas of one server.
+struct WaitSetup {
     settings: Revoke,
     tombstone_ms: u64,
     connector: Arc<Connector>,
     events: Events,
-    jobs: OnceLock<mpsc::UnboundedSender<Job>>,
 }
 
 impl Replicas {
@@ -62,146 +70,155 @@ impl Replicas {
         connector: Arc<Connector>,
         events: Events,
     ) -> Self {
+        let settings = settings.clone();
         Replicas {
-            settings: settings.clone(),
-            tombstone_ms,
-            connector,
-            events,
-            jobs: OnceLock::new(),
+            setup: Arc::new(WaitSetup { settings, tombstone_ms, connector, events }),
+            requests: OnceLock::new(),
         }
     }
 
-    /// How many of them have the tombstones of these keys, told within the option's time.
-    pub(super) async fn acknowledge(&self, ended: Vec<Ended>) -> Acked {
-        let (told, acked) = oneshot::channel();
+    /// How many of them have the tombstones of these keys within the option's time.
+    pub(super) async fn acknowledge(&self, ended: Vec<EndedKey>) -> Acked {
+        let (reply, acked) = oneshot::channel();
         let since = Instant::now();
-        // As many as there are operations under way: the store bounds those.
-        let jobs = self.jobs.get_or_init(|| {
-            let (sender, mut jobs) = mpsc::unbounded_channel();
-            let (settings, tombstone_ms) = (self.settings.clone(), self.tombstone_ms);
-            let (connector, events) = (self.connector.clone(), self.events.clone());
+        // The store bounds the operations in flight, and with them this queue.
+        let requests = self.requests.get_or_init(|| {
+            let (sender, mut requests) = mpsc::unbounded_channel();
+            let setup = self.setup.clone();
             tokio::spawn(async move {
-                while unless_panicked(work(&settings, tombstone_ms, &connector, &events, &mut jobs))
-                    .await
-                    .is_none()
-                {}
+                while unless_panicked(setup.answer_requests(&mut requests)).await.is_none() {}
             });
             sender
         });
-        let _ = jobs.send(Job { ended, since, told });
-        timeout_at(since + self.settings.timeout + WAY, acked).await.ok()?.ok()?
+        let _ = requests.send(WaitRequest { ended, since, reply });
+        timeout_at(since + self.setup.settings.timeout + REPLY_MARGIN, acked).await.ok()?.ok()?
     }
 }
 
-/// One batch after the other, until nobody holds the replicas.
-async fn work(
-    settings: &Revoke,
-    tombstone_ms: u64,
-    connector: &Connector,
-    events: &Events,
-    jobs: &mut mpsc::UnboundedReceiver<Job>,
-) {
-    let mut connection = None;
-    let mut is_refusal_told = false;
-    let mut batch: Vec<Job> = Vec::new();
-    while jobs.recv_many(&mut batch, BATCH).await > 0 {
-        batch.retain(|job| !job.told.is_closed());
-        let Some(since) = batch.first().map(|job| job.since) else { continue };
-        let ended: Vec<_> = batch.iter().flat_map(|job| &job.ended).collect();
-        // Whoever came first has waited already.
-        let until = since + settings.timeout;
-        let attempts = async {
-            loop {
-                // One whose server refuses another login is about to be cut.
-                let (open, is_new) =
-                    match connection.take().filter(|open: &Wire| !open.is_refused()) {
-                        Some(open) => (open, false),
-                        None => (connector.connect_beside().await?, true),
-                    };
-                let patience = until.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
-                match wait(open, &ended, tombstone_ms, settings.wait_replicas, patience).await {
-                    Ok((open, acked)) => {
-                        connection = Some(open);
-                        return Ok(acked);
+impl WaitSetup {
+    /// One batch after the other, until the replicas are dropped.
+    async fn answer_requests(&self, requests: &mut mpsc::UnboundedReceiver<WaitRequest>) {
+        let mut connection = None;
+        let mut has_reported_refusal = false;
+        let mut batch: Vec<WaitRequest> = Vec::new();
+        while requests.recv_many(&mut batch, BATCH).await > 0 {
+            batch.retain(|request| !request.reply.is_closed());
+            let Some(since) = batch.first().map(|request| request.since) else { continue };
+            let ended: Vec<_> = batch.iter().flat_map(|request| &request.ended).collect();
+            // The first caller has waited already.
+            let until = since + self.settings.timeout;
+            let reply = self.wait_on(&mut connection, &ended, until);
+            let reply = timeout_at(until.max(Instant::now()) + REPLY_MARGIN, reply).await;
+            let acked = match reply {
+                Ok(Some(WaitReply::Acked(acked))) => Some(acked),
+                Ok(Some(WaitReply::Refused)) => {
+                    if !std::mem::replace(&mut has_reported_refusal, true) {
+                        self.report_refusal();
                     }
-                    // It may have been closed long ago.
-                    Err(_) if !is_new => {}
-                    Err(error) => return Err(failure::error(&error, &connector.address)),
+                    None
                 }
+                Ok(None) | Err(_) => None,
+            };
+            for request in batch.drain(..) {
+                let _ = request.reply.send(acked);
             }
-        };
-        let acked = match timeout_at(until.max(Instant::now()) + WAY, attempts).await {
-            Ok(Ok(Answer::Acked(acked))) => Some(acked),
-            Ok(Ok(Answer::Refused)) => {
-                if !std::mem::replace(&mut is_refusal_told, true) {
-                    let what = "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
-                    events.tell(
-                        EventKind::Degraded,
-                        format!("Redis at {}: {what}", connector.address),
-                    );
-                }
-                None
-            }
-            Ok(Err(_)) | Err(_) => None,
-        };
-        for job in batch.drain(..) {
-            let _ = job.told.send(acked);
         }
     }
-}
 
-enum Answer {
-    Acked(u32),
-    /// There is no WAIT, or the user may not call it.
-    Refused,
-}
+    /// Writes the tombstones and waits, on the open connection or a new one. `None`: failed.
+    async fn wait_on(
+        &self,
+        connection: &mut Option<Wire>,
+        ended: &[&EndedKey],
+        until: Instant,
+    ) -> Option<WaitReply> {
+        loop {
+            // One whose server refuses another login is about to be cut.
+            let (open, is_new) = match connection.take().filter(|open| !open.is_refused()) {
+                Some(open) => (open, false),
+                None => (self.connector.connect_beside().await.ok()?, true),
+            };
+            let wait_for = until.saturating_duration_since(Instant::now()).max(MIN_WAIT);
+            match self.write_and_wait(open, ended, wait_for).await {
+                Ok((open, reply)) => {
+                    *connection = Some(open);
+                    return Some(reply);
+                }
+                // It may have been closed long ago.
+                Err(_) if !is_new => {}
+                Err(_) => return None,
+            }
+        }
+    }
 
-/// Writes the tombstones and waits.
-async fn wait(
-    mut connection: Wire,
-    ended: &[&Ended],
-    tombstone_ms: u64,
-    replicas: u32,
-    patience: Duration,
-) -> RedisResult<(Wire, Answer)> {
-    let mut pending: Vec<_> = ended.iter().map(|ended| (*ended, Verdict::none())).collect();
-    let acked = loop {
+    async fn write_and_wait(
+        &self,
+        mut connection: Wire,
+        ended: &[&EndedKey],
+        wait_for: Duration,
+    ) -> RedisResult<(Wire, WaitReply)> {
+        let mut pending: Vec<_> = ended.iter().map(|ended| (*ended, KnownOwner::none())).collect();
+        let acked = loop {
+            let pipeline = self.tombstones_and_wait(&pending, wait_for);
+            let mut replies: Vec<Value> = pipeline.query_async(&mut connection).await?;
+            let acked = replies.pop();
+            let mut undecided = Vec::new();
+            for ((ended, _), reply) in pending.into_iter().zip(replies) {
+                if let Value::BulkString(value) = reply.extract_error()?
+                    && let Some(known) = KnownOwner::read(&ended.id, value)
+                {
+                    undecided.push((ended, known));
+                }
+            }
+            if undecided.is_empty() {
+                break acked;
+            }
+            pending = undecided;
+        };
+        let reply = match acked.unwrap_or(Value::Nil).extract_error() {
+            Ok(Value::Int(acked)) => WaitReply::Acked(u32::try_from(acked).unwrap_or(0)),
+            // It has become a replica, or refuses for now.
+            Err(error)
+                if error.code() == Some("UNBLOCKED") || failure::is_temporary_refusal(&error) =>
+            {
+                return Err(error);
+            }
+            _ => WaitReply::Refused,
+        };
+        Ok((connection, reply))
+    }
+
+    fn tombstones_and_wait(
+        &self,
+        pending: &[(&EndedKey, KnownOwner)],
+        wait_for: Duration,
+    ) -> Pipeline {
         let mut pipeline = Pipeline::new();
-        for (n, ((key, id), verdict)) in pending.iter().enumerate() {
-            let mut call = scripts::REAFFIRM.key(key);
-            call.arg(id).arg(tombstone_ms);
-            verdict.add_to(&mut call);
+        for (n, (ended, known)) in pending.iter().enumerate() {
+            let mut call = scripts::REWRITE_TOMBSTONE.key(&ended.key);
+            call.arg(&ended.id).arg(self.tombstone_ms);
+            known.add_to(&mut call);
             // The first one teaches the server the script.
             pipeline.add_command(if n == 0 { call.in_full() } else { call.by_digest() });
         }
+        let wait_ms = u64::try_from(wait_for.as_millis()).unwrap_or(u64::MAX).max(1);
+        pipeline.cmd("WAIT").arg(self.settings.wait_replicas).arg(wait_ms);
+        pipeline.ignore_errors();
         pipeline
-            .cmd("WAIT")
-            .arg(replicas)
-            .arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1));
-        let mut answers: Vec<Value> = pipeline.ignore_errors().query_async(&mut connection).await?;
-        let acked = answers.pop();
-        let mut undecided = Vec::new();
-        for ((ended, _), answer) in pending.into_iter().zip(answers) {
-            if let Value::BulkString(read) = answer.extract_error()?
-                && let Some(verdict) = Verdict::of(&ended.1, read)
-            {
-                undecided.push((ended, verdict));
-            }
-        }
-        if undecided.is_empty() {
-            break acked;
-        }
-        pending = undecided;
-    };
-    let answer = match acked.unwrap_or(Value::Nil).extract_error() {
-        Ok(Value::Int(acked)) => Answer::Acked(u32::try_from(acked).unwrap_or(0)),
-        // It has become a replica, or refuses for now.
-        Err(error) if error.code() == Some("UNBLOCKED") || failure::is_passing(&error) => {
-            return Err(error);
-        }
-        _ => Answer::Refused,
-    };
-    Ok((connection, answer))
+    }
+
+    fn report_refusal(&self) {
+        let what =
+            "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
+        self.events
+            .tell(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
+    }
+}
+
+enum WaitReply {
+    Acked(u32),
+    /// There is no WAIT, or the user may not call it.
+    Refused,
 }
 
 /// How the ends of a store were acknowledged.
@@ -211,15 +228,6 @@ pub(super) struct Acknowledgements {
     waited: AtomicU64,
     under_replicated: AtomicU64,
     last: Mutex<Acked>,
-}
-
-/// The same, for whoever looks at it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RevokeMetrics {
-    waited: u64,
-    under_replicated: u64,
-    last_acked: Acked,
 }
 
 impl Acknowledgements {

@@ -2,7 +2,7 @@
 
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 
-use super::failure::{self, Kind};
+use super::failure::{self, FailureKind};
 use super::wire::Wire;
 
 /// What a server says that it is.
@@ -34,7 +34,7 @@ impl Role {
             let name = role.first().and_then(|name| String::from_redis_value_ref(name).ok());
             return Ok(Role::named(name.as_deref()));
         }
-        if let Some(refusal) = role.and_then(failure::passing) {
+        if let Some(refusal) = role.and_then(failure::temporary_refusal) {
             return Err(refusal);
         }
         let info: RedisResult<String> =
@@ -43,7 +43,10 @@ impl Role {
             Ok(info) => Ok(Role::named(
                 info.lines().find_map(|line| line.strip_prefix("role:")).map(str::trim),
             )),
-            Err(error) if failure::kind(&error) == Kind::Lost || failure::is_passing(&error) => {
+            Err(error)
+                if failure::kind(&error) == FailureKind::Lost
+                    || failure::is_temporary_refusal(&error) =>
+            {
                 Err(error)
             }
             Err(_) => Ok(Role::Unknown),

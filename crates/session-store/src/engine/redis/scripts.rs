@@ -31,23 +31,23 @@ script!(PRUNE: "keep" "index" "past" "prune");
 script!(ADOPT: "keep" "index" "adopt");
 
 // Over one key, wherever it lies.
-script!(SET: "another" "set");
+script!(SET_VALUE: "another" "set");
 script!(RAISE: "raise" "raise_only");
 script!(INCREMENT: "each" "increment");
-script!(REAFFIRM: "owner" "reaffirm");
-script!(FOLD: "keep" "fold");
-script!(FORGET_LIST: "forget_list");
-script!(CONVERT: "keep" "convert");
+script!(REWRITE_TOMBSTONE: "owner" "reaffirm");
+script!(FOLD_LEGACY_LIST: "keep" "fold");
+script!(DELETE_LEGACY_LIST: "forget_list");
+script!(CONVERT_PLAIN_SET: "keep" "convert");
 
 // The same steps as on one server, cut to one key each.
-script!(ENTER: "score" "keep" "past" "cluster/enter");
-script!(MAY_PUT: "check" "cluster/may_put");
+script!(ADD_TO_INDEX: "score" "keep" "past" "cluster/enter");
+script!(CHECK_PUT: "check" "cluster/may_put");
 script!(PUT_RECORD: "check" "cluster/put_record");
 script!(END_RECORD: "owner" "another" "end" "cluster/end_told");
-script!(END_OF_USER: "owner" "end_of_user" "cluster/end_of_user");
-script!(CLAIM: "cluster/claim");
-script!(ADOPT_RECORD: "cluster/adopt_record");
-script!(DROP_PAST: "past" "cluster/drop_past");
+script!(END_IF_OWNED: "owner" "end_of_user" "cluster/end_of_user");
+script!(CLAIM_ABSENCE: "cluster/claim");
+script!(MARK_INDEXED: "cluster/adopt_record");
+script!(DROP_PAST_ENTRIES: "past" "cluster/drop_past");
 
 fn script(parts: &[&str]) -> Script {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03}")).collect::<String>();

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ::redis::{PushInfo, PushKind, RedisError};
+use ::redis::{PushInfo, PushKind};
 use fail::fail_point;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -28,7 +28,6 @@ use super::heard::SILENCE;
 use super::pace::Pace;
 use super::replicas::Replicas;
 use super::role::Role;
-use super::steps::{Hop, Route};
 use super::tracking::Feed;
 use super::wire::Wire;
 use super::{eviction, failure};
@@ -160,10 +159,10 @@ impl Supervisor {
         }
     }
 
-    /// Leaves a link that turned out not to tell of changes.
-    pub(super) fn is_deaf(&self, link: &Link) {
+    /// Leaves a link whose server turned out not to track what is read on it.
+    pub(super) fn drop_untracked(&self, link: &Link) {
         if let Some(feed) = &self.0.connector.feed {
-            feed.is_deaf(link.number);
+            feed.stop_tracking(link.number);
         }
         self.drop_link(link);
     }
@@ -172,26 +171,14 @@ impl Supervisor {
     pub(super) fn drop_link(&self, link: &Link) {
         self.0.lose(link.number);
     }
-}
 
-impl Route for Supervisor {
-    async fn hop(&self, _: &str) -> Result<Hop> {
-        Ok(Hop { link: self.link().await?, server: self.clone() })
-    }
-
-    async fn redirected(&self, _: &Hop, refusal: &RedisError) -> Result<Option<Hop>> {
-        Err(failure::error(refusal, self.address()))
-    }
-
-    async fn primaries(&self) -> Result<Vec<Supervisor>> {
-        Ok(vec![self.clone()])
-    }
-
-    fn fail_fast(&self) -> Duration {
+    /// The option `failFastMs`.
+    pub(super) fn fail_fast_after(&self) -> Duration {
         self.0.pace.fail_fast
     }
 
-    fn waits_for(&self) -> Option<String> {
+    /// Why there is no connection, as the end of a sentence. `None`: there is one.
+    pub(super) fn why_no_link(&self) -> Option<String> {
         self.live().is_none().then(|| self.0.connector.waits_for())
     }
 }
@@ -266,7 +253,7 @@ impl Shared {
             );
         }
         if let Some(feed) = &self.connector.feed {
-            feed.lost(number, Flush::Disconnected, "the connection was lost");
+            feed.lose(number, Flush::Disconnected, "the connection was lost");
         }
     }
 
@@ -424,7 +411,7 @@ fn hear(shared: &Weak<Shared>, number: u64, push: &PushInfo) {
         // RESP3 tells of a lost connection at once, so that an idle one is not found dead by a
         // caller.
         _ if push.kind == PushKind::Disconnection => shared.lose(number),
-        Some(feed) => feed.hears(push),
+        Some(feed) => feed.on_push(push),
         None => {}
     }
 }
@@ -482,7 +469,7 @@ async fn stay(
             Some(feed) if is_tracked => feed.watch(number, connection, connector.heartbeat).await,
             Some(feed) => tokio::select! {
                 () = heartbeats(connection.clone(), connector.heartbeat) => {}
-                () = feed.begins_late(number, connection, connector.heartbeat) => return Stayed::UntilTracked,
+                () = feed.retry_tracking(number, connection, connector.heartbeat) => return Stayed::UntilTracked,
             },
             None => heartbeats(connection, connector.heartbeat).await,
         }
@@ -523,7 +510,7 @@ async fn heartbeats(mut connection: Wire, every: Duration) {
         heard.beat_is_due(every).await;
         match heard.unless_silent(Instant::now(), SILENCE, Role::ask(&mut connection)).await {
             Some(Ok(Role::Primary | Role::Unknown)) => {}
-            Some(Err(error)) if failure::is_passing(&error) => {}
+            Some(Err(error)) if failure::is_temporary_refusal(&error) => {}
             _ => return,
         }
     }

@@ -24,8 +24,8 @@ use super::connection::Door;
 use super::failure;
 use super::node::Node;
 use super::pace::Pace;
+use super::route::{Route, ServerLink};
 use super::slots::{SLOTS, Slots, slot};
-use super::steps::{Hop, Route};
 use super::supervisor::{Supervisor, is_final};
 use super::tracking::Feed;
 use crate::cache::{Flush, NearCache};
@@ -159,12 +159,12 @@ impl Cluster {
 }
 
 impl Route for Cluster {
-    async fn hop(&self, key: &str) -> Result<Hop> {
+    async fn link_for(&self, key: &str) -> Result<ServerLink> {
         let slot = slot(key);
         loop {
             let Primary { node, server } = self.owner(slot).await?;
             if let Some(link) = server.live() {
-                return Ok(Hop { server, link });
+                return Ok(ServerLink { server, link });
             }
             self.0.asked.notify_one();
             let mut known = self.0.known.subscribe();
@@ -176,13 +176,17 @@ impl Route for Cluster {
                 }
             };
             tokio::select! {
-                link = server.link() => return link.map(|link| Hop { server, link }),
+                link = server.link() => return link.map(|link| ServerLink { server, link }),
                 () = moved => {}
             }
         }
     }
 
-    async fn redirected(&self, from: &Hop, refusal: &RedisError) -> Result<Option<Hop>> {
+    async fn follow_redirect(
+        &self,
+        from: &ServerLink,
+        refusal: &RedisError,
+    ) -> Result<Option<ServerLink>> {
         let told = || failure::error(refusal, from.server.address());
         let (address, slot) = refusal.redirect_node().ok_or_else(told)?;
         let (host, port) = address.rsplit_once(':').ok_or_else(told)?;
@@ -201,21 +205,21 @@ impl Route for Cluster {
         // What is read there is not told of later: the announcement cannot be joined with the one
         // of tracking.
         link.is_tracked = false;
-        Ok(Some(Hop { server, link }))
+        Ok(Some(ServerLink { server, link }))
     }
 
     /// By their addresses.
     async fn primaries(&self) -> Result<Vec<Supervisor>> {
-        self.is_known().await?;
+        self.wait_until_known().await?;
         Ok(self.0.known.borrow().map.servers.clone())
     }
 
-    async fn is_known(&self) -> Result<()> {
+    async fn wait_until_known(&self) -> Result<()> {
         let is_known = !self.0.known.borrow().map.servers.is_empty();
         if is_known { Ok(()) } else { self.0.wait(None).await.map(drop) }
     }
 
-    fn place(&self, key: &str) -> Option<u16> {
+    fn server_number(&self, key: &str) -> Option<u16> {
         self.0.known.borrow().map.slots.place(slot(key))
     }
 

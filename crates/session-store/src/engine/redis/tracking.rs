@@ -1,9 +1,9 @@
-//! What the near cache hears from a server: `CLIENT TRACKING` on the one connection, with a
-//! heartbeat that shows that it is alive.
+//! The near cache's source of invalidations at one server: `CLIENT TRACKING` on the one connection,
+//! and a heartbeat that shows that invalidations still arrive.
 //!
-//! Answers and pushes come in the order in which the server sent them, and pushes are applied as
-//! they are parsed. So when an answer arrives, every change that the server had told of before it
-//! has been heard.
+//! What must always hold: replies and pushes come in the order in which the server sent them, and
+//! pushes are applied as they are parsed. So when a reply arrives, every invalidation that the
+//! server had sent before it has been applied.
 
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{Instant, sleep};
 
-use super::failure::{self, Kind};
+use super::failure::{self, FailureKind};
 use super::heard::SILENCE;
 use super::role::Role;
 use super::wire::Wire;
@@ -23,43 +23,44 @@ use crate::cache::{Flush, Moment, NearCache, Source};
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;
 
-/// How often a change of our own is made to see whether it is told: so long, and so many
-/// heartbeats.
+/// How often a canary key is changed to see whether its invalidation arrives: not more often than
+/// this, nor than every so many heartbeats.
 const CANARY_EVERY: Duration = Duration::from_secs(30);
 const CANARY_BEATS: u32 = 10;
 
-/// How often a cache that is off is tried again: every 30 heartbeats, which is every 30 s by
-/// default, and not more seldom than that or than a heartbeat.
+/// How often tracking is tried again where it is off: every 30 heartbeats, which is every 30 s by
+/// default, and at least every 30 s or every heartbeat.
 const RETRY_BEATS: u32 = 30;
 const RETRY_EVERY: Duration = Duration::from_secs(30);
 
-/// How many keys are tried for one that lies on the server.
+/// How many keys are tried to find a canary that lies on the server.
 const CANARIES: u32 = 100_000;
 
 const TOO_OLD: &str = "the server is older than Redis 7";
-const DEAF: &str = "the server, or a proxy before it, does not tell of changes";
+const NO_INVALIDATIONS: &str = "the server, or a proxy before it, does not tell of changes";
 
 /// What a heartbeat found.
-enum Beat {
-    /// The connection works, and changes are told.
+enum Heartbeat {
+    /// The connection works, and invalidations arrive.
     Alive,
     /// The server is a replica.
     Replica,
     /// The server does not say what it is.
-    Roleless,
-    /// A change was made, and not told.
-    Deaf,
+    UnknownRole,
+    /// The canary was changed, and no invalidation came.
+    NoInvalidation,
 }
 
-/// The near cache's ear at one server.
+/// The source of invalidations at one server.
 pub(super) struct Feed {
     cache: Arc<NearCache>,
-    /// What the cache calls it.
+    /// The number by which the cache knows it.
     id: u64,
     key_prefix: String,
-    /// A key that only this feed changes. It is there for as long as one pipeline takes.
+    /// A key that only this feed changes. It exists for as long as one pipeline takes.
     canary: String,
-    canary_told: AtomicBool,
+    /// Whether an invalidation of the canary has come since its last change.
+    is_canary_invalidated: AtomicBool,
     /// Whether the server's version is why there is no tracking.
     is_too_old: AtomicBool,
 }
@@ -74,7 +75,7 @@ impl Feed {
         let random = RandomState::new();
         let mut canaries = (0..CANARIES)
             .map(|n| format!("{key_prefix}near-cache-canary-{:016x}", random.hash_one(n)));
-        // A server that holds next to nothing refuses the canary, and is believed without.
+        // A server that holds next to nothing refuses the canary, and is trusted without.
         let canary = canaries.find(|key| holds(key)).unwrap_or_default();
         let id = cache.joins();
         let key_prefix = key_prefix.to_owned();
@@ -83,18 +84,18 @@ impl Feed {
             id,
             key_prefix,
             canary,
-            canary_told: AtomicBool::default(),
+            is_canary_invalidated: AtomicBool::default(),
             is_too_old: AtomicBool::default(),
         }
     }
 
-    /// What the cache calls a connection.
+    /// A connection, as the cache knows it.
     fn source(&self, number: u64) -> Source {
         Source { feed: self.id, number }
     }
 
     /// Applies a push. Called in the order of the connection.
-    pub(super) fn hears(&self, push: &PushInfo) {
+    pub(super) fn on_push(&self, push: &PushInfo) {
         if push.kind != PushKind::Invalidate {
             return;
         }
@@ -105,41 +106,51 @@ impl Feed {
             // A key that is no text is none of this store's.
             let Ok(key) = String::from_redis_value_ref(key) else { continue };
             if key == self.canary {
-                self.canary_told.store(true, SeqCst);
+                self.is_canary_invalidated.store(true, SeqCst);
             } else if let Some(key) = key.strip_prefix(&self.key_prefix) {
                 self.cache.invalidate(key);
             }
         }
     }
 
-    /// Turns tracking on, if the server can; whether it is.
-    pub(super) async fn begins(&self, connection: &mut Wire, number: u64) -> RedisResult<bool> {
+    /// Turns tracking on, if the server can. Returns whether it is on.
+    pub(super) async fn start_tracking(
+        &self,
+        connection: &mut Wire,
+        number: u64,
+    ) -> RedisResult<bool> {
         let sent = Moment::now();
         let refusal = self.track(connection).await?;
         match refusal {
             None => self.cache.begins(self.source(number), sent),
-            Some(reason) => self.is_off(reason, reason == TOO_OLD),
+            Some(reason) => self.turn_off(reason, reason == TOO_OLD),
         }
         Ok(refusal.is_none())
     }
 
-    /// Until tracking is on where it was off: it is tried again, unless the server is too old.
-    pub(super) async fn begins_late(&self, number: u64, mut connection: Wire, heartbeat: Duration) {
+    /// Tries to turn tracking on where it is off, until it is on. A server that is too old is not
+    /// asked again.
+    pub(super) async fn retry_tracking(
+        &self,
+        number: u64,
+        mut connection: Wire,
+        heartbeat: Duration,
+    ) {
         if self.is_too_old.load(SeqCst) {
             return pending().await;
         }
         let pause = (heartbeat * RETRY_BEATS).min(RETRY_EVERY.max(heartbeat));
         loop {
             sleep(pause).await;
-            if matches!(self.begins(&mut connection, number).await, Ok(true)) {
+            if matches!(self.start_tracking(&mut connection, number).await, Ok(true)) {
                 return;
             }
         }
     }
 
-    /// There is no tracking on a connection like this. `is_too_old`: it is the server's version
-    /// that has none.
-    pub(super) fn is_off(&self, reason: &str, is_too_old: bool) {
+    /// Records that there is no tracking on such a connection, and why. `is_too_old`: it is the
+    /// server's version that has none.
+    pub(super) fn turn_off(&self, reason: &str, is_too_old: bool) {
         self.is_too_old.store(is_too_old, SeqCst);
         self.cache.is_off(self.id, reason);
     }
@@ -149,7 +160,7 @@ impl Feed {
         self.cache.why_off().unwrap_or_default()
     }
 
-    /// Why it cannot.
+    /// Turns tracking on. Returns why the server cannot.
     async fn track(&self, connection: &mut Wire) -> RedisResult<Option<&'static str>> {
         let mut hello = pipe();
         hello.cmd("HELLO").cmd("PTTL").arg(&self.canary);
@@ -159,13 +170,13 @@ impl Feed {
         if major_version(&hello).is_none_or(|major| major < FIRST_MAJOR) {
             return Ok(Some(TOO_OLD));
         }
-        if let Some(refusal) = failure::passing(&tracking) {
+        if let Some(refusal) = failure::temporary_refusal(&tracking) {
             return Err(refusal);
         }
         // That it does not answer for the canary now says nothing about other keys later: its
         // cluster may be down.
         if let Err(refusal) = life.extract_error()
-            && failure::kind(&refusal) == Kind::Other
+            && failure::kind(&refusal) == FailureKind::Other
         {
             return Ok(Some("the server refuses PTTL"));
         }
@@ -173,33 +184,33 @@ impl Feed {
             return Ok(Some("the server refuses CLIENT TRACKING"));
         }
         Ok(match self.beat(connection, true).await? {
-            Beat::Alive => None,
-            Beat::Replica => Some("the server is a replica"),
-            Beat::Roleless => Some(
+            Heartbeat::Alive => None,
+            Heartbeat::Replica => Some("the server is a replica"),
+            Heartbeat::UnknownRole => Some(
                 "the server refuses ROLE and INFO, so nobody knows when it is a primary no more",
             ),
-            Beat::Deaf => Some(DEAF),
+            Heartbeat::NoInvalidation => Some(NO_INVALIDATIONS),
         })
     }
 
-    /// The connection of this number takes part in tracking no more.
-    pub(super) fn is_deaf(&self, number: u64) {
-        self.lost(number, Flush::Canary, DEAF);
+    /// The connection of this number has stopped tracking.
+    pub(super) fn stop_tracking(&self, number: u64) {
+        self.lose(number, Flush::Canary, NO_INVALIDATIONS);
     }
 
-    /// The connection of this number tells no more.
-    pub(super) fn lost(&self, number: u64, why: Flush, reason: &str) {
+    /// The connection of this number sends no invalidations any more.
+    pub(super) fn lose(&self, number: u64, why: Flush, reason: &str) {
         self.cache.lost(self.source(number), why, reason);
     }
 
-    /// Another connection has taken the place of the tracked one. Call this once nothing more is
-    /// read on the old one: what was read there since [`Feed::begins`] is not tracked on the new
-    /// one.
-    pub(super) fn was_replaced(&self) {
+    /// Empties the cache after another connection has taken the place of the tracked one. Call this
+    /// once nothing more is read on the old one: what was read there since
+    /// [`Feed::start_tracking`] is not tracked on the new one.
+    pub(super) fn flush_replaced(&self) {
         self.cache.flush(Flush::Disconnected);
     }
 
-    /// Asks for a sign of life, `every` so often, until the connection turns out to be of no use.
+    /// Sends heartbeats, `every` so often, until the connection turns out to be of no use.
     pub(super) async fn watch(&self, number: u64, mut connection: Wire, every: Duration) {
         let patience = self.cache.settings().max_staleness.min(SILENCE);
         let canary_every = CANARY_EVERY.max(every * CANARY_BEATS);
@@ -214,28 +225,28 @@ impl Feed {
             }
             let beat = self.beat(&mut connection, with_canary);
             let (why, reason) = match heard.unless_silent(sent_at, patience, beat).await {
-                Some(Ok(Beat::Alive)) => {
+                Some(Ok(Heartbeat::Alive)) => {
                     self.cache.alive(self.source(number), sent);
                     continue;
                 }
-                Some(Ok(Beat::Replica)) => (Flush::Demoted, "the server has become a replica"),
-                Some(Ok(Beat::Deaf)) => (Flush::Canary, DEAF),
-                Some(Ok(Beat::Roleless)) => {
+                Some(Ok(Heartbeat::Replica)) => (Flush::Demoted, "the server has become a replica"),
+                Some(Ok(Heartbeat::NoInvalidation)) => (Flush::Canary, NO_INVALIDATIONS),
+                Some(Ok(Heartbeat::UnknownRole)) => {
                     (Flush::Demoted, "the server does not say any more what it is")
                 }
                 // A busy server, for example: no sign of life, and no reason to leave it.
-                Some(Err(error)) if failure::is_passing(&error) => continue,
+                Some(Err(error)) if failure::is_temporary_refusal(&error) => continue,
                 Some(Err(_)) => (Flush::Disconnected, "the connection was lost"),
                 None => (Flush::Silent, "the server does not answer"),
             };
-            return self.lost(number, why, reason);
+            return self.lose(number, why, reason);
         }
     }
 
-    async fn beat(&self, connection: &mut Wire, with_canary: bool) -> RedisResult<Beat> {
+    async fn beat(&self, connection: &mut Wire, with_canary: bool) -> RedisResult<Heartbeat> {
         let mut beat = Pipeline::new();
         if with_canary {
-            self.canary_told.store(false, SeqCst);
+            self.is_canary_invalidated.store(false, SeqCst);
             beat.cmd("CLIENT").arg("CACHING").arg("YES");
             beat.cmd("GET").arg(&self.canary);
             beat.cmd("SET").arg(&self.canary).arg("").arg("PX").arg(1000);
@@ -245,14 +256,19 @@ impl Feed {
         let answers: Vec<Value> = beat.ignore_errors().query_async(connection).await?;
         match Role::from_answer(answers.last(), connection).await? {
             Role::Primary => {}
-            Role::Replica => return Ok(Beat::Replica),
-            Role::Sentinel | Role::Unknown => return Ok(Beat::Roleless),
+            Role::Replica => return Ok(Heartbeat::Replica),
+            Role::Sentinel | Role::Unknown => return Ok(Heartbeat::UnknownRole),
         }
-        // A full memory refuses the change, a busy server that it be tracked: then there is nothing
-        // to tell.
-        let is_tracked = || answers[..2].iter().all(|answer| failure::passing(answer).is_none());
+        // A full memory refuses the change, a busy server that it be tracked: then no invalidation
+        // is due.
+        let is_tracked =
+            || answers[..2].iter().all(|answer| failure::temporary_refusal(answer).is_none());
         let changed = with_canary && answers.get(2) == Some(&Value::Okay) && is_tracked();
-        Ok(if changed && !self.canary_told.load(SeqCst) { Beat::Deaf } else { Beat::Alive })
+        Ok(if changed && !self.is_canary_invalidated.load(SeqCst) {
+            Heartbeat::NoInvalidation
+        } else {
+            Heartbeat::Alive
+        })
     }
 }
 
@@ -262,7 +278,7 @@ impl Drop for Feed {
     }
 }
 
-/// Of the answer to HELLO.
+/// The major version in the answer to HELLO.
 fn major_version(hello: &Value) -> Option<u64> {
     let Value::Map(fields) = hello else { return None };
     let is_version =

@@ -86,7 +86,7 @@ impl Wire {
                 Ok(Wire { connection, driver, asking: false })
             }
             Err(error) => Err(Refusal {
-                error: failure::login(&error, &first.get(), is_plain, at),
+                error: failure::login_error(&error, &first.get(), is_plain, at),
                 no_resp3: failure::is_resp3_refusal(&error),
             }),
         }

@@ -105,7 +105,7 @@ async fn take_over(shared: &Weak<Shared>, old: &Link) -> Result<Option<Link>> {
     }
     let Shared { connector, events, .. } = &*shared;
     if let Some(feed) = &connector.feed {
-        feed.was_replaced();
+        feed.flush_replaced();
     }
     if let Some(primary) = &link.primary
         && connector.is_another(primary)
