@@ -1,4 +1,12 @@
-//! The Lua scripts, put together from `scripts/*.lua`, and their calls.
+//! The Lua scripts, put together from `scripts/`, and their calls.
+//!
+//! `scripts/standalone/` works on a record, its owner's index and what another store left, all on
+//! one server. `scripts/one_key/` touches one key each, wherever it lies. `scripts/lib/` holds the
+//! fragments that they share: a script names those that it uses by `--- @include "…"` lines, and a
+//! fragment likewise. A script tells its KEYS and ARGV in a table at its top.
+//!
+//! What must always hold: a script is sent without its comments, and only with the fragments and
+//! constants that it uses, because the server runs all of its text at each call.
 
 use std::sync::LazyLock;
 
@@ -12,54 +20,116 @@ use crate::value::{TOMBSTONE, TOMBSTONE_BYTES};
 /// it.
 pub(super) const NOTHING: &[u8] = b"\xff";
 
-/// A script out of its parts: the constants and the clock, then the named files. What a script does
-/// not use costs it time.
-macro_rules! script {
-    ($name:ident: $($file:literal)+) => {
-        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            script(&[include_str!("scripts/clock.lua"), $(include_str!(concat!("scripts/", $file, ".lua"))),+])
-        });
+/// Names files of a folder, and embeds them.
+macro_rules! files {
+    ($folder:literal: $($name:literal)+) => {
+        &[$(($name, include_str!(concat!("scripts/", $folder, "/", $name, ".lua")))),+]
     };
 }
 
-// On one server, over a record, its owner's index and what another store left.
-script!(PUT: "score" "keep" "index" "past" "check" "each" "put_only" "put");
-script!(PUT_LISTING: "score" "keep" "index" "past" "check" "each" "put_listing" "put");
-script!(END: "owner" "another" "keep" "index" "end" "end_only");
-script!(END_SOME: "owner" "keep" "index" "raise" "end_of_user" "end_some");
-script!(PRUNE: "keep" "index" "past" "prune");
-script!(ADOPT: "keep" "index" "adopt");
+/// The fragments by their names.
+const FRAGMENTS: &[(&str, &str)] = files!("lib":
+    "another_application" "clock" "digits" "each" "end_if_owned" "end_record" "index" "index_life"
+    "owner" "past_entries" "put_records" "raise" "score" "tombstone" "write_refusal");
 
-// Over one key, wherever it lies.
-script!(SET_VALUE: "another" "set");
-script!(RAISE: "raise" "raise_only");
-script!(INCREMENT: "each" "increment");
-script!(REWRITE_TOMBSTONE: "owner" "reaffirm");
-script!(FOLD_LEGACY_LIST: "keep" "fold");
-script!(DELETE_LEGACY_LIST: "forget_list");
-script!(CONVERT_PLAIN_SET: "keep" "convert");
+/// Declares the scripts of a folder. Each is put together when it is first used.
+macro_rules! scripts {
+    ($folder:literal: $($name:ident = $file:literal;)+) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(include_str!(concat!("scripts/", $folder, "/", $file, ".lua")))
+        });)+
+    };
+}
 
-// The same steps as on one server, cut to one key each.
-script!(ADD_TO_INDEX: "score" "keep" "past" "cluster/enter");
-script!(CHECK_PUT: "check" "cluster/may_put");
-script!(PUT_RECORD: "check" "cluster/put_record");
-script!(END_RECORD: "owner" "another" "end" "cluster/end_told");
-script!(END_IF_OWNED: "owner" "end_of_user" "cluster/end_of_user");
-script!(CLAIM_ABSENCE: "cluster/claim");
-script!(MARK_INDEXED: "cluster/adopt_record");
-script!(DROP_PAST_ENTRIES: "past" "cluster/drop_past");
+scripts! { "standalone":
+    PUT = "put";
+    PUT_LISTING = "put_listing";
+    END = "end";
+    END_SOME = "end_some";
+    PRUNE = "prune";
+    ADOPT = "adopt";
+}
 
-fn script(parts: &[&str]) -> Script {
-    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03}")).collect::<String>();
-    let (tombstone, nothing) = (text(TOMBSTONE), text(NOTHING));
-    let names =
-        "TOMBSTONE, NOTHING, YOUNG_MS, INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, TOMBSTONE_BYTES";
-    let numbers =
-        format!("{YOUNG_MS}, {INDEX_MARGIN_MS}, {SAME_CLOCK_MS}, {TOGETHER}, {TOMBSTONE_BYTES}");
-    let constants = format!("local {names} = '{tombstone}', '{nothing}', {numbers}\n");
-    let code = [&constants, &*parts.concat()].concat();
-    let digest = ::redis::Script::new(&code).get_hash().to_owned();
-    Script { code, digest }
+scripts! { "one_key":
+    SET_VALUE = "set_value";
+    RAISE = "raise";
+    INCREMENT = "increment";
+    ADD_TO_INDEX = "add_to_index";
+    DROP_PAST_ENTRIES = "drop_past_entries";
+    CHECK_PUT = "check_put";
+    PUT_RECORD = "put_record";
+    MARK_INDEXED = "mark_indexed";
+    END_RECORD = "end_record";
+    END_IF_OWNED = "end_if_owned";
+    CLAIM_ABSENCE = "claim_absence";
+    REWRITE_TOMBSTONE = "rewrite_tombstone";
+    FOLD_LEGACY_LIST = "fold_legacy_list";
+    DELETE_LEGACY_LIST = "delete_legacy_list";
+    CONVERT_PLAIN_SET = "convert_plain_set";
+}
+
+/// The text of a script as the server gets it.
+///
+/// # Errors
+/// The name of an include that is no fragment.
+fn assemble(source: &str) -> Result<String, String> {
+    let mut included = Vec::new();
+    let mut body = String::new();
+    append(source, &mut included, &mut body)?;
+    Ok([constants(&body), body].concat())
+}
+
+/// Appends a file's code, after that of the fragments that it includes, each of them once.
+fn append<'s>(
+    source: &'s str,
+    included: &mut Vec<&'s str>,
+    body: &mut String,
+) -> Result<(), String> {
+    for name in source.lines().filter_map(include) {
+        if !included.contains(&name) {
+            included.push(name);
+            let fragment = FRAGMENTS.iter().find(|(fragment, _)| *fragment == name);
+            append(fragment.ok_or(name)?.1, included, body)?;
+        }
+    }
+    for line in source.lines().filter(|line| is_code(line)) {
+        body.push_str(line);
+        body.push('\n');
+    }
+    Ok(())
+}
+
+/// The fragment that a line includes.
+fn include(line: &str) -> Option<&str> {
+    line.strip_prefix("--- @include \"")?.strip_suffix('"')
+}
+
+fn is_code(line: &str) -> bool {
+    let line = line.trim_start();
+    !line.is_empty() && !line.starts_with("--")
+}
+
+/// The declaration of the constants that a script's code names.
+fn constants(code: &str) -> String {
+    let text = |bytes: &[u8]| {
+        let escaped: String = bytes.iter().map(|byte| format!("\\{byte:03}")).collect();
+        format!("'{escaped}'")
+    };
+    let mut declaration = String::new();
+    for (name, value) in [
+        ("TOMBSTONE", text(TOMBSTONE)),
+        ("NOTHING", text(NOTHING)),
+        ("YOUNG_MS", YOUNG_MS.to_string()),
+        ("INDEX_MARGIN_MS", INDEX_MARGIN_MS.to_string()),
+        ("SAME_CLOCK_MS", SAME_CLOCK_MS.to_string()),
+        ("TOGETHER", TOGETHER.to_string()),
+        ("TOMBSTONE_BYTES", TOMBSTONE_BYTES.to_string()),
+    ] {
+        if code.contains(name) {
+            declaration.push_str(&format!("local {name} = {value}\n"));
+        }
+    }
+    declaration
 }
 
 /// A script.
@@ -70,6 +140,13 @@ pub(super) struct Script {
 }
 
 impl Script {
+    fn new(source: &str) -> Self {
+        let code = assemble(source)
+            .unwrap_or_else(|name| panic!("a Lua script includes {name:?}, which is no fragment"));
+        let digest = ::redis::Script::new(&code).get_hash().to_owned();
+        Script { code, digest }
+    }
+
     /// A call with its first key.
     pub(super) fn key(&self, key: impl ToRedisArgs) -> ScriptInvocation<'_> {
         let mut call = self.prepare_invoke();
@@ -133,5 +210,89 @@ impl ScriptInvocation<'_> {
         command.arg(name).arg(script).arg(self.keys.args_iter().len());
         words().for_each(|word| _ = command.arg(word));
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Every Lua file of a folder, by its name.
+    fn sources(folder: &str) -> Vec<(String, String)> {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/redis/scripts").join(folder);
+        let read = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().unwrap();
+            (format!("{folder}/{name}"), fs::read_to_string(entry.path()).unwrap())
+        };
+        fs::read_dir(path).unwrap().map(|entry| read(entry.unwrap())).collect()
+    }
+
+    fn scripts() -> Vec<(String, String)> {
+        [sources("standalone"), sources("one_key")].concat()
+    }
+
+    /// The entries of KEYS or ARGV that code names: `ARGV[2]`, or `ARGV[n]` by a number that it
+    /// computes.
+    fn entries<'s>(code: &'s str, table: &str) -> Vec<&'s str> {
+        code.match_indices(&format!("{table}["))
+            .map(|(at, _)| &code[at..=at + code[at..].find(']').unwrap()])
+            .collect()
+    }
+
+    #[test]
+    fn every_include_names_a_fragment() {
+        for (file, source) in [scripts(), sources("lib")].concat() {
+            assert!(assemble(&source).is_ok(), "{file} includes what is no fragment");
+        }
+        assert_eq!(assemble("--- @include \"owners\"\nreturn 1\n"), Err("owners".to_owned()));
+    }
+
+    #[test]
+    fn every_fragment_is_embedded_and_included() {
+        let all = [scripts(), sources("lib")].concat();
+        for (file, _) in sources("lib") {
+            let name = file.trim_start_matches("lib/").trim_end_matches(".lua");
+            assert!(FRAGMENTS.iter().any(|(fragment, _)| *fragment == name), "{file}");
+            let is_included =
+                all.iter().any(|(_, source)| source.lines().filter_map(include).any(|n| n == name));
+            assert!(is_included, "no script includes {file}");
+        }
+    }
+
+    #[test]
+    fn a_script_says_at_its_top_what_its_keys_and_arguments_are() {
+        for (file, source) in scripts() {
+            let comment = source.lines().map_while(|line| line.strip_prefix("--"));
+            let comment: Vec<_> = comment.map(str::trim_start).collect();
+            let code = assemble(&source).unwrap();
+            for table in ["KEYS", "ARGV"] {
+                let has_range =
+                    comment.iter().any(|line| line.starts_with(table) && line.contains("..]"));
+                let is_number =
+                    |entry: &&str| entry[table.len() + 1..entry.len() - 1].parse::<usize>().is_ok();
+                let (named, computed): (Vec<_>, Vec<_>) =
+                    entries(&code, table).into_iter().partition(is_number);
+                for entry in named {
+                    let is_listed = comment.iter().any(|line| line.starts_with(entry));
+                    assert!(is_listed, "{file} does not say what {entry} is");
+                }
+                let takes_several = !computed.is_empty()
+                    || code.contains(&format!("#{table}"))
+                    || code.contains(&format!("unpack({table}"));
+                assert!(has_range || !takes_several, "{file} does not say what {table}[n..] is");
+            }
+        }
+    }
+
+    #[test]
+    fn a_script_is_sent_without_comments() {
+        for (file, source) in scripts() {
+            let code = assemble(&source).unwrap();
+            assert!(!code.contains("--") && !code.contains("\n\n"), "{file}");
+        }
     }
 }

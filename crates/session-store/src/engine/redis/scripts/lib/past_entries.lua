@@ -1,0 +1,14 @@
+--- @include "digits"
+
+-- Entries of an index whose expiry is past by the margin, the first of them: no more than fit into
+-- one part.
+local function past_entries(index, now)
+  return redis.call('ZRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS), 'LIMIT', 0, TOGETHER)
+end
+
+-- Drops them. Returns how many.
+local function drop_past_entries(index, now)
+  local past = past_entries(index, now)
+  if #past > 0 then redis.call('ZREM', index, unpack(past)) end
+  return #past
+end
