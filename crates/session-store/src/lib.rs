@@ -42,7 +42,7 @@ pub use config::{
     Target, Tls, TlsVersion,
 };
 pub use credentials::{Credentials, Login, Provider, Question, Registration};
-pub use engine::redis::trust::trust_certificates;
+pub use engine::redis::connection::trust::trust_certificates;
 pub use engine::system_clock;
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};

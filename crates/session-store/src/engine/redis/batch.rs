@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::redis::Value;
 use tokio::sync::oneshot;
 
+use super::connection::supervisor::Supervisor;
 use super::executor::{Executor, Repeat};
 use super::replies::unexpected;
 use super::scripts::{Script, ScriptInvocation};
-use super::supervisor::Supervisor;
 use crate::error::{Code, Error, Result};
 
 /// How many callers share a script at most. So few, because server, this thread and JavaScript then

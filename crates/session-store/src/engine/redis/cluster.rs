@@ -1,15 +1,18 @@
 //! The engine on a cluster: the steps over one key each, on a map of the cluster's servers.
 
+pub(super) mod slots;
+mod topology;
+
 use std::sync::Arc;
 
 use super::executor::Executor;
 use super::one_key::OneKeyEngine;
-use super::topology::Cluster;
 use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{Engine, Keyspace};
 use crate::events::Events;
+use topology::Cluster;
 
 /// An engine on a cluster.
 ///

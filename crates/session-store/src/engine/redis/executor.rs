@@ -16,14 +16,14 @@ use fail::fail_point;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::connection::heard::Heard;
+use super::connection::supervisor::Supervisor;
 use super::degraded::Degraded;
 use super::failure::{self, FailureKind};
-use super::heard::Heard;
 use super::replicas::{Acknowledgements, EndedKey};
 use super::replies::reply_to_one;
 use super::route::{Route, ServerLink};
 use super::scripts::ScriptInvocation;
-use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::engine::Keyspace;
 use crate::error::{Code, Error, Result};

@@ -5,7 +5,7 @@
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
-use super::tls;
+use super::connection::tls;
 use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
 

@@ -14,9 +14,9 @@ use ::redis::{Pipeline, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::Connector;
+use super::connection::connector::Connector;
+use super::connection::wire::Wire;
 use super::ownership::KnownOwner;
-use super::wire::Wire;
 use super::{failure, scripts};
 use crate::config::Revoke;
 use crate::engine::RevokeMetrics;
@@ -50,7 +50,7 @@ struct WaitRequest {
 }
 
 /// The replicas of one server.
-pub(super) struct Replicas {
+pub(crate) struct Replicas {
     setup: Arc<WaitSetup>,
     requests: OnceLock<mpsc::UnboundedSender<WaitRequest>>,
 }

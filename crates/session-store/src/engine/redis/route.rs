@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ::redis::RedisError;
 
-use super::connection::Link;
+use super::connection::connector::Link;
+use super::connection::supervisor::Supervisor;
 use super::failure;
-use super::supervisor::Supervisor;
 use crate::error::Result;
 
 /// A server, and a live connection to it.

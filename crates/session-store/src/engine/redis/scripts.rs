@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use ::redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
-use super::wire::Wire;
+use super::connection::wire::Wire;
 use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, YOUNG_MS};
 use crate::value::{TOMBSTONE, TOMBSTONE_BYTES};
 

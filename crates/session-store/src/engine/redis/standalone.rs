@@ -8,13 +8,13 @@ use ::redis::{FromRedisValue, Pipeline, RedisResult, Value, cmd, pipe};
 use tokio::time::Instant;
 
 use super::batch::Batch;
+use super::connection::supervisor::Supervisor;
 use super::executor::{Executor, Repeat};
 use super::one_key::{self, OneKeyEngine};
 use super::ownership::KnownOwner;
 use super::route::ServerLink;
 use super::scan::{scan, without_prefix};
 use super::scripts::{self, ScriptInvocation};
-use super::supervisor::Supervisor;
 use super::tracking::Feed;
 use super::{arguments, failure, replies};
 use crate::cache::NearCache;

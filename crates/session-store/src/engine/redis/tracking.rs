@@ -14,10 +14,10 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{Instant, sleep};
 
+use super::connection::heard::SILENCE;
+use super::connection::role::Role;
+use super::connection::wire::Wire;
 use super::failure::{self, FailureKind};
-use super::heard::SILENCE;
-use super::role::Role;
-use super::wire::Wire;
 use crate::cache::{Flush, Moment, NearCache, Source};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
@@ -52,7 +52,7 @@ enum Heartbeat {
 }
 
 /// The source of invalidations at one server.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     cache: Arc<NearCache>,
     /// The number by which the cache knows it.
     id: u64,

@@ -15,14 +15,14 @@ use crate::config::Config;
 const TOUCH: &str = "return redis.call('EXISTS', ARGV[1])";
 
 /// The keys that a server is asked about. Nothing lies there.
-pub(super) struct Probe {
+pub(crate) struct Probe {
     key: String,
     other_key: String,
     index: String,
 }
 
 impl Probe {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Probe::of(&config.key_prefix, &config.user_prefix)
     }
 
@@ -37,7 +37,7 @@ impl Probe {
     }
 
     /// Adds the questions to others.
-    pub(super) fn ask(&self, questions: &mut Pipeline) {
+    pub(crate) fn ask(&self, questions: &mut Pipeline) {
         let Probe { key, other_key, index } = self;
         questions.cmd("EVAL").arg(TOUCH).arg(1).arg(key).arg(key);
         questions.cmd("EVAL").arg(TOUCH).arg(1).arg(key).arg(other_key);
@@ -47,7 +47,7 @@ impl Probe {
 
 /// Of the answers to [`Probe::ask`]: whether scripts may touch one key only. `None`: they do not
 /// tell, as while the server is busy.
-pub(super) fn is_one_key(answers: &[Value]) -> Option<bool> {
+pub(crate) fn is_one_key(answers: &[Value]) -> Option<bool> {
     match answers {
         [Value::Int(_), undeclared, several, ..]
             if is_refusal(undeclared) || is_refusal(several) =>
@@ -68,8 +68,8 @@ fn is_refusal(answer: &Value) -> bool {
 mod tests {
     use ::redis::parse_redis_value;
 
-    use super::super::slots::slot;
     use super::*;
+    use crate::engine::redis::cluster::slots::slot;
 
     fn decision(answers: [&str; 3]) -> Option<bool> {
         let answers =

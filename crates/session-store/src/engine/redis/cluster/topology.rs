@@ -20,17 +20,17 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::connection::Door;
-use super::failure;
-use super::node::Node;
-use super::pace::Pace;
-use super::route::{Route, ServerLink};
 use super::slots::{SLOTS, Slots, slot};
-use super::supervisor::{Supervisor, is_final};
-use super::tracking::Feed;
 use crate::cache::{Flush, NearCache};
 use crate::config::{Address, Config, Server};
 use crate::credentials::Credentials;
+use crate::engine::redis::connection::connector::Door;
+use crate::engine::redis::connection::node::Node;
+use crate::engine::redis::connection::pace::Pace;
+use crate::engine::redis::connection::supervisor::{Supervisor, is_final};
+use crate::engine::redis::failure;
+use crate::engine::redis::route::{Route, ServerLink};
+use crate::engine::redis::tracking::Feed;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
@@ -57,9 +57,9 @@ const PATIENCE_ANEW: Duration = Duration::from_secs(1);
 
 /// A primary, and the connection to it.
 #[derive(Clone)]
-pub(super) struct Primary {
+pub(crate) struct Primary {
     node: Node,
-    pub(super) server: Supervisor,
+    pub(crate) server: Supervisor,
 }
 
 /// Who holds which slots, with connections to them.
@@ -97,7 +97,7 @@ struct Known {
 }
 
 /// The servers of a cluster.
-pub(super) struct Cluster(Arc<Shared>);
+pub(crate) struct Cluster(Arc<Shared>);
 
 struct Shared {
     config: Config,
@@ -119,7 +119,7 @@ struct Shared {
 impl Cluster {
     /// `credentials`: who is asked for user name and password; `cache`: what is to hear of every
     /// change; `events`: of what happens to the connections.
-    pub(super) fn new(
+    pub(crate) fn new(
         config: &Config,
         server: &Server,
         credentials: &Credentials,

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::failure::{self, FailureKind};
 use super::stream::Step;
 use crate::credentials::Credentials;
+use crate::engine::redis::failure::{self, FailureKind};
 use crate::engine::system_clock;
 use crate::error::{Code, Error, Result};
 
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// User name and password: settings, or what a function answers.
 #[derive(Clone)]
-pub(super) struct Logins {
+pub(crate) struct Logins {
     settings: RedisConnectionInfo,
     function: Option<Credentials>,
     /// How long the function may take.
@@ -43,14 +43,14 @@ pub(super) struct Logins {
 }
 
 /// What to log in with, and when it expires (ms since the epoch).
-pub(super) struct Expiring {
-    pub(super) login: RedisConnectionInfo,
-    pub(super) expires_at: Option<i64>,
+pub(crate) struct Expiring {
+    pub(crate) login: RedisConnectionInfo,
+    pub(crate) expires_at: Option<i64>,
 }
 
 /// How the last login on a live connection went.
 #[derive(Clone, Default)]
-pub(super) enum Relogin {
+pub(crate) enum Relogin {
     #[default]
     Done,
     /// There is nothing to log in with.
@@ -60,7 +60,7 @@ pub(super) enum Relogin {
 }
 
 impl Logins {
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: RedisConnectionInfo,
         function: Option<Credentials>,
         patience: Duration,
@@ -69,12 +69,12 @@ impl Logins {
     }
 
     /// Whether a function is asked.
-    pub(super) fn asks(&self) -> bool {
+    pub(crate) fn asks(&self) -> bool {
         self.function.is_some()
     }
 
     /// What to log in with now.
-    pub(super) async fn next(&self) -> Result<Expiring> {
+    pub(crate) async fn next(&self) -> Result<Expiring> {
         let mut login = self.settings.clone();
         let Some(function) = &self.function else {
             return Ok(Expiring { login, expires_at: None });
@@ -98,14 +98,14 @@ impl Logins {
 }
 
 /// Keeps one connection logged in until it is dropped.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     task: AbortHandle,
     last: watch::Receiver<Relogin>,
 }
 
 impl Keeper {
     /// `expires_at`: when the password of the connection expires, in ms since the epoch.
-    pub(super) fn new(connection: MultiplexedConnection, logins: Logins, expires_at: i64) -> Self {
+    pub(crate) fn new(connection: MultiplexedConnection, logins: Logins, expires_at: i64) -> Self {
         let (told, last) = watch::channel(Relogin::Done);
         Keeper {
             task: tokio::spawn(keep(connection, logins, expires_at, told)).abort_handle(),
@@ -114,12 +114,12 @@ impl Keeper {
     }
 
     /// Whether the server has refused the last login.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         matches!(*self.last.borrow(), Relogin::Refused)
     }
 
     /// How each login from now on goes.
-    pub(super) fn relogins(&self) -> Relogins {
+    pub(crate) fn relogins(&self) -> Relogins {
         Relogins(Some(self.last.clone()))
     }
 }
@@ -131,16 +131,16 @@ impl Drop for Keeper {
 }
 
 /// How logins on a connection go, one after the other.
-pub(super) struct Relogins(Option<watch::Receiver<Relogin>>);
+pub(crate) struct Relogins(Option<watch::Receiver<Relogin>>);
 
 impl Relogins {
     /// Of a connection whose login does not expire.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Relogins(None)
     }
 
     /// The next one. Waits for ever where there will be none.
-    pub(super) async fn next(&mut self) -> Relogin {
+    pub(crate) async fn next(&mut self) -> Relogin {
         let Some(last) = &mut self.0 else { return pending().await };
         match last.changed().await {
             Ok(()) => last.borrow_and_update().clone(),

@@ -39,7 +39,7 @@ fn is_certificate(der: &CertificateDer<'static>) -> bool {
 }
 
 /// The public authorities and the extra ones; and the extra certificates.
-pub(super) fn with_extra(
+pub(crate) fn with_extra(
     public: Arc<RootCertStore>,
 ) -> (Arc<RootCertStore>, Vec<CertificateDer<'static>>) {
     let Some(extra) = EXTRA.get() else { return (public, Vec::new()) };
@@ -49,7 +49,7 @@ pub(super) fn with_extra(
 }
 
 /// Accepts what the authorities signed, and each of `pinned`.
-pub(super) fn verifier(
+pub(crate) fn verifier(
     authorities: Arc<RootCertStore>,
     pinned: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
@@ -64,7 +64,7 @@ pub(super) fn verifier(
 
 /// Whether a certificate was refused only because it may sign others. `openssl req -x509` makes
 /// such ones (CA:TRUE) unless told otherwise.
-pub(super) fn is_authoritys_own(error: &CertificateError) -> bool {
+pub(crate) fn is_authoritys_own(error: &CertificateError) -> bool {
     let CertificateError::Other(error) = error else { return false };
     matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }

@@ -5,7 +5,7 @@ use ::redis::cmd;
 use super::wire::Wire;
 
 /// What is wrong with the server's `maxmemory-policy`; `None`: nothing, or the server does not say.
-pub(super) async fn warning(mut connection: Wire) -> Option<String> {
+pub(crate) async fn warning(mut connection: Wire) -> Option<String> {
     let info: String = cmd("INFO").arg("memory").query_async(&mut connection).await.ok()?;
     let field = |name: &str| {
         info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)

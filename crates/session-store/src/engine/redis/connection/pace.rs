@@ -13,7 +13,7 @@ const AT_FIRST: u32 = 3;
 const WINDOW: Duration = Duration::from_millis(1030);
 
 /// The attempts of an outage.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     settings: Reconnect,
     first: Option<Instant>,
     failures: u32,
@@ -22,12 +22,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(settings: &Reconnect) -> Self {
+    pub(crate) fn new(settings: &Reconnect) -> Self {
         Pace { settings: settings.clone(), first: None, failures: 0, refusals: 0 }
     }
 
     /// The outage is over.
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.first = None;
         self.failures = 0;
         self.refusals = 0;
@@ -35,7 +35,7 @@ impl Pace {
 
     /// Nobody heard of an attempt that began at this moment, so it counts for nothing. When the
     /// next one begins.
-    pub(super) fn refused(&mut self, began: Instant) -> Instant {
+    pub(crate) fn refused(&mut self, began: Instant) -> Instant {
         self.first = None;
         self.failures = 0;
         self.refusals += 1;
@@ -43,14 +43,14 @@ impl Pace {
     }
 
     /// An attempt that began at this moment has failed.
-    pub(super) fn failed(&mut self, began: Instant) {
+    pub(crate) fn failed(&mut self, began: Instant) {
         self.first.get_or_insert(began);
         self.failures += 1;
     }
 
     /// When the next attempt begins, after one that began at this moment: later with each failure,
     /// at random, so that servers do not come back all at once.
-    pub(super) fn next(&self, began: Instant) -> Instant {
+    pub(crate) fn next(&self, began: Instant) -> Instant {
         self.next_of(self.failures, began)
     }
 
@@ -62,7 +62,7 @@ impl Pace {
     }
 
     /// When the next attempt may begin, whatever speaks for it.
-    pub(super) fn earliest(&self, began: Instant) -> Instant {
+    pub(crate) fn earliest(&self, began: Instant) -> Instant {
         let after_window = self.first.filter(|_| self.failures >= AT_FIRST);
         let after_window =
             after_window.map(|first| first + WINDOW.min(self.settings.max * AT_FIRST));

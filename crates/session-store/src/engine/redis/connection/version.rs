@@ -13,7 +13,7 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// That the server is too old; `None`: it is not. `told`: the version that it told at login; `key`:
 /// of an index, which may not be there.
-pub(super) async fn too_old(
+pub(crate) async fn too_old(
     wire: &mut Wire,
     told: Option<String>,
     key: &str,

@@ -6,34 +6,34 @@ use crate::config::{Address, NatMap, Server};
 
 /// A host and its port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Node {
+pub(crate) struct Node {
     host: String,
     port: u16,
 }
 
 impl Node {
-    pub(super) fn new(host: &str, port: u16) -> Self {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
         Node { host: host.to_owned(), port }
     }
 
     /// A server that another one names, as it is reached from here (option `natMap`).
-    pub(super) fn reached(by: &NatMap, host: &str, port: u16) -> Self {
+    pub(crate) fn reached(by: &NatMap, host: &str, port: u16) -> Self {
         let (host, port) =
             by.get(&(host.to_owned(), port)).cloned().unwrap_or_else(|| (host.to_owned(), port));
         Node { host, port }
     }
 
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// This very server, with the settings of the whole.
-    pub(super) fn of(&self, whole: &Server) -> Server {
+    pub(crate) fn of(&self, whole: &Server) -> Server {
         let Node { host, port } = self.clone();
         Server { address: Address::Tcp { host, port }, ..whole.clone() }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }

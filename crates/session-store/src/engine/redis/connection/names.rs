@@ -21,7 +21,7 @@ static ASKED: LazyLock<Mutex<HashMap<String, watch::Receiver<Option<Answer>>>>> 
 
 /// The addresses of a server. An error also where the system refuses a thread or a descriptor to
 /// ask with.
-pub(super) async fn addresses(node: &Node) -> Answer {
+pub(crate) async fn addresses(node: &Node) -> Answer {
     if let Ok(address) = node.host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, node.port())]);
     }

@@ -2,12 +2,12 @@
 
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 
-use super::failure::{self, FailureKind};
 use super::wire::Wire;
+use crate::engine::redis::failure::{self, FailureKind};
 
 /// What a server says that it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Primary,
     Replica,
     /// It watches over servers, and is none.
@@ -18,7 +18,7 @@ pub(super) enum Role {
 
 impl Role {
     /// Asks for it.
-    pub(super) async fn ask(connection: &mut Wire) -> RedisResult<Self> {
+    pub(crate) async fn ask(connection: &mut Wire) -> RedisResult<Self> {
         let answer: Vec<Value> =
             ::redis::pipe().cmd("ROLE").ignore_errors().query_async(connection).await?;
         Role::from_answer(answer.first(), connection).await
@@ -26,7 +26,7 @@ impl Role {
 
     /// Takes the answer to ROLE, else asks in another way. A refusal that will pass is an error: it
     /// says nothing of the server.
-    pub(super) async fn from_answer(
+    pub(crate) async fn from_answer(
         role: Option<&Value>,
         connection: &mut Wire,
     ) -> RedisResult<Self> {

@@ -36,7 +36,7 @@ const TRIED_AFTER: Duration = Duration::from_secs(1);
 
 /// Where to connect.
 #[derive(Clone)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Tcp(Node),
     /// One of the addresses that a name has.
     Address(Node, SocketAddr),
@@ -46,7 +46,7 @@ pub(super) enum Target {
 /// What the making of a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 #[repr(u8)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Name,
     Connection,
     Handshake,
@@ -59,7 +59,7 @@ const STEPS: [Step; 5] =
 
 impl Step {
     /// What has not happened, for a sentence that goes on from "Redis at …".
-    pub(super) fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Step::Name => "its host name has not been resolved",
             Step::Connection => {
@@ -75,7 +75,7 @@ impl Step {
 }
 
 /// How far the making of a connection has come.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     step: AtomicU8,
     /// Where nothing took the connection.
     closed: Mutex<Option<ClosedDoor>>,
@@ -92,7 +92,7 @@ struct Addresses {
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Progress {
             step: AtomicU8::new(Step::Name as u8),
             closed: Mutex::default(),
@@ -100,16 +100,16 @@ impl Progress {
         }
     }
 
-    pub(super) fn reaches(&self, step: Step) {
+    pub(crate) fn reaches(&self, step: Step) {
         self.step.store(step as u8, Relaxed);
     }
 
-    pub(super) fn step(&self) -> Step {
+    pub(crate) fn step(&self) -> Step {
         STEPS[usize::from(self.step.load(Relaxed))]
     }
 
     /// Where nothing took the connection, since this was asked last.
-    pub(super) fn take_closed(&self) -> Option<ClosedDoor> {
+    pub(crate) fn take_closed(&self) -> Option<ClosedDoor> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -128,17 +128,17 @@ impl Progress {
     }
 
     /// Whether the name has addresses that were not tried.
-    pub(super) fn has_untried(&self) -> bool {
+    pub(crate) fn has_untried(&self) -> bool {
         self.addresses().are_more
     }
 
     /// Whether one of the name's addresses took a connection.
-    pub(super) fn has_tried(&self) -> bool {
+    pub(crate) fn has_tried(&self) -> bool {
         !self.addresses().tried.is_empty()
     }
 
     /// The next connection may be to any of the addresses.
-    pub(super) fn forget_tried(&self) {
+    pub(crate) fn forget_tried(&self) {
         *self.addresses() = Addresses::default();
     }
 
@@ -169,14 +169,14 @@ impl Progress {
 }
 
 /// Addresses at which nothing listens, or a Unix socket that is not there.
-pub(super) enum ClosedDoor {
+pub(crate) enum ClosedDoor {
     Tcp(Vec<SocketAddr>),
     Unix(PathBuf),
 }
 
 impl ClosedDoor {
     /// Whether something takes a connection there now. It costs nobody more than that.
-    pub(super) async fn is_open(&self) -> bool {
+    pub(crate) async fn is_open(&self) -> bool {
         match self {
             ClosedDoor::Tcp(addresses) => connect_any(addresses).await.is_ok(),
             ClosedDoor::Unix(path) => open_unix(path).await.is_ok(),
@@ -185,7 +185,7 @@ impl ClosedDoor {
 }
 
 /// An open way to a server.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     carrier: Carrier,
     first: FirstBytes,
     has_heard: bool,
@@ -203,10 +203,10 @@ enum Carrier {
 
 /// What a server said first.
 #[derive(Clone, Default)]
-pub(super) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 
 impl FirstBytes {
-    pub(super) fn get(&self) -> Vec<u8> {
+    pub(crate) fn get(&self) -> Vec<u8> {
         self.lock().clone()
     }
 
@@ -221,7 +221,7 @@ impl FirstBytes {
 
 impl Stream {
     /// Opens one. `at`: the server, as messages name it.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         target: &Target,
         secure: Option<&Secure>,
         keep_alive: Option<Duration>,
@@ -274,7 +274,7 @@ impl Stream {
     }
 
     /// Where it leads, of the places that `target` may mean.
-    pub(super) fn leads_to(&self, target: &Target) -> Target {
+    pub(crate) fn leads_to(&self, target: &Target) -> Target {
         match (target, self.address) {
             (Target::Tcp(node), Some(address)) => Target::Address(node.clone(), address),
             _ => target.clone(),
@@ -282,17 +282,17 @@ impl Stream {
     }
 
     /// What the server says first, once it has.
-    pub(super) fn first(&self) -> FirstBytes {
+    pub(crate) fn first(&self) -> FirstBytes {
         self.first.clone()
     }
 
     /// When the server was heard last.
-    pub(super) fn heard(&self) -> Heard {
+    pub(crate) fn heard(&self) -> Heard {
         self.heard.clone()
     }
 
     /// Whether what is sent is sent as it is.
-    pub(super) fn is_plain_tcp(&self) -> bool {
+    pub(crate) fn is_plain_tcp(&self) -> bool {
         matches!(self.carrier, Carrier::Tcp(_))
     }
 
@@ -378,7 +378,7 @@ fn tune(tcp: &TcpStream, keep_alive: Option<Duration>) -> io::Result<()> {
 }
 
 /// Nothing is there, or it closed the connection.
-pub(super) fn unreachable_error(error: &io::Error, at: &str) -> Error {
+pub(crate) fn unreachable_error(error: &io::Error, at: &str) -> Error {
     let what = threads::lack(error).unwrap_or("check that it runs and that url is right");
     Error::new(Code::Unavailable, format!("Redis at {at} cannot be reached: {what}"))
         .caused_by(error)

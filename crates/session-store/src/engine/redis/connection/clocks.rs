@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const JUMP: Duration = Duration::from_secs(1);
 
 /// This machine's clocks, as they were looked at last.
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     since: Instant,
     /// By the monotonic clock, in µs after `since`.
     looked: AtomicU64,
@@ -24,13 +24,13 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ahead = AtomicI64::new(wall());
         Clocks { since: Instant::now(), looked: AtomicU64::new(0), ahead, jumped: Notify::new() }
     }
 
     /// Looks whether they have jumped. Called before each use of a connection.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         self.compare(self.since.elapsed(), wall());
     }
 
@@ -46,7 +46,7 @@ impl Clocks {
     }
 
     /// Until they have jumped.
-    pub(super) async fn jump(&self) {
+    pub(crate) async fn jump(&self) {
         while timeout(LOOK, self.jumped.notified()).await.is_err() {
             self.look();
         }

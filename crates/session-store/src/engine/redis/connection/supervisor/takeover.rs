@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Shared, State, Stayed, hear, stay};
-use crate::engine::redis::connection::{Connector, Link};
-use crate::engine::redis::relogin::Relogin;
+use crate::engine::redis::connection::connector::{Connector, Link};
+use crate::engine::redis::connection::relogin::Relogin;
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::guarded::{defect, unless_panicked};

@@ -11,10 +11,10 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::clocks::Clocks;
-use super::failure;
 use super::heard::Heard;
 use super::relogin::{Keeper, Logins, Relogins};
 use super::stream::Stream;
+use crate::engine::redis::failure;
 use crate::error::Error;
 
 /// Requests that may wait for the socket before their senders do.
@@ -22,12 +22,12 @@ const PIPELINE_BUFFER: usize = 4096;
 
 /// A connection to send on. It is closed with its last clone.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     connection: MultiplexedConnection,
     driver: Arc<Driver>,
     /// Whether each command is announced by ASKING: the server is about to get the slot that it is
     /// asked for.
-    pub(super) asking: bool,
+    pub(crate) asking: bool,
 }
 
 /// The task that reads and writes.
@@ -48,16 +48,16 @@ impl Drop for Driver {
 }
 
 /// Why a login failed.
-pub(super) struct Refusal {
-    pub(super) error: Error,
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
     /// Whether the server does not speak RESP3.
-    pub(super) no_resp3: bool,
+    pub(crate) no_resp3: bool,
 }
 
 impl Wire {
     /// Logs in over a stream. `heard`: is told what the server says unasked, in the order of the
     /// connection (RESP3). `at`: the server, as messages name it.
-    pub(super) async fn login(
+    pub(crate) async fn login(
         stream: Stream,
         login: &RedisConnectionInfo,
         heard: Option<impl Fn(&PushInfo) + Send + Sync + 'static>,
@@ -94,41 +94,41 @@ impl Wire {
 
     /// Logs in again before `expires_at` (ms since the epoch), for as long as the connection is
     /// held.
-    pub(super) fn stay_logged_in(&self, logins: &Logins, expires_at: i64) {
+    pub(crate) fn stay_logged_in(&self, logins: &Logins, expires_at: i64) {
         self.driver
             .keeper
             .get_or_init(|| Keeper::new(self.connection.clone(), logins.clone(), expires_at));
     }
 
     /// How each further login goes.
-    pub(super) fn relogins(&self) -> Relogins {
+    pub(crate) fn relogins(&self) -> Relogins {
         self.driver.keeper.get().map_or_else(Relogins::none, Keeper::relogins)
     }
 
     /// Whether the server has refused the last further login: it may cut the connection when the
     /// password expires.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.driver.keeper.get().is_some_and(Keeper::is_refused)
     }
 
     /// When the server was heard last.
-    pub(super) fn heard(&self) -> &Heard {
+    pub(crate) fn heard(&self) -> &Heard {
         &self.driver.heard
     }
 
     /// To be looked at before each use.
-    pub(super) fn clocks(&self) -> &Clocks {
+    pub(crate) fn clocks(&self) -> &Clocks {
         &self.driver.clocks
     }
 
     /// Ends it, and what is under way on it: it has not answered since it was doubted.
-    pub(super) fn leave(&self, doubted: Instant) {
+    pub(crate) fn leave(&self, doubted: Instant) {
         let _ = self.driver.doubted.set(doubted);
         self.driver.task.abort();
     }
 
     /// Since when it was doubted, if it was left.
-    pub(super) fn doubted(&self) -> Option<Instant> {
+    pub(crate) fn doubted(&self) -> Option<Instant> {
         self.driver.doubted.get().copied()
     }
 }

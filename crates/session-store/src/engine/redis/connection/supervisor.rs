@@ -23,17 +23,18 @@ use fail::fail_point;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{Connector, Link};
+use super::connector::{Connector, Link};
+use super::eviction;
 use super::heard::SILENCE;
 use super::pace::Pace;
-use super::replicas::Replicas;
 use super::role::Role;
-use super::tracking::Feed;
 use super::wire::Wire;
-use super::{eviction, failure};
 use crate::cache::Flush;
 use crate::config::{Config, Reconnect, Server};
 use crate::credentials::Credentials;
+use crate::engine::redis::failure;
+use crate::engine::redis::replicas::Replicas;
+use crate::engine::redis::tracking::Feed;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
@@ -62,7 +63,7 @@ struct Outage {
 
 /// A connection, and whoever sees to it that there is one.
 #[derive(Clone)]
-pub(super) struct Supervisor(Arc<Shared>);
+pub(crate) struct Supervisor(Arc<Shared>);
 
 struct Shared {
     connector: Arc<Connector>,
@@ -79,7 +80,7 @@ struct Shared {
 impl Supervisor {
     /// `credentials`: who is asked for user name and password; `events`: is told what happens to
     /// the connection.
-    pub(super) fn new(
+    pub(crate) fn new(
         config: &Config,
         server: &Server,
         credentials: &Credentials,
@@ -103,22 +104,22 @@ impl Supervisor {
     }
 
     /// The server's address, as messages name it.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.0.connector.address
     }
 
     /// The host that it is reached at; empty where it is no host.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.0.connector.host()
     }
 
     /// The server's replicas, when they are to acknowledge ends.
-    pub(super) fn replicas(&self) -> Option<&Replicas> {
+    pub(crate) fn replicas(&self) -> Option<&Replicas> {
         self.0.replicas.as_ref()
     }
 
     /// The live connection, if there is one.
-    pub(super) fn live(&self) -> Option<Link> {
+    pub(crate) fn live(&self) -> Option<Link> {
         match &*self.0.state.borrow() {
             State::Up(link) => Some(link.clone()),
             State::Idle | State::Down(_) => None,
@@ -126,7 +127,7 @@ impl Supervisor {
     }
 
     /// The live connection, or the next one.
-    pub(super) async fn link(&self) -> Result<Link> {
+    pub(crate) async fn link(&self) -> Result<Link> {
         match self.live() {
             Some(link) => Ok(link),
             None => self.0.wait().await,
@@ -134,12 +135,12 @@ impl Supervisor {
     }
 
     /// Sees to it that there will be a connection.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.0.begin();
     }
 
     /// Whether the server permits a script one key only, once there is a connection.
-    pub(super) async fn is_one_key(&self) -> Result<bool> {
+    pub(crate) async fn is_one_key(&self) -> Result<bool> {
         if !matches!(&*self.0.state.borrow(), State::Up(_)) {
             self.0.wait().await?;
         }
@@ -147,20 +148,20 @@ impl Supervisor {
     }
 
     /// What is known of that by the last connection.
-    pub(super) fn was_one_key(&self) -> bool {
+    pub(crate) fn was_one_key(&self) -> bool {
         self.0.connector.is_one_key()
     }
 
     /// Leaves a link whose server refuses what it permitted when it was asked: the next one asks it
     /// again.
-    pub(super) fn refuses_keys(&self, link: &Link) {
+    pub(crate) fn refuses_keys(&self, link: &Link) {
         if self.0.connector.is_asked_for_reach() && !self.was_one_key() {
             self.drop_link(link);
         }
     }
 
     /// Leaves a link whose server turned out not to track what is read on it.
-    pub(super) fn drop_untracked(&self, link: &Link) {
+    pub(crate) fn drop_untracked(&self, link: &Link) {
         if let Some(feed) = &self.0.connector.feed {
             feed.stop_tracking(link.number);
         }
@@ -168,17 +169,17 @@ impl Supervisor {
     }
 
     /// Leaves a link that turned out to be dead, unless another has taken its place.
-    pub(super) fn drop_link(&self, link: &Link) {
+    pub(crate) fn drop_link(&self, link: &Link) {
         self.0.lose(link.number);
     }
 
     /// The option `failFastMs`.
-    pub(super) fn fail_fast_after(&self) -> Duration {
+    pub(crate) fn fail_fast_after(&self) -> Duration {
         self.0.pace.fail_fast
     }
 
     /// Why there is no connection, as the end of a sentence. `None`: there is one.
-    pub(super) fn why_no_link(&self) -> Option<String> {
+    pub(crate) fn why_no_link(&self) -> Option<String> {
         self.live().is_none().then(|| self.0.connector.waits_for())
     }
 }
@@ -400,7 +401,7 @@ impl Shared {
 }
 
 /// What somebody has to mend.
-pub(super) fn is_final(error: &Error) -> bool {
+pub(crate) fn is_final(error: &Error) -> bool {
     matches!(error.code, Code::Auth | Code::Tls | Code::InvalidArgument | Code::Protocol)
 }
 

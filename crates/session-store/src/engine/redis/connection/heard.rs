@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a server may be silent that was asked for a sign of life.
-pub(super) const SILENCE: Duration = Duration::from_secs(3);
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 /// The moment at which something came from a server on one connection.
 #[derive(Clone)]
-pub(super) struct Heard(Arc<Last>);
+pub(crate) struct Heard(Arc<Last>);
 
 struct Last {
     opened: Instant,
@@ -26,7 +26,7 @@ struct Last {
 }
 
 impl Heard {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Heard(Arc::new(Last {
             opened: Instant::now(),
             last: AtomicU64::new(0),
@@ -35,34 +35,34 @@ impl Heard {
     }
 
     /// Something comes at this moment.
-    pub(super) fn note(&self) {
+    pub(crate) fn note(&self) {
         self.0.last.store(self.0.opened.elapsed().as_micros() as u64, Relaxed);
     }
 
     /// Has the server asked for a sign of life at once, as a call has waited in vain.
-    pub(super) fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         self.0.doubted.notify_one();
     }
 
     /// Until the next sign of life is due: after `heartbeat`, or as soon as there is doubt.
-    pub(super) async fn beat_is_due(&self, heartbeat: Duration) {
+    pub(crate) async fn beat_is_due(&self, heartbeat: Duration) {
         let _ = timeout(heartbeat, self.0.doubted.notified()).await;
     }
 
     /// The later one of two moments: when something came last, and `asked`.
-    pub(super) fn since(&self, asked: Instant) -> Instant {
+    pub(crate) fn since(&self, asked: Instant) -> Instant {
         asked.max(self.0.opened + Duration::from_micros(self.0.last.load(Relaxed)))
     }
 
     /// How long after `asked` something came last. What passed before there was a connection does
     /// not count.
-    pub(super) fn took(&self, asked: Instant) -> Duration {
+    pub(crate) fn took(&self, asked: Instant) -> Duration {
         self.since(asked).duration_since(asked.max(self.0.opened))
     }
 
     /// What `answer` comes to. `None`: the server has been silent for `patience`, after it was
     /// asked.
-    pub(super) async fn unless_silent<T>(
+    pub(crate) async fn unless_silent<T>(
         &self,
         asked: Instant,
         patience: Duration,

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 const NO_DESCRIPTOR: [i32; 2] = [24, 23];
 
 /// Runs `work` on a thread of its own. An error: the system refuses a thread.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (told, outcome) = oneshot::channel();
@@ -22,7 +22,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// What this process has run out of, if that is the reason of an error, and what helps.
-pub(super) fn lack(error: &io::Error) -> Option<&'static str> {
+pub(crate) fn lack(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         _ if error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code)) => Some(
             "this process has no file descriptor left: raise its limit (ulimit -n), or close what is open",

@@ -7,11 +7,11 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
-use super::connection::Door;
-use super::failure;
+use super::connector::Door;
 use super::node::Node;
 use super::wire::Wire;
 use crate::config::{Address, Config, NatMap, Server};
+use crate::engine::redis::failure;
 use crate::error::{Code, Error, Result};
 
 /// How long one of them may take.
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// heartbeats, if these are rarer.
 const LEAST_POLL: Duration = Duration::from_secs(1);
 
-pub(super) struct Sentinels {
+pub(crate) struct Sentinels {
     /// What they call the primary.
     name: String,
     sentinels: Vec<Sentinel>,
@@ -54,7 +54,7 @@ impl Sentinel {
 
 impl Sentinels {
     /// `None`: the server is named without them.
-    pub(super) fn new(config: &Config, server: &Server) -> Option<Self> {
+    pub(crate) fn new(config: &Config, server: &Server) -> Option<Self> {
         let (Address::Sentinel { name, nodes }, Some(login)) =
             (&server.address, &server.sentinel_login)
         else {
@@ -74,7 +74,7 @@ impl Sentinels {
     }
 
     /// Where the primary is.
-    pub(super) async fn primary(&self) -> Result<Node> {
+    pub(crate) async fn primary(&self) -> Result<Node> {
         let (mut why, mut cause) = (None, None);
         // Another one first each time, so that a dead one does not cost every attempt its time.
         let first = fastrand::usize(..self.sentinels.len());
@@ -95,7 +95,7 @@ impl Sentinels {
     }
 
     /// Until they name another primary than this one.
-    pub(super) async fn name_another(&self, than: &Node) {
+    pub(crate) async fn name_another(&self, than: &Node) {
         loop {
             sleep(self.poll).await;
             if self.primary().await.is_ok_and(|primary| primary != *than) {

@@ -25,18 +25,18 @@ use crate::error::{Code, Error, Result};
 
 /// How to speak TLS. What is read from the settings, and what servers leave for a quicker
 /// handshake, is kept between connections.
-pub(super) struct Secure {
+pub(crate) struct Secure {
     settings: Tls,
     config: OnceCell<Arc<ClientConfig>>,
 }
 
 impl Secure {
-    pub(super) fn new(settings: &Tls) -> Self {
+    pub(crate) fn new(settings: &Tls) -> Self {
         Secure { settings: settings.clone(), config: OnceCell::new() }
     }
 
     /// What makes a connection to `host` secure, and the name that its certificate must be for.
-    pub(super) async fn connector(
+    pub(crate) async fn connector(
         &self,
         host: &str,
     ) -> Result<(TlsConnector, ServerName<'static>)> {
@@ -195,7 +195,7 @@ impl ServerCertVerifier for Unverified {
 }
 
 /// That a handshake failed, by the error of whoever read or wrote.
-pub(super) fn handshake_error(error: &io::Error, at: &str) -> Error {
+pub(crate) fn handshake_error(error: &io::Error, at: &str) -> Error {
     let failed = |check: &str| {
         Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {check}"))
     };
@@ -212,7 +212,7 @@ pub(super) fn handshake_error(error: &io::Error, at: &str) -> Error {
 
 /// The same of an error that came after it: a server of TLS 1.3 looks at a client's certificate
 /// when the client has taken it for done.
-pub(super) fn late_handshake_error(error: &RedisError, at: &str) -> Option<Error> {
+pub(crate) fn late_handshake_error(error: &RedisError, at: &str) -> Option<Error> {
     let error = error
         .source()?
         .downcast_ref::<Arc<dyn StdError + Send + Sync>>()?
@@ -225,7 +225,7 @@ fn broken_check(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// That what answers speaks no TLS, but as Redis does without.
-pub(super) fn no_tls(at: &str) -> Error {
+pub(crate) fn no_tls(at: &str) -> Error {
     let what = "it does not speak TLS on this port, but answers without; use redis:// there, or the port of its TLS";
     Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {what}"))
 }

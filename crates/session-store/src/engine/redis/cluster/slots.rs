@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 
 use ::redis::Value;
 
-use super::node::Node;
 use crate::config::NatMap;
+use crate::engine::redis::connection::node::Node;
 
-pub(super) const SLOTS: u16 = 16_384;
+pub(crate) const SLOTS: u16 = 16_384;
 
 /// A cluster's keys are spread over so many slots, each on one primary.
-pub(super) fn slot(key: &str) -> u16 {
+pub(crate) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
     crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
@@ -18,8 +18,8 @@ pub(super) fn slot(key: &str) -> u16 {
 
 /// Who holds which slots.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Slots {
-    pub(super) nodes: Vec<Node>,
+pub(crate) struct Slots {
+    pub(crate) nodes: Vec<Node>,
     /// Of each slot its primary's place in `nodes`.
     places: Vec<Option<u16>>,
 }
@@ -32,7 +32,7 @@ impl Default for Slots {
 
 impl Slots {
     /// Of an answer of the server `asked` to CLUSTER SLOTS. `None`: nothing is served.
-    pub(super) fn told(asked: &Node, answer: &Value, nat_map: &NatMap) -> Option<Self> {
+    pub(crate) fn told(asked: &Node, answer: &Value, nat_map: &NatMap) -> Option<Self> {
         let range = |range: &Value| {
             let Value::Array(range) = range else { return None };
             let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice()
@@ -58,17 +58,17 @@ impl Slots {
     }
 
     /// The place in `nodes` of the primary that holds a slot.
-    pub(super) fn place(&self, slot: u16) -> Option<u16> {
+    pub(crate) fn place(&self, slot: u16) -> Option<u16> {
         self.places[usize::from(slot)]
     }
 
     /// The primary that holds a slot.
-    pub(super) fn owner(&self, slot: u16) -> Option<&Node> {
+    pub(crate) fn owner(&self, slot: u16) -> Option<&Node> {
         self.nodes.get(usize::from(self.place(slot)?))
     }
 
     /// As this, but for one slot.
-    pub(super) fn moved(&self, slot: u16, to: Node) -> Self {
+    pub(crate) fn moved(&self, slot: u16, to: Node) -> Self {
         let mut slots = self.clone();
         slots.give(slot..=slot, to);
         slots.tidy()
