@@ -1,20 +1,25 @@
 //! Everything about connections to servers: how one is made, what keeps it, and when it is given up.
 
-pub(crate) mod clocks;
+pub(crate) mod clock_jump;
 pub(crate) mod connector;
+pub(crate) mod dial_progress;
+pub(crate) mod dialer;
 pub(crate) mod eviction;
-pub(crate) mod heard;
-pub(crate) mod names;
+pub(crate) mod last_heard;
+pub(crate) mod link;
 pub(crate) mod node;
+pub(crate) mod open_stream;
 pub(crate) mod pace;
-pub(crate) mod reach;
 pub(crate) mod relogin;
+pub(crate) mod resolver;
 pub(crate) mod role;
+pub(crate) mod script_reach;
 pub(crate) mod sentinel;
+pub(crate) mod server_check;
+pub(crate) mod server_version;
 pub(crate) mod stream;
 pub(crate) mod supervisor;
 pub(crate) mod threads;
 pub(crate) mod tls;
 pub(crate) mod trust;
-pub(crate) mod version;
 pub(crate) mod wire;

@@ -16,7 +16,7 @@ use fail::fail_point;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::connection::heard::Heard;
+use super::connection::last_heard::LastHeard;
 use super::connection::supervisor::Supervisor;
 use super::degraded::Degraded;
 use super::failure::{self, FailureKind};
@@ -110,22 +110,22 @@ impl<R: Route> Executor<R> {
         let mut attempts = Attempts::new(repeat, self.retry_for());
         loop {
             let target = self.next_target(key, &mut attempts).await?;
-            target.link.connection.clocks().look();
-            let heard = target.link.connection.heard();
+            target.link.connection.clocks().check();
+            let heard = target.link.connection.last_heard();
             let asked_at = attempts.asked_at;
             fail_point!("redis-before-send");
             let reply = heard
-                .unless_silent(asked_at, self.command_timeout, pin!(send(target.clone())))
+                .wait_unless_silent(asked_at, self.command_timeout, pin!(send(target.clone())))
                 .await;
             fail_point!("redis-after-reply");
             let error = match reply.ok_or_else(|| self.doubt_connection(heard))? {
                 Ok(reply) => {
-                    self.degraded.answered(heard.took(asked_at), target.server.address());
+                    self.degraded.answered(heard.response_time(asked_at), target.server.address());
                     return Ok(reply);
                 }
                 Err(error) => error,
             };
-            attempts.asked_at = heard.since(asked_at);
+            attempts.asked_at = heard.last_progress(asked_at);
             self.prepare_retry(&error, &target, &mut attempts).await?;
         }
     }
@@ -167,7 +167,7 @@ impl<R: Route> Executor<R> {
         match kind {
             FailureKind::Lost if std::mem::take(&mut attempts.may_resend) => {
                 let why = |since| (since, failure::error(error, from.server.address()));
-                attempts.doubted = from.link.connection.doubted().map(why);
+                attempts.doubted = from.link.connection.silent_since().map(why);
                 Ok(())
             }
             // Refused, so not carried out: it may be sent again, whatever it is.
@@ -211,8 +211,8 @@ impl<R: Route> Executor<R> {
     }
 
     /// The server is silent: the connection may be of no more use.
-    fn doubt_connection(&self, heard: &Heard) -> Error {
-        heard.doubt();
+    fn doubt_connection(&self, heard: &LastHeard) -> Error {
+        heard.request_heartbeat();
         self.timeout_error()
     }
 
@@ -304,11 +304,11 @@ impl<R: Route> Executor<R> {
             let link = self.within_timeout(asked_at, server.link()).await?;
             let mut connection = link.connection.clone();
             let reply = command.query_async(&mut connection);
-            let heard = link.connection.heard();
-            let reply = heard.unless_silent(asked_at, self.command_timeout, reply).await;
+            let heard = link.connection.last_heard();
+            let reply = heard.wait_unless_silent(asked_at, self.command_timeout, reply).await;
             let error = match reply.ok_or_else(|| self.doubt_connection(heard))? {
                 Ok(reply) => {
-                    self.degraded.answered(heard.took(asked_at), server.address());
+                    self.degraded.answered(heard.response_time(asked_at), server.address());
                     return Ok(reply);
                 }
                 Err(error) => error,

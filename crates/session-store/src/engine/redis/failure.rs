@@ -242,6 +242,11 @@ pub(super) fn missing_scripts_error(answer: &Value, address: &str) -> Option<Err
     })
 }
 
+/// Whether it takes a person to mend it: another attempt would fail in the same way.
+pub(super) fn is_permanent(error: &Error) -> bool {
+    matches!(error.code, Code::Auth | Code::Tls | Code::InvalidArgument | Code::Protocol)
+}
+
 /// The error to hand to the caller. `address` names the server, without credentials.
 pub(super) fn error(error: &RedisError, address: &str) -> Error {
     let at = format!("Redis at {address}");

@@ -134,9 +134,9 @@ impl WaitSetup {
     ) -> Option<WaitReply> {
         loop {
             // One whose server refuses another login is about to be cut.
-            let (open, is_new) = match connection.take().filter(|open| !open.is_refused()) {
+            let (open, is_new) = match connection.take().filter(|open| !open.is_relogin_refused()) {
                 Some(open) => (open, false),
-                None => (self.connector.connect_beside().await.ok()?, true),
+                None => (self.connector.connect_second().await.ok()?, true),
             };
             let wait_for = until.saturating_duration_since(Instant::now()).max(MIN_WAIT);
             match self.write_and_wait(open, ended, wait_for).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::redis::RedisError;
 
-use super::connection::connector::Link;
+use super::connection::link::Link;
 use super::connection::supervisor::Supervisor;
 use super::failure;
 use crate::error::Result;

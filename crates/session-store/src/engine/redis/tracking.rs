@@ -14,7 +14,7 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, PushInfo, PushKind, RedisResult, Value, pipe};
 use tokio::time::{Instant, sleep};
 
-use super::connection::heard::SILENCE;
+use super::connection::last_heard::MAX_SILENCE;
 use super::connection::role::Role;
 use super::connection::wire::Wire;
 use super::failure::{self, FailureKind};
@@ -212,19 +212,19 @@ impl Feed {
 
     /// Sends heartbeats, `every` so often, until the connection turns out to be of no use.
     pub(super) async fn watch(&self, number: u64, mut connection: Wire, every: Duration) {
-        let patience = self.cache.settings().max_staleness.min(SILENCE);
+        let patience = self.cache.settings().max_staleness.min(MAX_SILENCE);
         let canary_every = CANARY_EVERY.max(every * CANARY_BEATS);
-        let heard = connection.heard().clone();
+        let heard = connection.last_heard().clone();
         let mut canary_due = Instant::now() + canary_every;
         loop {
-            heard.beat_is_due(every).await;
+            heard.wait_for_heartbeat_due(every).await;
             let (sent, sent_at) = (Moment::now(), Instant::now());
             let with_canary = sent_at >= canary_due;
             if with_canary {
                 canary_due = sent_at + canary_every;
             }
             let beat = self.beat(&mut connection, with_canary);
-            let (why, reason) = match heard.unless_silent(sent_at, patience, beat).await {
+            let (why, reason) = match heard.wait_unless_silent(sent_at, patience, beat).await {
                 Some(Ok(Heartbeat::Alive)) => {
                     self.cache.alive(self.source(number), sent);
                     continue;

@@ -24,10 +24,10 @@ use super::slots::{SLOTS, Slots, slot};
 use crate::cache::{Flush, NearCache};
 use crate::config::{Address, Config, Server};
 use crate::credentials::Credentials;
-use crate::engine::redis::connection::connector::Door;
+use crate::engine::redis::connection::dialer::Dialer;
 use crate::engine::redis::connection::node::Node;
-use crate::engine::redis::connection::pace::Pace;
-use crate::engine::redis::connection::supervisor::{Supervisor, is_final};
+use crate::engine::redis::connection::pace::ReconnectPace;
+use crate::engine::redis::connection::supervisor::Supervisor;
 use crate::engine::redis::failure;
 use crate::engine::redis::route::{Route, ServerLink};
 use crate::engine::redis::tracking::Feed;
@@ -103,8 +103,8 @@ struct Shared {
     config: Config,
     server: Server,
     credentials: Credentials,
-    /// How those get in who ask which servers there are.
-    door: Door,
+    /// For the seeds.
+    dialer: Dialer,
     seeds: Vec<Node>,
     cache: Option<Arc<NearCache>>,
     key_prefix: String,
@@ -137,7 +137,7 @@ impl Cluster {
             config: config.clone(),
             server: server.clone(),
             credentials: credentials.clone(),
-            door: Door::new(config, server, credentials),
+            dialer: Dialer::new(config, server, credentials),
             seeds,
             cache,
             key_prefix: key_prefix.to_owned(),
@@ -252,7 +252,7 @@ impl Shared {
             if let Some(primary) = found {
                 return Ok(primary);
             }
-            let is_told = why.as_ref().is_some_and(is_final) && rounds > came;
+            let is_told = why.as_ref().is_some_and(failure::is_permanent) && rounds > came;
             if rounds > 0 && (is_told || Instant::now() >= until) {
                 return Err(why.unwrap_or_else(|| self.unserved()));
             }
@@ -346,7 +346,7 @@ impl Shared {
         });
         let known = match first_well(asked).await {
             Ok(view) if view.is_well => {
-                seeds.pace.succeeded();
+                seeds.pace.record_success();
                 return Ok(view);
             }
             view => view.ok(),
@@ -359,18 +359,18 @@ impl Shared {
         let patience =
             if known.is_some() { PATIENCE } else { PATIENCE_ANEW.min(self.config.connect_timeout) };
         let asked = self.seeds.iter().map(|node| async move {
-            match self.door.ask(node, &node.to_string(), patience, question).await {
+            match self.dialer.query_once(node, &node.to_string(), patience, question).await {
                 Ok(answers) => self.view(node, answers),
                 Err(error) => Err(Some(error)),
             }
         });
         let found = first_well(asked).await;
         if matches!(&found, Ok(view) if view.is_well) {
-            seeds.pace.succeeded();
+            seeds.pace.record_success();
             seeds.due = began;
         } else {
-            seeds.pace.failed(began);
-            seeds.due = seeds.pace.next(began);
+            seeds.pace.record_failure(began);
+            seeds.due = seeds.pace.next_attempt(began);
         }
         match (found, known) {
             (Ok(view @ View { is_well: true, .. }), _) | (_, Some(view)) | (Ok(view), None) => {
@@ -489,7 +489,7 @@ impl Shared {
 
 /// When those may be asked that the store was given.
 struct Seeds {
-    pace: Pace,
+    pace: ReconnectPace,
     due: Instant,
 }
 
@@ -592,7 +592,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Asks the servers who holds what, until nobody holds the store.
 async fn keep_up(shared: Weak<Shared>) {
-    let Some(pace) = shared.upgrade().map(|held| Pace::new(&held.config.reconnect)) else { return };
+    let Some(pace) = shared.upgrade().map(|held| ReconnectPace::new(&held.config.reconnect)) else {
+        return;
+    };
     let mut seeds = Seeds { pace, due: Instant::now() };
     let mut calm = Calm::default();
     loop {

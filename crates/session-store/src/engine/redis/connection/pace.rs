@@ -1,5 +1,7 @@
-//! When the next attempt to connect is made. Callers do not hasten it: an attempt may cost a TLS
-//! handshake, a question to a name server and a call of `credentials`.
+//! Backoff: when the next attempt to connect begins.
+//!
+//! Callers do not make it earlier, because an attempt may cost a TLS handshake, a DNS lookup and a
+//! call of `credentials`.
 
 use std::time::Duration;
 
@@ -7,65 +9,66 @@ use tokio::time::Instant;
 
 use crate::config::Reconnect;
 
-/// So many attempts are made in the first [`WINDOW`] of an outage, at most. It is a little more
-/// than a second, because a server may see the first of them late.
-const AT_FIRST: u32 = 3;
-const WINDOW: Duration = Duration::from_millis(1030);
+/// At most so many attempts begin in the first [`FIRST_WINDOW`] of an outage. The window is a little
+/// longer than a second, because a server may see the first attempt late.
+const ATTEMPTS_IN_FIRST_WINDOW: u32 = 3;
+const FIRST_WINDOW: Duration = Duration::from_millis(1030);
 
-/// The attempts of an outage.
-pub(crate) struct Pace {
+/// The pace of attempts during an outage.
+pub(crate) struct ReconnectPace {
     settings: Reconnect,
+    /// When the first attempt began that counts.
     first: Option<Instant>,
     failures: u32,
-    /// How often nothing took the connection.
+    /// How often nothing accepted the connection.
     refusals: u32,
 }
 
-impl Pace {
+impl ReconnectPace {
     pub(crate) fn new(settings: &Reconnect) -> Self {
-        Pace { settings: settings.clone(), first: None, failures: 0, refusals: 0 }
+        ReconnectPace { settings: settings.clone(), first: None, failures: 0, refusals: 0 }
     }
 
-    /// The outage is over.
-    pub(crate) fn succeeded(&mut self) {
+    /// Starts anew: the outage is over.
+    pub(crate) fn record_success(&mut self) {
         self.first = None;
         self.failures = 0;
         self.refusals = 0;
     }
 
-    /// Nobody heard of an attempt that began at this moment, so it counts for nothing. When the
-    /// next one begins.
-    pub(crate) fn refused(&mut self, began: Instant) -> Instant {
+    /// Takes back the count of an attempt that began at this moment, because nothing accepted its
+    /// connection. Returns when the next one begins.
+    pub(crate) fn record_refusal(&mut self, began: Instant) -> Instant {
         self.first = None;
         self.failures = 0;
         self.refusals += 1;
-        self.next_of(self.refusals + 2, began)
+        self.attempt_after(self.refusals + 2, began)
     }
 
-    /// An attempt that began at this moment has failed.
-    pub(crate) fn failed(&mut self, began: Instant) {
+    /// Counts an attempt that began at this moment and failed.
+    pub(crate) fn record_failure(&mut self, began: Instant) {
         self.first.get_or_insert(began);
         self.failures += 1;
     }
 
-    /// When the next attempt begins, after one that began at this moment: later with each failure,
-    /// at random, so that servers do not come back all at once.
-    pub(crate) fn next(&self, began: Instant) -> Instant {
-        self.next_of(self.failures, began)
+    /// When the next attempt begins, after one that began at this moment. The pause grows with each
+    /// failure and is random, so that many processes do not reconnect all at once.
+    pub(crate) fn next_attempt(&self, began: Instant) -> Instant {
+        self.attempt_after(self.failures, began)
     }
 
-    fn next_of(&self, failures: u32, began: Instant) -> Instant {
+    fn attempt_after(&self, failures: u32, began: Instant) -> Instant {
         let Reconnect { min, max, .. } = self.settings;
         let most = min.saturating_mul(2_u32.saturating_pow(failures)).min(max);
         let delay = most.mul_f64(0.5 + fastrand::f64() / 2.0).max(min);
-        (began + delay).max(self.earliest(began))
+        (began + delay).max(self.earliest_attempt(began))
     }
 
-    /// When the next attempt may begin, whatever speaks for it.
-    pub(crate) fn earliest(&self, began: Instant) -> Instant {
-        let after_window = self.first.filter(|_| self.failures >= AT_FIRST);
-        let after_window =
-            after_window.map(|first| first + WINDOW.min(self.settings.max * AT_FIRST));
+    /// The earliest moment at which the next attempt may begin.
+    pub(crate) fn earliest_attempt(&self, began: Instant) -> Instant {
+        let after_window = self.first.filter(|_| self.failures >= ATTEMPTS_IN_FIRST_WINDOW);
+        let after_window = after_window
+            .map(|first| first + FIRST_WINDOW.min(self.settings.max * ATTEMPTS_IN_FIRST_WINDOW));
         after_window.unwrap_or(began).max(began + self.settings.min)
     }
 }
@@ -76,14 +79,14 @@ mod tests {
 
     fn attempts(min: u64, max: u64, until: Duration) -> Vec<Duration> {
         let [min, max, fail_fast] = [min, max, 250].map(Duration::from_millis);
-        let mut pace = Pace::new(&Reconnect { fail_fast, min, max });
+        let mut pace = ReconnectPace::new(&Reconnect { fail_fast, min, max });
         let start = Instant::now();
         let mut began = vec![start];
         while let Some(&last) = began.last()
             && last < start + until
         {
-            pace.failed(last);
-            began.push(pace.next(last));
+            pace.record_failure(last);
+            began.push(pace.next_attempt(last));
         }
         began.into_iter().map(|at| at - start).collect()
     }
@@ -92,7 +95,7 @@ mod tests {
     fn there_are_three_attempts_in_the_first_second_and_then_one_in_each_longest_pause() {
         for _ in 0..100 {
             let at = attempts(50, 800, Duration::from_secs(30));
-            assert!(at.iter().filter(|at| **at < WINDOW).count() <= 3, "{at:?}");
+            assert!(at.iter().filter(|at| **at < FIRST_WINDOW).count() <= 3, "{at:?}");
             let pauses = at.windows(2).map(|pair| pair[1] - pair[0]);
             assert!(pauses.clone().all(|pause| pause <= Duration::from_millis(900)), "{at:?}");
             assert!(pauses.skip(3).all(|pause| pause >= Duration::from_millis(400)), "{at:?}");
@@ -100,23 +103,23 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_takes_is_tried_as_seldom_and_counts_for_nothing() {
+    fn attempts_that_nothing_accepts_are_as_rare_and_do_not_count() {
         let [min, max, fail_fast] = [50, 60_000, 250].map(Duration::from_millis);
         for _ in 0..100 {
-            let mut pace = Pace::new(&Reconnect { fail_fast, min, max });
+            let mut pace = ReconnectPace::new(&Reconnect { fail_fast, min, max });
             let start = Instant::now();
             let mut at = vec![start];
             for _ in 0..5 {
                 let last = *at.last().unwrap();
-                pace.failed(last);
-                at.push(pace.refused(last));
+                pace.record_failure(last);
+                at.push(pace.record_refusal(last));
             }
-            assert!(at.iter().filter(|at| **at < start + WINDOW).count() <= 3);
+            assert!(at.iter().filter(|at| **at < start + FIRST_WINDOW).count() <= 3);
             assert!(
                 at[2] < start + Duration::from_millis(1500),
                 "the pauses grow from the first one"
             );
-            assert_eq!(pace.earliest(start), start + min);
+            assert_eq!(pace.earliest_attempt(start), start + min);
         }
     }
 
@@ -124,7 +127,7 @@ mod tests {
     fn pauses_are_as_long_as_the_options_say() {
         for (min, max) in [(10, 100), (5000, 5000), (50, 60_000)] {
             let at = attempts(min, max, Duration::from_secs(100));
-            let bounds = Duration::from_millis(min)..=Duration::from_millis(max).max(WINDOW);
+            let bounds = Duration::from_millis(min)..=Duration::from_millis(max).max(FIRST_WINDOW);
             assert!(at.windows(2).all(|pair| bounds.contains(&(pair[1] - pair[0]))), "{at:?}");
         }
     }

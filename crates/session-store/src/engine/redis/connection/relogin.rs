@@ -1,9 +1,9 @@
-//! Who logs in, and a connection that stays logged in: AUTH on the live connection before its
-//! password expires.
+//! The login of a connection, and its renewal: AUTH on the live connection before the password
+//! expires.
 //!
-//! AUTH leaves everything else of a connection as it is: commands in flight, CLIENT TRACKING,
-//! pushes. A server that refuses it leaves the connection logged in as before; whoever holds the
-//! connection then makes another one.
+//! AUTH changes nothing else of a connection: commands in flight, CLIENT TRACKING and pushes go on.
+//! A server that refuses AUTH leaves the connection logged in as before. `takeover.rs` then replaces
+//! the connection.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,131 +16,134 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::stream::Step;
+use super::dial_progress::DialStep;
 use crate::credentials::Credentials;
 use crate::engine::redis::failure::{self, FailureKind};
 use crate::engine::system_clock;
 use crate::error::{Code, Error, Result};
 
 /// When to log in again, as a share of the time until the password expires.
-const SHARE: f64 = 0.8;
-/// A password that expires sooner than this is asked for in vain: the pauses grow from
-/// `FIRST_PAUSE` to `LONGEST_PAUSE`.
-const SHORT: Duration = Duration::from_secs(1);
+const RENEW_AT_SHARE: f64 = 0.8;
+/// A password that expires sooner than this is of no use: the pauses grow from `FIRST_PAUSE` to
+/// `LONGEST_PAUSE`.
+const MIN_LIFE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// User name and password: settings, or what a function answers.
+/// Where user name and password come from: settings, or a function.
 #[derive(Clone)]
-pub(crate) struct Logins {
+pub(crate) struct LoginSource {
     settings: RedisConnectionInfo,
     function: Option<Credentials>,
     /// How long the function may take.
-    patience: Duration,
-    /// How often in a row an answer was about to expire. Kept over connections, so that those that
-    /// replace one another slow down too.
-    in_vain: Arc<AtomicU32>,
+    timeout: Duration,
+    /// How many passwords in a row were about to expire. Shared by all connections, so that
+    /// connections which replace one another slow down too.
+    short_lived: Arc<AtomicU32>,
 }
 
 /// What to log in with, and when it expires (ms since the epoch).
-pub(crate) struct Expiring {
+pub(crate) struct ExpiringLogin {
     pub(crate) login: RedisConnectionInfo,
     pub(crate) expires_at: Option<i64>,
 }
 
-/// How the last login on a live connection went.
+/// The outcome of a further login on a live connection.
 #[derive(Clone, Default)]
-pub(crate) enum Relogin {
+pub(crate) enum ReloginOutcome {
     #[default]
-    Done,
-    /// There is nothing to log in with.
-    Failed(Error),
-    /// The server refuses it.
+    Renewed,
+    /// The function gave no credentials.
+    NoCredentials(Error),
+    /// The server refused AUTH.
     Refused,
 }
 
-impl Logins {
+impl LoginSource {
+    /// `timeout`: for the function's answer.
     pub(crate) fn new(
         settings: RedisConnectionInfo,
         function: Option<Credentials>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Self {
-        Logins { settings, function, patience, in_vain: Arc::default() }
+        LoginSource { settings, function, timeout, short_lived: Arc::default() }
     }
 
-    /// Whether a function is asked.
-    pub(crate) fn asks(&self) -> bool {
+    /// Whether a function gives the credentials.
+    pub(crate) fn has_function(&self) -> bool {
         self.function.is_some()
     }
 
-    /// What to log in with now.
-    pub(crate) async fn next(&self) -> Result<Expiring> {
+    /// The login for the next attempt.
+    pub(crate) async fn next_login(&self) -> Result<ExpiringLogin> {
         let mut login = self.settings.clone();
         let Some(function) = &self.function else {
-            return Ok(Expiring { login, expires_at: None });
+            return Ok(ExpiringLogin { login, expires_at: None });
         };
         let answer = function.ask().await?;
         if let Some(username) = &answer.username {
             login = login.set_username(username);
         }
-        Ok(Expiring { login: login.set_password(&answer.password), expires_at: answer.expires_at })
+        let login = login.set_password(&answer.password);
+        Ok(ExpiringLogin { login, expires_at: answer.expires_at })
     }
 
-    async fn next_in_time(&self) -> Result<Expiring> {
-        let late = || {
-            let ms = self.patience.as_millis();
-            let what =
-                format!("within {ms} ms (option connectTimeout) {}", Step::Credentials.words());
-            Err(Error::new(Code::Auth, what))
+    async fn next_login_in_time(&self) -> Result<ExpiringLogin> {
+        let timeout_error = || {
+            let ms = self.timeout.as_millis();
+            let pending = DialStep::FetchCredentials.pending_text();
+            Err(Error::new(Code::Auth, format!("within {ms} ms (option connectTimeout) {pending}")))
         };
-        timeout(self.patience, self.next()).await.unwrap_or_else(|_| late())
+        timeout(self.timeout, self.next_login()).await.unwrap_or_else(|_| timeout_error())
     }
 }
 
-/// Keeps one connection logged in until it is dropped.
-pub(crate) struct Keeper {
+/// The task that renews one connection's login. It ends when this is dropped.
+pub(crate) struct ReloginTask {
     task: AbortHandle,
-    last: watch::Receiver<Relogin>,
+    last: watch::Receiver<ReloginOutcome>,
 }
 
-impl Keeper {
+impl ReloginTask {
     /// `expires_at`: when the password of the connection expires, in ms since the epoch.
-    pub(crate) fn new(connection: MultiplexedConnection, logins: Logins, expires_at: i64) -> Self {
-        let (told, last) = watch::channel(Relogin::Done);
-        Keeper {
-            task: tokio::spawn(keep(connection, logins, expires_at, told)).abort_handle(),
-            last,
-        }
+    pub(crate) fn start(
+        connection: MultiplexedConnection,
+        logins: LoginSource,
+        expires_at: i64,
+    ) -> Self {
+        let (outcomes, last) = watch::channel(ReloginOutcome::Renewed);
+        let renewal = renew_until_lost(connection, logins, expires_at, outcomes);
+        ReloginTask { task: tokio::spawn(renewal).abort_handle(), last }
     }
 
-    /// Whether the server has refused the last login.
+    /// Whether the server refused the last login.
     pub(crate) fn is_refused(&self) -> bool {
-        matches!(*self.last.borrow(), Relogin::Refused)
+        matches!(*self.last.borrow(), ReloginOutcome::Refused)
     }
 
-    /// How each login from now on goes.
-    pub(crate) fn relogins(&self) -> Relogins {
-        Relogins(Some(self.last.clone()))
+    /// The outcome of each login from now on.
+    pub(crate) fn outcomes(&self) -> ReloginOutcomes {
+        ReloginOutcomes(Some(self.last.clone()))
     }
 }
 
-impl Drop for Keeper {
+impl Drop for ReloginTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// How logins on a connection go, one after the other.
-pub(crate) struct Relogins(Option<watch::Receiver<Relogin>>);
+/// The outcomes of a connection's further logins, one after the other.
+pub(crate) struct ReloginOutcomes(Option<watch::Receiver<ReloginOutcome>>);
 
-impl Relogins {
-    /// Of a connection whose login does not expire.
+impl ReloginOutcomes {
+    /// For a connection whose login does not expire.
     pub(crate) fn none() -> Self {
-        Relogins(None)
+        ReloginOutcomes(None)
     }
 
-    /// The next one. Waits for ever where there will be none.
-    pub(crate) async fn next(&mut self) -> Relogin {
+    /// Waits for the next outcome; for ever where there will be none.
+    pub(crate) async fn next(&mut self) -> ReloginOutcome {
         let Some(last) = &mut self.0 else { return pending().await };
         match last.changed().await {
             Ok(()) => last.borrow_and_update().clone(),
@@ -149,28 +152,31 @@ impl Relogins {
     }
 }
 
-/// Until the connection is lost, or its password does not expire any more.
-async fn keep(
+/// Logs in again and again, until the connection is lost or its password no longer expires.
+async fn renew_until_lost(
     mut connection: MultiplexedConnection,
-    logins: Logins,
+    logins: LoginSource,
     mut expires_at: i64,
-    told: watch::Sender<Relogin>,
+    outcomes: watch::Sender<ReloginOutcome>,
 ) {
     loop {
-        sleep(pause(expires_at.saturating_sub(system_clock()), &logins.in_vain)).await;
-        let outcome = match logins.next_in_time().await {
-            Err(error) => Relogin::Failed(error),
-            Ok(Expiring { login, expires_at: next }) => match auth(&mut connection, &login).await {
-                Ok(()) => {
-                    let Some(next) = next else { return };
-                    expires_at = next;
-                    Relogin::Done
+        let left_ms = expires_at.saturating_sub(system_clock());
+        sleep(delay_until_relogin(left_ms, &logins.short_lived)).await;
+        let outcome = match logins.next_login_in_time().await {
+            Err(error) => ReloginOutcome::NoCredentials(error),
+            Ok(ExpiringLogin { login, expires_at: next }) => {
+                match auth(&mut connection, &login).await {
+                    Ok(()) => {
+                        let Some(next) = next else { return };
+                        expires_at = next;
+                        ReloginOutcome::Renewed
+                    }
+                    Err(error) if failure::kind(&error) == FailureKind::Lost => return,
+                    Err(_) => ReloginOutcome::Refused,
                 }
-                Err(error) if failure::kind(&error) == FailureKind::Lost => return,
-                Err(_) => Relogin::Refused,
-            },
+            }
         };
-        told.send_replace(outcome);
+        outcomes.send_replace(outcome);
     }
 }
 
@@ -183,17 +189,18 @@ async fn auth(
     auth.query_async(connection).await
 }
 
-/// How long to wait before the next login, when the password expires in `left_ms`. `in_vain`: how
-/// often in a row it was about to expire.
-fn pause(left_ms: i64, in_vain: &AtomicU32) -> Duration {
+/// How long to wait before the next login, when the password expires in `left_ms`. `short_lived`:
+/// how many passwords in a row were about to expire.
+fn delay_until_relogin(left_ms: i64, short_lived: &AtomicU32) -> Duration {
     let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
-    let due = left.mul_f64(SHARE);
-    if left >= SHORT {
-        in_vain.store(0, Relaxed);
+    let due = left.mul_f64(RENEW_AT_SHARE);
+    if left >= MIN_LIFE {
+        short_lived.store(0, Relaxed);
         return due;
     }
-    let pause =
-        FIRST_PAUSE.saturating_mul(1 << in_vain.fetch_add(1, Relaxed).min(16)).min(LONGEST_PAUSE);
+    let pause = FIRST_PAUSE
+        .saturating_mul(1 << short_lived.fetch_add(1, Relaxed).min(16))
+        .min(LONGEST_PAUSE);
     due.max(pause)
 }
 
@@ -203,25 +210,26 @@ mod tests {
 
     #[test]
     fn the_next_login_is_at_80_percent_of_what_is_left() {
-        let in_vain = AtomicU32::new(3);
-        assert_eq!(pause(900_000, &in_vain), Duration::from_secs(720));
-        assert_eq!(in_vain.load(Relaxed), 0);
-        assert_eq!(pause(5000, &in_vain), Duration::from_secs(4));
+        let short_lived = AtomicU32::new(3);
+        assert_eq!(delay_until_relogin(900_000, &short_lived), Duration::from_secs(720));
+        assert_eq!(short_lived.load(Relaxed), 0);
+        assert_eq!(delay_until_relogin(5000, &short_lived), Duration::from_secs(4));
     }
 
     #[test]
-    fn what_has_expired_is_asked_for_less_and_less_often() {
-        let in_vain = AtomicU32::new(0);
-        let pauses = [i64::MIN, -1, 0, 900, 10].map(|left| pause(left, &in_vain).as_millis());
+    fn an_expired_password_is_renewed_less_and_less_often() {
+        let short_lived = AtomicU32::new(0);
+        let pauses = [i64::MIN, -1, 0, 900, 10]
+            .map(|left| delay_until_relogin(left, &short_lived).as_millis());
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000]);
         for _ in 0..100 {
-            pause(0, &in_vain);
+            delay_until_relogin(0, &short_lived);
         }
-        assert_eq!(pause(0, &in_vain), LONGEST_PAUSE);
+        assert_eq!(delay_until_relogin(0, &short_lived), LONGEST_PAUSE);
     }
 
     #[test]
     fn no_time_is_too_long() {
-        assert!(pause(i64::MAX, &AtomicU32::new(0)) > Duration::from_secs(1 << 40));
+        assert!(delay_until_relogin(i64::MAX, &AtomicU32::new(0)) > Duration::from_secs(1 << 40));
     }
 }

@@ -1,31 +1,30 @@
-//! Whether a server is a primary.
+//! A server's replication role: primary, replica or sentinel.
 
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 
 use super::wire::Wire;
 use crate::engine::redis::failure::{self, FailureKind};
 
-/// What a server says that it is.
+/// What a server reports to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Role {
     Primary,
     Replica,
-    /// It watches over servers, and is none.
     Sentinel,
-    /// It does not say: the user may call neither ROLE nor INFO, or there are none.
+    /// It reports no role: the user may call neither ROLE nor INFO, or the server lacks them.
     Unknown,
 }
 
 impl Role {
-    /// Asks for it.
-    pub(crate) async fn ask(connection: &mut Wire) -> RedisResult<Self> {
+    /// Sends ROLE.
+    pub(crate) async fn query(connection: &mut Wire) -> RedisResult<Self> {
         let answer: Vec<Value> =
             ::redis::pipe().cmd("ROLE").ignore_errors().query_async(connection).await?;
         Role::from_answer(answer.first(), connection).await
     }
 
-    /// Takes the answer to ROLE, else asks in another way. A refusal that will pass is an error: it
-    /// says nothing of the server.
+    /// Reads the answer to ROLE; where the server refuses ROLE, sends INFO. A temporary refusal is an
+    /// error, because it shows nothing of the server's role.
     pub(crate) async fn from_answer(
         role: Option<&Value>,
         connection: &mut Wire,

@@ -1,5 +1,5 @@
-//! Sentinels: who the primary is, as the first of them says that can be asked. Whether it really is
-//! one is for ROLE to tell.
+//! Asks the sentinels for the primary's address. The first that answers decides; ROLE on the
+//! connection then shows whether that server is a primary.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,34 +7,34 @@ use std::time::Duration;
 use ::redis::{FromRedisValue, Pipeline, RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
-use super::connector::Door;
+use super::dialer::Dialer;
 use super::node::Node;
 use super::wire::Wire;
 use crate::config::{Address, Config, NatMap, Server};
 use crate::engine::redis::failure;
 use crate::error::{Code, Error, Result};
 
-/// How long one of them may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one sentinel may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often they are asked at most whether the primary is still the same; as often as there are
-/// heartbeats, if these are rarer.
-const LEAST_POLL: Duration = Duration::from_secs(1);
+/// The shortest pause between two questions whether the primary is still the same. With rarer
+/// heartbeats, the pause is theirs.
+const MIN_POLL: Duration = Duration::from_secs(1);
 
+/// The sentinels of one primary.
 pub(crate) struct Sentinels {
-    /// What they call the primary.
+    /// The primary's name in their configuration.
     name: String,
     sentinels: Vec<Sentinel>,
-    door: Door,
+    dialer: Dialer,
     nat_map: NatMap,
     patience: Duration,
     poll: Duration,
 }
 
-/// One of them.
 struct Sentinel {
     node: Node,
-    /// The connection on which it was asked last.
+    /// The connection of the last question.
     kept: Mutex<Option<Wire>>,
 }
 
@@ -53,7 +53,7 @@ impl Sentinel {
 }
 
 impl Sentinels {
-    /// `None`: the server is named without them.
+    /// `None`: the configuration names no sentinels.
     pub(crate) fn new(config: &Config, server: &Server) -> Option<Self> {
         let (Address::Sentinel { name, nodes }, Some(login)) =
             (&server.address, &server.sentinel_login)
@@ -66,39 +66,39 @@ impl Sentinels {
                 .iter()
                 .map(|(host, port)| Sentinel::new(Node::new(host, *port)))
                 .collect(),
-            door: Door::of_sentinels(config, server, login),
+            dialer: Dialer::for_sentinels(config, server, login),
             nat_map: server.nat_map.clone(),
-            patience: PATIENCE.min(config.connect_timeout),
-            poll: LEAST_POLL.max(config.heartbeat),
+            patience: ANSWER_TIMEOUT.min(config.connect_timeout),
+            poll: MIN_POLL.max(config.heartbeat),
         })
     }
 
-    /// Where the primary is.
+    /// The primary's address.
     pub(crate) async fn primary(&self) -> Result<Node> {
         let (mut why, mut cause) = (None, None);
-        // Another one first each time, so that a dead one does not cost every attempt its time.
+        // Begins at a random one, so that a dead one does not delay every attempt.
         let first = fastrand::usize(..self.sentinels.len());
         for sentinel in self.sentinels[first..].iter().chain(&self.sentinels[..first]) {
             match self.ask(sentinel).await {
                 Ok(Some((host, port))) => return Ok(Node::reached(&self.nat_map, &host, port)),
-                Ok(None) => why = Some(self.unknown()),
-                // That one cannot be reached says little; that it refuses us says what is wrong
-                // with all.
+                Ok(None) => why = Some(self.unknown_primary_error()),
+                // That one sentinel cannot be reached says little. A refusal is probably common to all
+                // of them.
                 Err(error) if why.is_none() && error.code != Code::Unavailable => why = Some(error),
                 Err(error) => cause = Some(error),
             }
         }
         Err(why.unwrap_or_else(|| match cause {
-            Some(cause) => self.unreachable().caused_by(&cause),
-            None => self.unreachable(),
+            Some(cause) => self.unreachable_error().caused_by(&cause),
+            None => self.unreachable_error(),
         }))
     }
 
-    /// Until they name another primary than this one.
-    pub(crate) async fn name_another(&self, than: &Node) {
+    /// Waits until the sentinels name another primary than `current`.
+    pub(crate) async fn wait_for_another_primary(&self, current: &Node) {
         loop {
             sleep(self.poll).await;
-            if self.primary().await.is_ok_and(|primary| primary != *than) {
+            if self.primary().await.is_ok_and(|primary| primary != *current) {
                 return;
             }
         }
@@ -109,7 +109,7 @@ impl Sentinels {
         let at = format!("{node} (a sentinel)");
         let mut ask = ::redis::pipe();
         ask.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name).ignore_errors();
-        let answers = self.answers(sentinel, &at, &ask).await?;
+        let answers = self.query(sentinel, &at, &ask).await?;
         let answer =
             answers.and_then(|mut answers| answers.pop().unwrap_or(Value::Nil).extract_error());
         let primary = answer.and_then(|answer| Ok(FromRedisValue::from_redis_value(answer)?));
@@ -124,30 +124,31 @@ impl Sentinels {
         })
     }
 
-    /// On the connection that was kept, unless it is of no more use.
-    async fn answers(
+    /// Sends commands on the connection that was kept, or on a new one.
+    async fn query(
         &self,
         sentinel: &Sentinel,
         at: &str,
-        question: &Pipeline,
+        commands: &Pipeline,
     ) -> Result<RedisResult<Vec<Value>>> {
-        let silent = |_| Error::new(Code::Unavailable, format!("Redis at {at} does not answer"));
+        let silent_error =
+            |_| Error::new(Code::Unavailable, format!("Redis at {at} does not answer"));
         if let Some(mut wire) = sentinel.kept() {
-            // It may have died without a word, as after a change of the network.
-            let answers = timeout(self.patience / 4, question.query_async(&mut wire)).await;
+            // It may have died without a sign, as after a change of the network.
+            let answers = timeout(self.patience / 4, commands.query_async(&mut wire)).await;
             if let Ok(Ok(answers)) = answers {
                 return Ok(Ok(answers));
             }
             sentinel.keep(None);
         }
-        let mut wire = self.door.enter(&sentinel.node, at, self.patience).await?;
+        let mut wire = self.dialer.dial_for_queries(&sentinel.node, at, self.patience).await?;
         let answers =
-            timeout(self.patience, question.query_async(&mut wire)).await.map_err(silent)?;
+            timeout(self.patience, commands.query_async(&mut wire)).await.map_err(silent_error)?;
         sentinel.keep(answers.is_ok().then_some(wire));
         Ok(answers)
     }
 
-    fn unknown(&self) -> Error {
+    fn unknown_primary_error(&self) -> Error {
         let name = &self.name;
         let what = format!(
             "name: the sentinels know no primary {name:?}; SENTINEL MASTERS lists those that they know"
@@ -155,7 +156,7 @@ impl Sentinels {
         Error::new(Code::InvalidArgument, what)
     }
 
-    fn unreachable(&self) -> Error {
+    fn unreachable_error(&self) -> Error {
         let nodes: Vec<_> =
             self.sentinels.iter().map(|sentinel| sentinel.node.to_string()).collect();
         let what = format!(

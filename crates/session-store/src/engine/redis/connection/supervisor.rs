@@ -23,10 +23,12 @@ use fail::fail_point;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connector::{Connector, Link};
+use super::connector::Connector;
 use super::eviction;
-use super::heard::SILENCE;
-use super::pace::Pace;
+use super::last_heard::MAX_SILENCE;
+use super::link::Link;
+use super::open_stream::try_connect;
+use super::pace::ReconnectPace;
 use super::role::Role;
 use super::wire::Wire;
 use crate::cache::Flush;
@@ -155,7 +157,7 @@ impl Supervisor {
     /// Leaves a link whose server refuses what it permitted when it was asked: the next one asks it
     /// again.
     pub(crate) fn refuses_keys(&self, link: &Link) {
-        if self.0.connector.is_asked_for_reach() && !self.was_one_key() {
+        if self.0.connector.has_reach_probe() && !self.was_one_key() {
             self.drop_link(link);
         }
     }
@@ -208,7 +210,7 @@ impl Shared {
                     let hope = patience.min(*since + self.pace.fail_fast);
                     let until = match *next {
                         _ if *ended > begun => {
-                            if is_final(why) {
+                            if failure::is_permanent(why) {
                                 now
                             } else {
                                 hope
@@ -291,7 +293,7 @@ impl Shared {
         self.tell(&outcome);
         let up = outcome.as_ref().ok().cloned();
         if let Some(link) = &up {
-            let warning = eviction::warning(link.connection.clone());
+            let warning = eviction::eviction_warning(link.connection.clone());
             let (events, at) = (self.events.clone(), self.connector.address.clone());
             tokio::spawn(async move {
                 if let Some(warning) = warning.await {
@@ -317,7 +319,7 @@ impl Shared {
         match outcome {
             Ok(link) => {
                 if let Some(primary) = &link.primary
-                    && connector.is_another(primary)
+                    && connector.replace_primary(primary)
                 {
                     events.tell(EventKind::Failover, format!("the primary is {primary} now"));
                 }
@@ -339,7 +341,7 @@ impl Shared {
     }
 
     /// At the start, and after a panic, which may have left a connection that nobody watches.
-    fn starts(&self) -> Pace {
+    fn starts(&self) -> ReconnectPace {
         let left = match &*self.state.borrow() {
             State::Up(link) => Some(link.number),
             State::Idle | State::Down(_) => None,
@@ -347,7 +349,7 @@ impl Shared {
         if let Some(number) = left {
             self.lose(number);
         }
-        Pace::new(&self.pace)
+        ReconnectPace::new(&self.pace)
     }
 
     fn begin_one(&self) -> u64 {
@@ -364,31 +366,31 @@ impl Shared {
     }
 
     /// After a connection that was lost as soon as it was made: callers hasten the next attempt.
-    async fn pause_after_loss(&self, began: Instant, pace: &Pace) {
+    async fn pause_after_loss(&self, began: Instant, pace: &ReconnectPace) {
         let next = began + self.pace.min;
         self.waits_for_next(Some(next));
-        let _ = timeout_at(pace.next(began), self.asked.notified()).await;
+        let _ = timeout_at(pace.next_attempt(began), self.asked.notified()).await;
         sleep_until(next).await;
     }
 
     /// After an attempt that failed.
-    async fn pause(&self, began: Instant, pace: &mut Pace) {
-        let Some(door) = self.connector.closed_door() else {
-            let next = pace.next(began);
+    async fn pause(&self, began: Instant, pace: &mut ReconnectPace) {
+        let Some(refused) = self.connector.take_refused_target() else {
+            let next = pace.next_attempt(began);
             self.waits_for_next(Some(next));
             return sleep_until(next).await;
         };
-        let last = pace.refused(began);
+        let last = pace.record_refusal(began);
         let mut looked = began;
         loop {
-            self.waits_for_next(Some(pace.earliest(looked)));
+            self.waits_for_next(Some(pace.earliest_attempt(looked)));
             if timeout_at(last, self.asked.notified()).await.is_err() {
                 return;
             }
-            sleep_until(pace.earliest(looked).min(last)).await;
+            sleep_until(pace.earliest_attempt(looked).min(last)).await;
             looked = Instant::now();
             let number = self.begin_one();
-            if timeout_at(last, door.is_open()).await.unwrap_or(true) {
+            if timeout_at(last, try_connect(&refused)).await.unwrap_or(true) {
                 return;
             }
             self.state.send_modify(|state| {
@@ -398,11 +400,6 @@ impl Shared {
             });
         }
     }
-}
-
-/// What somebody has to mend.
-pub(crate) fn is_final(error: &Error) -> bool {
-    matches!(error.code, Code::Auth | Code::Tls | Code::InvalidArgument | Code::Protocol)
 }
 
 /// What the server says unasked. Called in the order of the connection.
@@ -435,14 +432,14 @@ async fn supervise(shared: Weak<Shared>) {
             held.lose(number);
             // What holds for a moment only is no better than what fails.
             if made.elapsed() > held.pace.min {
-                pace.succeeded();
+                pace.record_success();
                 continue;
             }
-            pace.failed(began);
+            pace.record_failure(began);
             held.pause_after_loss(began, &pace).await;
             continue;
         }
-        pace.failed(began);
+        pace.record_failure(began);
         let Some(held) = shared.upgrade() else { return };
         held.pause(began, &mut pace).await;
     }
@@ -478,7 +475,7 @@ async fn stay(
     };
     let another = async {
         match (&connector.sentinels, &primary) {
-            (Some(sentinels), Some(primary)) => sentinels.name_another(primary).await,
+            (Some(sentinels), Some(primary)) => sentinels.wait_for_another_primary(primary).await,
             _ => pending().await,
         }
     };
@@ -495,10 +492,10 @@ async fn stay(
 async fn doubts(mut connection: Wire, fail_fast: Duration) {
     let patience = (fail_fast / 2).clamp(LEAST_DOUBT, MOST_DOUBT);
     loop {
-        connection.clocks().jump().await;
-        let (since, heard) = (Instant::now(), connection.heard().clone());
-        if heard.unless_silent(since, patience, Role::ask(&mut connection)).await.is_none() {
-            return connection.leave(since);
+        connection.clocks().wait_for_jump().await;
+        let (since, heard) = (Instant::now(), connection.last_heard().clone());
+        if heard.wait_unless_silent(since, patience, Role::query(&mut connection)).await.is_none() {
+            return connection.abandon(since);
         }
     }
 }
@@ -506,10 +503,13 @@ async fn doubts(mut connection: Wire, fail_fast: Duration) {
 /// Until the server does not answer, or is a primary no more. This is for a connection that the
 /// near cache does not watch.
 async fn heartbeats(mut connection: Wire, every: Duration) {
-    let heard = connection.heard().clone();
+    let heard = connection.last_heard().clone();
     loop {
-        heard.beat_is_due(every).await;
-        match heard.unless_silent(Instant::now(), SILENCE, Role::ask(&mut connection)).await {
+        heard.wait_for_heartbeat_due(every).await;
+        match heard
+            .wait_unless_silent(Instant::now(), MAX_SILENCE, Role::query(&mut connection))
+            .await
+        {
             Some(Ok(Role::Primary | Role::Unknown)) => {}
             Some(Err(error)) if failure::is_temporary_refusal(&error) => {}
             _ => return,

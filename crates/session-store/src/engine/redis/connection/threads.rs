@@ -1,5 +1,5 @@
-//! Threads for what blocks. tokio's `spawn_blocking` panics where the system refuses a thread; here
-//! that is an ordinary error.
+//! Runs blocking work on threads of its own. tokio's `spawn_blocking` panics where the system refuses
+//! a thread; here that is an ordinary error.
 
 use std::io;
 use std::thread;
@@ -7,24 +7,24 @@ use std::thread;
 use tokio::sync::oneshot;
 
 /// "Too many open files", of this process and of the system: the same numbers on Linux and macOS.
-const NO_DESCRIPTOR: [i32; 2] = [24, 23];
+const NO_DESCRIPTOR_LEFT: [i32; 2] = [24, 23];
 
 /// Runs `work` on a thread of its own. An error: the system refuses a thread.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let (told, outcome) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     thread::Builder::new().name("session-store-io".into()).spawn(move || {
-        // It is no loss that nobody waits any more.
-        let _ = told.send(work());
+        // The caller may have given up.
+        let _ = sender.send(work());
     })?;
     outcome.await.map_err(io::Error::other)
 }
 
-/// What this process has run out of, if that is the reason of an error, and what helps.
-pub(crate) fn lack(error: &io::Error) -> Option<&'static str> {
+/// The resource that this process has run out of, if that caused the error, and what helps.
+pub(crate) fn exhausted_resource(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        _ if error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code)) => Some(
+        _ if error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR_LEFT.contains(&code)) => Some(
             "this process has no file descriptor left: raise its limit (ulimit -n), or close what is open",
         ),
         io::ErrorKind::WouldBlock => Some(
@@ -41,14 +41,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_on_the_thread_is_an_error() {
-        blocking(|| panic!("on purpose")).await.unwrap_err();
-        assert_eq!(blocking(|| 7).await.unwrap(), 7);
+        run_blocking(|| panic!("on purpose")).await.unwrap_err();
+        assert_eq!(run_blocking(|| 7).await.unwrap(), 7);
     }
 
     #[test]
-    fn what_is_lacking_is_told_from_what_is_wrong() {
-        assert!(lack(&io::Error::from_raw_os_error(24)).unwrap().contains("ulimit -n"));
-        assert!(lack(&io::ErrorKind::WouldBlock.into()).unwrap().contains("ulimit -u"));
-        assert_eq!(lack(&io::ErrorKind::ConnectionRefused.into()), None);
+    fn an_exhausted_resource_is_told_from_other_errors() {
+        assert!(
+            exhausted_resource(&io::Error::from_raw_os_error(24)).unwrap().contains("ulimit -n")
+        );
+        assert!(
+            exhausted_resource(&io::ErrorKind::WouldBlock.into()).unwrap().contains("ulimit -u")
+        );
+        assert_eq!(exhausted_resource(&io::ErrorKind::ConnectionRefused.into()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! TLS to a server: what is accepted, and which check failed when it is not.
+//! TLS to a server: the client's settings, and the error that names the check that failed.
 
 use std::error::Error as StdError;
 use std::io;
@@ -18,24 +18,24 @@ use rustls_native_certs::{CertificateResult, ErrorKind};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-use super::threads::{self, blocking};
+use super::threads::{self, run_blocking};
 use super::trust;
 use crate::config::{Tls, TlsVersion};
 use crate::error::{Code, Error, Result};
 
-/// How to speak TLS. What is read from the settings, and what servers leave for a quicker
-/// handshake, is kept between connections.
-pub(crate) struct Secure {
+/// Makes TLS connections by the settings of option `tls`. Parsed settings, and the session tickets
+/// that servers sent, are kept between connections.
+pub(crate) struct TlsClient {
     settings: Tls,
     config: OnceCell<Arc<ClientConfig>>,
 }
 
-impl Secure {
+impl TlsClient {
     pub(crate) fn new(settings: &Tls) -> Self {
-        Secure { settings: settings.clone(), config: OnceCell::new() }
+        TlsClient { settings: settings.clone(), config: OnceCell::new() }
     }
 
-    /// What makes a connection to `host` secure, and the name that its certificate must be for.
+    /// A connector for `host`, and the name that the server's certificate must be for.
     pub(crate) async fn connector(
         &self,
         host: &str,
@@ -61,18 +61,20 @@ async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
         ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
     let config = versions.map_err(|error| unusable("minVersion", &error))?;
     let config = if tls.unverified {
-        config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        config
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
     } else {
         let (roots, pinned) = match &tls.ca {
             Some(ca) => {
                 let given = certificates("ca", ca)?;
                 (Arc::new(authorities(&given)?), given)
             }
-            None => trust::with_extra(public_authorities().await?),
+            None => trust::with_extra_certificates(public_authorities().await?),
         };
-        config
-            .dangerous()
-            .with_custom_certificate_verifier(trust::verifier(roots, pinned, &provider)?)
+        config.dangerous().with_custom_certificate_verifier(trust::certificate_verifier(
+            roots, pinned, &provider,
+        )?)
     };
     let config = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
@@ -114,32 +116,32 @@ fn authorities(ca: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-/// The authorities that the system trusts, and Mozilla's. Read once, unless this process lacks what
-/// it takes to read them.
+/// The authorities that the system trusts, and Mozilla's. Read once, unless this process lacks a
+/// resource for it.
 async fn public_authorities() -> Result<Arc<RootCertStore>> {
     static READ: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = READ.get() {
         return Ok(roots.clone());
     }
-    // Reading files would hold up everybody.
-    let lacking = |error: io::Error| {
-        let what = threads::lack(&error).unwrap_or("they cannot be read");
+    let unreadable = |error: io::Error| {
+        let what = threads::exhausted_resource(&error).unwrap_or("they cannot be read");
         Error::new(
             Code::Unavailable,
             format!("tls: the authorities that the system trusts: {what}"),
         )
         .caused_by(&error)
     };
-    let roots = blocking(read_authorities).await.and_then(|read| read).map_err(lacking)?;
+    // On a thread of its own: reading files would hold up every other task.
+    let roots = run_blocking(read_authorities).await.and_then(|read| read).map_err(unreadable)?;
     Ok(READ.get_or_init(|| Arc::new(roots)).clone())
 }
 
 fn read_authorities() -> io::Result<RootCertStore> {
     let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
     for error in errors {
-        // A certificate of the system's that is none is no reason to trust the others less.
+        // A broken certificate of the system is no reason to distrust the others.
         if let ErrorKind::Io { inner, .. } = error.kind
-            && threads::lack(&inner).is_some()
+            && threads::exhausted_resource(&inner).is_some()
         {
             return Err(inner);
         }
@@ -150,16 +152,16 @@ fn read_authorities() -> io::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// A member of the option that was read and cannot be used.
+/// The error for a member of the option that was read and cannot be used.
 fn unusable(member: &str, error: &rustls::Error) -> Error {
     Error::new(Code::Tls, format!("tls: {member} cannot be used")).caused_by(error)
 }
 
-/// Accepts any certificate (`dangerouslyDisableVerification`), from whoever holds its key.
+/// Accepts any certificate whose key the server has (`dangerouslyDisableVerification`).
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Unverified {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -194,14 +196,14 @@ impl ServerCertVerifier for Unverified {
     }
 }
 
-/// That a handshake failed, by the error of whoever read or wrote.
+/// The error for a failed handshake. `error`: of reading or writing.
 pub(crate) fn handshake_error(error: &io::Error, at: &str) -> Error {
     let failed = |check: &str| {
         Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {check}"))
     };
-    match broken_check(error) {
-        Some(broken) => failed(words(broken)).caused_by(broken),
-        // Nothing is said of TLS: it may pass, as a lost connection does.
+    match failed_check(error) {
+        Some(broken) => failed(failed_check_text(broken)).caused_by(broken),
+        // No TLS check failed: it may pass, as a lost connection does.
         None => {
             let what = "cannot be reached: it closed the connection in the middle of the TLS handshake; a server that has as \
                         many clients as it allows (maxclients) does so, and a port without TLS";
@@ -210,28 +212,28 @@ pub(crate) fn handshake_error(error: &io::Error, at: &str) -> Error {
     }
 }
 
-/// The same of an error that came after it: a server of TLS 1.3 looks at a client's certificate
-/// when the client has taken it for done.
+/// The same for an error that came after the handshake: with TLS 1.3, a server checks the client's
+/// certificate after the client has finished.
 pub(crate) fn late_handshake_error(error: &RedisError, at: &str) -> Option<Error> {
     let error = error
         .source()?
         .downcast_ref::<Arc<dyn StdError + Send + Sync>>()?
         .downcast_ref::<io::Error>()?;
-    broken_check(error).map(|_| handshake_error(error, at))
+    failed_check(error).map(|_| handshake_error(error, at))
 }
 
-fn broken_check(error: &io::Error) -> Option<&rustls::Error> {
+fn failed_check(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// That what answers speaks no TLS, but as Redis does without.
-pub(crate) fn no_tls(at: &str) -> Error {
+/// The error for a server that answers as Redis does without TLS.
+pub(crate) fn no_tls_error(at: &str) -> Error {
     let what = "it does not speak TLS on this port, but answers without; use redis:// there, or the port of its TLS";
     Error::new(Code::Tls, format!("the TLS handshake with Redis at {at} failed: {what}"))
 }
 
 /// Which check failed, and what to do about it.
-fn words(error: &rustls::Error) -> &'static str {
+fn failed_check_text(error: &rustls::Error) -> &'static str {
     use AlertDescription as Alert;
     use CertificateError as Certificate;
     match error {
@@ -256,7 +258,7 @@ fn words(error: &rustls::Error) -> &'static str {
             Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => {
                 "its certificate is not meant for a server (extended key usage)"
             }
-            error if trust::is_authoritys_own(error) => {
+            error if trust::is_ca_used_as_server(error) => {
                 "its certificate is an authority's own (CA:TRUE), as openssl req -x509 makes it; give that very certificate as option tls.ca"
             }
             _ => "its certificate cannot be accepted",

@@ -17,7 +17,7 @@ use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureSc
 use crate::error::{Code, Error, Result};
 
 /// Certificates that are trusted beside the public authorities.
-static EXTRA: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+static EXTRA_CERTIFICATES: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
 
 /// Trusts the certificates of a PEM text beside the public authorities, wherever the option
 /// `tls.ca` is not given. Connections that were made before do not count; of several calls the
@@ -30,7 +30,7 @@ pub fn trust_certificates(pem: &str) -> bool {
     let count = found.len();
     let certificates: Vec<_> = found.into_iter().flatten().filter(is_certificate).collect();
     let is_whole = count > 0 && certificates.len() == count;
-    EXTRA.get_or_init(|| certificates);
+    EXTRA_CERTIFICATES.get_or_init(|| certificates);
     is_whole
 }
 
@@ -38,18 +38,18 @@ fn is_certificate(der: &CertificateDer<'static>) -> bool {
     RootCertStore::empty().add(der.clone()).is_ok()
 }
 
-/// The public authorities and the extra ones; and the extra certificates.
-pub(crate) fn with_extra(
+/// Adds the extra certificates to the public authorities; also returns the extra certificates.
+pub(crate) fn with_extra_certificates(
     public: Arc<RootCertStore>,
 ) -> (Arc<RootCertStore>, Vec<CertificateDer<'static>>) {
-    let Some(extra) = EXTRA.get() else { return (public, Vec::new()) };
+    let Some(extra) = EXTRA_CERTIFICATES.get() else { return (public, Vec::new()) };
     let mut roots = RootCertStore::clone(&public);
     roots.add_parsable_certificates(extra.iter().cloned());
     (Arc::new(roots), extra.clone())
 }
 
 /// Accepts what the authorities signed, and each of `pinned`.
-pub(crate) fn verifier(
+pub(crate) fn certificate_verifier(
     authorities: Arc<RootCertStore>,
     pinned: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
@@ -59,23 +59,23 @@ pub(crate) fn verifier(
     let by_authority = by_authority.map_err(|error| {
         Error::new(Code::Tls, "tls: there is no authority to trust").caused_by(&error)
     })?;
-    Ok(Arc::new(Verifier { by_authority, pinned }))
+    Ok(Arc::new(PinnedOrAuthority { by_authority, pinned }))
 }
 
 /// Whether a certificate was refused only because it may sign others. `openssl req -x509` makes
 /// such ones (CA:TRUE) unless told otherwise.
-pub(crate) fn is_authoritys_own(error: &CertificateError) -> bool {
+pub(crate) fn is_ca_used_as_server(error: &CertificateError) -> bool {
     let CertificateError::Other(error) = error else { return false };
     matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 #[derive(Debug)]
-struct Verifier {
+struct PinnedOrAuthority {
     by_authority: Arc<WebPkiServerVerifier>,
     pinned: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for PinnedOrAuthority {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -94,7 +94,7 @@ impl ServerCertVerifier for Verifier {
             // webpki checks the times before it looks whether the certificate may sign others, and
             // the name afterwards.
             Err(rustls::Error::InvalidCertificate(error))
-                if is_authoritys_own(&error)
+                if is_ca_used_as_server(&error)
                     && self.pinned.iter().any(|pinned| pinned == end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;

@@ -1,4 +1,4 @@
-//! A connection that speaks Redis' protocol, over a stream of our own.
+//! A connection that speaks the Redis protocol over a [`Stream`].
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,9 +10,9 @@ use ::redis::{
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::clocks::Clocks;
-use super::heard::Heard;
-use super::relogin::{Keeper, Logins, Relogins};
+use super::clock_jump::ClockJumpDetector;
+use super::last_heard::LastHeard;
+use super::relogin::{LoginSource, ReloginOutcomes, ReloginTask};
 use super::stream::Stream;
 use crate::engine::redis::failure;
 use crate::error::Error;
@@ -25,20 +25,19 @@ const PIPELINE_BUFFER: usize = 4096;
 pub(crate) struct Wire {
     connection: MultiplexedConnection,
     driver: Arc<Driver>,
-    /// Whether each command is announced by ASKING: the server is about to get the slot that it is
-    /// asked for.
+    /// Whether ASKING precedes each command, because the slot is being moved to this server.
     pub(crate) asking: bool,
 }
 
-/// The task that reads and writes.
+/// The task that reads and writes, and what belongs to the connection.
 struct Driver {
     task: AbortHandle,
-    heard: Heard,
-    /// Where the login expires.
-    keeper: OnceLock<Keeper>,
-    clocks: Clocks,
-    /// When it turned out that it may be dead, if it was left for that.
-    doubted: OnceLock<Instant>,
+    last_heard: LastHeard,
+    /// Empty where the login does not expire.
+    relogin: OnceLock<ReloginTask>,
+    clocks: ClockJumpDetector,
+    /// Since when the server was silent, if the connection was abandoned for that.
+    abandoned: OnceLock<Instant>,
 }
 
 impl Drop for Driver {
@@ -48,88 +47,87 @@ impl Drop for Driver {
 }
 
 /// Why a login failed.
-pub(crate) struct Refusal {
+pub(crate) struct LoginFailure {
     pub(crate) error: Error,
     /// Whether the server does not speak RESP3.
-    pub(crate) no_resp3: bool,
+    pub(crate) lacks_resp3: bool,
 }
 
 impl Wire {
-    /// Logs in over a stream. `heard`: is told what the server says unasked, in the order of the
-    /// connection (RESP3). `at`: the server, as messages name it.
+    /// Logs in over a stream. `on_push`: called with each push (RESP3), in the order of the
+    /// connection. `at`: the server, as messages name it.
     pub(crate) async fn login(
         stream: Stream,
         login: &RedisConnectionInfo,
-        heard: Option<impl Fn(&PushInfo) + Send + Sync + 'static>,
+        on_push: Option<impl Fn(&PushInfo) + Send + Sync + 'static>,
         at: &str,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, LoginFailure> {
         let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        if let (Some(heard), ProtocolVersion::RESP3) = (heard, login.protocol()) {
+        if let (Some(on_push), ProtocolVersion::RESP3) = (on_push, login.protocol()) {
             config = config.set_push_sender(move |push: PushInfo| {
-                heard(&push);
+                on_push(&push);
                 Ok::<(), ::redis::aio::SendError>(())
             });
         }
-        let (first, is_plain, heard) = (stream.first(), stream.is_plain_tcp(), stream.heard());
+        let (first_bytes, is_plain) = (stream.first_bytes(), stream.is_plain_tcp());
+        let last_heard = stream.last_heard();
         match MultiplexedConnection::new_with_config(login, stream, config).await {
             Ok((connection, driver)) => {
                 let task = tokio::spawn(driver).abort_handle();
                 let driver = Arc::new(Driver {
                     task,
-                    heard,
-                    clocks: Clocks::new(),
-                    keeper: OnceLock::new(),
-                    doubted: OnceLock::new(),
+                    last_heard,
+                    clocks: ClockJumpDetector::new(),
+                    relogin: OnceLock::new(),
+                    abandoned: OnceLock::new(),
                 });
                 Ok(Wire { connection, driver, asking: false })
             }
-            Err(error) => Err(Refusal {
-                error: failure::login_error(&error, &first.get(), is_plain, at),
-                no_resp3: failure::is_resp3_refusal(&error),
+            Err(error) => Err(LoginFailure {
+                error: failure::login_error(&error, &first_bytes.get(), is_plain, at),
+                lacks_resp3: failure::is_resp3_refusal(&error),
             }),
         }
     }
 
-    /// Logs in again before `expires_at` (ms since the epoch), for as long as the connection is
-    /// held.
-    pub(crate) fn stay_logged_in(&self, logins: &Logins, expires_at: i64) {
-        self.driver
-            .keeper
-            .get_or_init(|| Keeper::new(self.connection.clone(), logins.clone(), expires_at));
+    /// Logs in again before `expires_at` (ms since the epoch), as long as the connection lives.
+    pub(crate) fn keep_logged_in(&self, logins: &LoginSource, expires_at: i64) {
+        self.driver.relogin.get_or_init(|| {
+            ReloginTask::start(self.connection.clone(), logins.clone(), expires_at)
+        });
     }
 
-    /// How each further login goes.
-    pub(crate) fn relogins(&self) -> Relogins {
-        self.driver.keeper.get().map_or_else(Relogins::none, Keeper::relogins)
+    /// The outcomes of further logins.
+    pub(crate) fn relogin_outcomes(&self) -> ReloginOutcomes {
+        self.driver.relogin.get().map_or_else(ReloginOutcomes::none, ReloginTask::outcomes)
     }
 
-    /// Whether the server has refused the last further login: it may cut the connection when the
-    /// password expires.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.driver.keeper.get().is_some_and(Keeper::is_refused)
+    /// Whether the server refused the last further login. It may cut the connection when the password
+    /// expires.
+    pub(crate) fn is_relogin_refused(&self) -> bool {
+        self.driver.relogin.get().is_some_and(ReloginTask::is_refused)
     }
 
-    /// When the server was heard last.
-    pub(crate) fn heard(&self) -> &Heard {
-        &self.driver.heard
+    pub(crate) fn last_heard(&self) -> &LastHeard {
+        &self.driver.last_heard
     }
 
-    /// To be looked at before each use.
-    pub(crate) fn clocks(&self) -> &Clocks {
+    /// Check it before each use of the connection.
+    pub(crate) fn clocks(&self) -> &ClockJumpDetector {
         &self.driver.clocks
     }
 
-    /// Ends it, and what is under way on it: it has not answered since it was doubted.
-    pub(crate) fn leave(&self, doubted: Instant) {
-        let _ = self.driver.doubted.set(doubted);
+    /// Closes the connection, and with it what is in flight: the server was silent since this moment.
+    pub(crate) fn abandon(&self, silent_since: Instant) {
+        let _ = self.driver.abandoned.set(silent_since);
         self.driver.task.abort();
     }
 
-    /// Since when it was doubted, if it was left.
-    pub(crate) fn doubted(&self) -> Option<Instant> {
-        self.driver.doubted.get().copied()
+    /// Since when the server was silent, if the connection was abandoned for that.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        self.driver.abandoned.get().copied()
     }
 }
 
@@ -152,7 +150,7 @@ impl ConnectionLike for Wire {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        debug_assert!(!self.asking, "several commands are never announced together");
+        debug_assert!(!self.asking, "ASKING precedes single commands only");
         self.connection.req_packed_commands(pipeline, offset, count)
     }
 

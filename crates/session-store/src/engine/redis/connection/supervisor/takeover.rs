@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Shared, State, Stayed, hear, stay};
-use crate::engine::redis::connection::connector::{Connector, Link};
-use crate::engine::redis::connection::relogin::Relogin;
+use crate::engine::redis::connection::connector::Connector;
+use crate::engine::redis::connection::link::Link;
+use crate::engine::redis::connection::relogin::ReloginOutcome;
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::guarded::{defect, unless_panicked};
@@ -57,16 +58,16 @@ impl Shared {
 
 /// The link that takes over from this one. Waits for ever while none has to.
 async fn successor(shared: &Weak<Shared>, link: &Link) -> Link {
-    let mut relogins = link.connection.relogins();
+    let mut relogins = link.connection.relogin_outcomes();
     let mut is_told = false;
     loop {
         let why = match relogins.next().await {
-            Relogin::Done => {
+            ReloginOutcome::Renewed => {
                 is_told = false;
                 continue;
             }
-            Relogin::Failed(why) => why,
-            Relogin::Refused => match take_over(shared, link).await {
+            ReloginOutcome::NoCredentials(why) => why,
+            ReloginOutcome::Refused => match take_over(shared, link).await {
                 Ok(Some(next)) => return next,
                 Ok(None) => continue,
                 Err(why) => why,
@@ -108,7 +109,7 @@ async fn take_over(shared: &Weak<Shared>, old: &Link) -> Result<Option<Link>> {
         feed.flush_replaced();
     }
     if let Some(primary) = &link.primary
-        && connector.is_another(primary)
+        && connector.replace_primary(primary)
     {
         events.tell(EventKind::Failover, format!("the primary is {primary} now"));
     }

@@ -1,65 +1,73 @@
-//! How much a script may touch on a server. On Redis and Valkey by themselves: whatever it likes.
-//! Behind a proxy that spreads keys over shards (Redis Enterprise, Azure's EnterpriseCluster
+//! Which keys a script may touch on a server. On Redis and Valkey by themselves: any. Behind a proxy that spreads keys over shards (Redis Enterprise, Azure's EnterpriseCluster
 //! policy) the keys of a script must fall into one slot. Dragonfly and Kvrocks refuse keys that a
 //! script did not declare.
 //!
-//! A server is asked by a script that touches one key, with the key declared, with another one
-//! declared, and with three in several slots. Words and codes of a refusal differ from server to
-//! server; that only the declared key alone is permitted does not.
+//! The probe is a script that touches one key: with that key declared, with another one declared, and
+//! with three declared that lie in several slots. The text and code of a refusal differ from server
+//! to server. That only the declared key alone is permitted does not.
 
 use ::redis::{Pipeline, Value};
 
 use crate::config::Config;
 
-/// It changes nothing.
+/// Changes nothing.
 const TOUCH: &str = "return redis.call('EXISTS', ARGV[1])";
 
-/// The keys that a server is asked about. Nothing lies there.
-pub(crate) struct Probe {
+/// Which keys a script may touch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ScriptReach {
+    /// One key, which it declares.
+    OneKey,
+    AnyKeys,
+}
+
+/// The keys that the probe touches. Nothing lies there.
+pub(crate) struct ReachProbe {
     key: String,
     other_key: String,
     index: String,
 }
 
-impl Probe {
+impl ReachProbe {
     pub(crate) fn new(config: &Config) -> Self {
-        Probe::of(&config.key_prefix, &config.user_prefix)
+        ReachProbe::with_prefixes(&config.key_prefix, &config.user_prefix)
     }
 
-    /// Keys that fall into one slot if all keys of the store do, because their prefixes have the
-    /// same tag in braces.
-    fn of(key_prefix: &str, user_prefix: &str) -> Self {
-        Probe {
+    /// The keys fall into one slot if all keys of the store do, because their prefixes have the same
+    /// tag in braces.
+    fn with_prefixes(key_prefix: &str, user_prefix: &str) -> Self {
+        ReachProbe {
             key: [key_prefix, "probe-a"].concat(),
             other_key: [key_prefix, "probe-b"].concat(),
             index: [user_prefix, "probe-c"].concat(),
         }
     }
 
-    /// Adds the questions to others.
-    pub(crate) fn ask(&self, questions: &mut Pipeline) {
-        let Probe { key, other_key, index } = self;
-        questions.cmd("EVAL").arg(TOUCH).arg(1).arg(key).arg(key);
-        questions.cmd("EVAL").arg(TOUCH).arg(1).arg(key).arg(other_key);
-        questions.cmd("EVAL").arg(TOUCH).arg(3).arg(key).arg(other_key).arg(index).arg(key);
+    /// Adds the probe's scripts to a pipeline.
+    pub(crate) fn add_to(&self, pipeline: &mut Pipeline) {
+        let ReachProbe { key, other_key, index } = self;
+        pipeline.cmd("EVAL").arg(TOUCH).arg(1).arg(key).arg(key);
+        pipeline.cmd("EVAL").arg(TOUCH).arg(1).arg(key).arg(other_key);
+        pipeline.cmd("EVAL").arg(TOUCH).arg(3).arg(key).arg(other_key).arg(index).arg(key);
     }
 }
 
-/// Of the answers to [`Probe::ask`]: whether scripts may touch one key only. `None`: they do not
-/// tell, as while the server is busy.
-pub(crate) fn is_one_key(answers: &[Value]) -> Option<bool> {
+/// What the answers to [`ReachProbe::add_to`] show. `None`: they show nothing, for example while the
+/// server is busy.
+pub(crate) fn reach_in_answers(answers: &[Value]) -> Option<ScriptReach> {
     match answers {
         [Value::Int(_), undeclared, several, ..]
             if is_refusal(undeclared) || is_refusal(several) =>
         {
-            Some(true)
+            Some(ScriptReach::OneKey)
         }
-        [Value::Int(_), Value::Int(_), Value::Int(_), ..] => Some(false),
+        [Value::Int(_), Value::Int(_), Value::Int(_), ..] => Some(ScriptReach::AnyKeys),
         _ => None,
     }
 }
 
-/// Any other code says how the server stands, or what the user may do.
+/// Whether the script was refused for its keys. Any other code is about the server's state or the
+/// user's rights.
 fn is_refusal(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if matches!(error.code(), "ERR" | "CROSSSLOT"))
 }
@@ -71,10 +79,10 @@ mod tests {
     use super::*;
     use crate::engine::redis::cluster::slots::slot;
 
-    fn decision(answers: [&str; 3]) -> Option<bool> {
+    fn reach(answers: [&str; 3]) -> Option<ScriptReach> {
         let answers =
             answers.map(|answer| parse_redis_value(format!("{answer}\r\n").as_bytes()).unwrap());
-        is_one_key(&answers)
+        reach_in_answers(&answers)
     }
 
     #[test]
@@ -82,10 +90,10 @@ mod tests {
         let crossslot = "-CROSSSLOT Keys in request don't hash to the same slot";
         let local = "-ERR Script attempted to access keys that do not hash to the same slot script: 1f, on @user_script:1.";
         let undeclared = "-ERR Error running script (call to f_1f): @user_script:1: script tried accessing undeclared key";
-        assert_eq!(decision([":0", ":0", ":0"]), Some(false));
-        assert_eq!(decision([":0", ":0", crossslot]), Some(true));
-        assert_eq!(decision([":0", local, crossslot]), Some(true));
-        assert_eq!(decision([":0", undeclared, ":0"]), Some(true));
+        assert_eq!(reach([":0", ":0", ":0"]), Some(ScriptReach::AnyKeys));
+        assert_eq!(reach([":0", ":0", crossslot]), Some(ScriptReach::OneKey));
+        assert_eq!(reach([":0", local, crossslot]), Some(ScriptReach::OneKey));
+        assert_eq!(reach([":0", undeclared, ":0"]), Some(ScriptReach::OneKey));
         for state in [
             "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
             "-LOADING Redis is loading the dataset in memory",
@@ -99,17 +107,18 @@ mod tests {
                 [state, state, state],
                 [state, ":0", ":0"],
             ] {
-                assert_eq!(decision(answers), None, "{answers:?}");
+                assert_eq!(reach(answers), None, "{answers:?}");
             }
         }
-        assert_eq!(decision(["-ERR unknown command 'EVAL'"; 3]), None);
-        assert_eq!(is_one_key(&[]), None);
+        assert_eq!(reach(["-ERR unknown command 'EVAL'"; 3]), None);
+        assert_eq!(reach_in_answers(&[]), None);
     }
 
     #[test]
     fn the_keys_lie_in_several_slots_unless_all_keys_of_the_store_lie_in_one() {
         let slots = |key_prefix: &str, user_prefix: &str| {
-            let Probe { key, other_key, index } = Probe::of(key_prefix, user_prefix);
+            let ReachProbe { key, other_key, index } =
+                ReachProbe::with_prefixes(key_prefix, user_prefix);
             [slot(&key), slot(&other_key), slot(&index)]
         };
         let [key, other_key, index] = slots("session:", "user-sessions:");

@@ -1,7 +1,7 @@
-//! Whether a server is too old.
+//! Refuses a server that is older than Redis 6.2.
 //!
-//! What a server says of its version decides nothing: some name an old one and do what Redis 6.2
-//! does. A server that names an older one, or none, is asked for what Redis 6.2 brought.
+//! The version that a server reports does not decide: some report an old one and can do what Redis
+//! 6.2 can. A server that reports an older version, or none, is tested with a command of Redis 6.2.
 
 use ::redis::{FromRedisValue, RedisResult, Value, pipe};
 
@@ -11,27 +11,28 @@ use crate::error::{Code, Error};
 /// The first version that has what sessions need.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// That the server is too old; `None`: it is not. `told`: the version that it told at login; `key`:
-/// of an index, which may not be there.
-pub(crate) async fn too_old(
+/// The error for a server that is too old; `None`: it is not. `reported`: the version in its answer
+/// to HELLO; `key`: of an index, which need not exist.
+pub(crate) async fn too_old_error(
     wire: &mut Wire,
-    told: Option<String>,
+    reported: Option<String>,
     key: &str,
     at: &str,
 ) -> RedisResult<Option<Error>> {
-    if told.as_deref().and_then(number).is_some_and(|told| told >= OLDEST) {
+    if reported.as_deref().and_then(number).is_some_and(|version| version >= OLDEST) {
         return Ok(None);
     }
     let mut ask = pipe();
-    // Changes nothing: XX is for members that are there.
+    // Changes nothing: XX updates existing members only.
     ask.cmd("ZADD").arg(key).arg("XX").arg("GT").arg(0).arg("none").cmd("INFO").arg("server");
     let answers: Vec<Value> = ask.ignore_errors().query_async(wire).await?;
     let lacks = matches!(answers.first(), Some(Value::ServerError(error)) if error.details().is_some_and(|what| what.contains("syntax error")));
     Ok(lacks.then(|| {
         error(
-            told.or_else(|| in_info(answers.get(1)?))
+            reported
+                .or_else(|| version_in_info(answers.get(1)?))
                 .as_deref()
-                .filter(|told| number(told).is_some()),
+                .filter(|version| number(version).is_some()),
             at,
         )
     }))
@@ -48,14 +49,14 @@ fn error(version: Option<&str>, at: &str) -> Error {
     )
 }
 
-fn in_info(info: &Value) -> Option<String> {
+fn version_in_info(info: &Value) -> Option<String> {
     let info = String::from_redis_value_ref(info).ok()?;
     info.lines()
         .find_map(|line| line.strip_prefix("redis_version:"))
         .map(|version| version.trim().to_owned())
 }
 
-/// Major and minor number. `None`: this is no version.
+/// Major and minor number. `None`: the text is no version.
 fn number(version: &str) -> Option<(u32, u32)> {
     let is_version =
         version.len() < 20 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
