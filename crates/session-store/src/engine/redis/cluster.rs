@@ -1,6 +1,10 @@
 //! The engine on a cluster: the steps over one key each, on a map of the cluster's servers.
 
+mod cluster_route;
+mod cluster_view;
+mod slot_map;
 pub(super) mod slots;
+mod stability;
 mod topology;
 
 use std::sync::Arc;
@@ -12,7 +16,7 @@ use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{Engine, Keyspace};
 use crate::events::Events;
-use topology::Cluster;
+use cluster_route::ClusterRoute;
 
 /// An engine on a cluster.
 ///
@@ -27,6 +31,6 @@ pub(crate) fn cluster_engine(
     events: Events,
 ) -> impl Engine {
     let route =
-        Cluster::new(config, server, credentials, &keyspace.key_prefix, cache, events.clone());
+        ClusterRoute::new(config, server, credentials, &keyspace.key_prefix, cache, events.clone());
     OneKeyEngine::new(Executor::new(config, route, keyspace, &events))
 }

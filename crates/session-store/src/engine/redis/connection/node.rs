@@ -1,4 +1,4 @@
-//! A server among several.
+//! The address of a server over TCP: a host and its port.
 
 use std::fmt;
 
@@ -16,10 +16,12 @@ impl Node {
         Node { host: host.to_owned(), port }
     }
 
-    /// A server that another one names, as it is reached from here (option `natMap`).
-    pub(crate) fn reached(by: &NatMap, host: &str, port: u16) -> Self {
-        let (host, port) =
-            by.get(&(host.to_owned(), port)).cloned().unwrap_or_else(|| (host.to_owned(), port));
+    /// The address that reaches a server which another server names (option `natMap`).
+    pub(crate) fn mapped(nat_map: &NatMap, host: &str, port: u16) -> Self {
+        let (host, port) = nat_map
+            .get(&(host.to_owned(), port))
+            .cloned()
+            .unwrap_or_else(|| (host.to_owned(), port));
         Node { host, port }
     }
 
@@ -27,10 +29,10 @@ impl Node {
         &self.host
     }
 
-    /// This very server, with the settings of the whole.
-    pub(crate) fn of(&self, whole: &Server) -> Server {
+    /// The settings of this server, as one of those that `cluster` configures.
+    pub(crate) fn server_settings(&self, cluster: &Server) -> Server {
         let Node { host, port } = self.clone();
-        Server { address: Address::Tcp { host, port }, ..whole.clone() }
+        Server { address: Address::Tcp { host, port }, ..cluster.clone() }
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -80,7 +80,7 @@ impl Sentinels {
         let first = fastrand::usize(..self.sentinels.len());
         for sentinel in self.sentinels[first..].iter().chain(&self.sentinels[..first]) {
             match self.ask(sentinel).await {
-                Ok(Some((host, port))) => return Ok(Node::reached(&self.nat_map, &host, port)),
+                Ok(Some((host, port))) => return Ok(Node::mapped(&self.nat_map, &host, port)),
                 Ok(None) => why = Some(self.unknown_primary_error()),
                 // That one sentinel cannot be reached says little. A refusal is probably common to all
                 // of them.
