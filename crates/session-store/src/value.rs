@@ -1,5 +1,7 @@
-//! How a value is told from a tombstone, and a record that this store wrote from one that another
-//! left.
+//! What lies under a key: a session record, a tombstone, or another value.
+//!
+//! What must always hold: no value that a caller can write is a tombstone, and every value comes
+//! back as it was written.
 
 use std::sync::Arc;
 
@@ -109,12 +111,12 @@ impl Stored {
         self.is_record() && !self.names(token)
     }
 
-    /// Of any other value that ends in a space, the one before it is a space too.
+    /// Any other value that ends in a space ends in two.
     fn is_record(&self) -> bool {
         self.0.ends_with("} ")
     }
 
-    /// Decoding costs more than reading does, and most records tell their token where they begin.
+    /// Decoding costs more than reading does, and most records have their token near their start.
     fn names(&self, token: &str) -> bool {
         begins_as_record_of(token, self.text()) || Record::parse(token, self.text()).is_some()
     }
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_nobodys() {
+    fn a_value_that_is_no_record_belongs_to_no_application() {
         for value in [
             "",
             "5",

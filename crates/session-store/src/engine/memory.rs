@@ -175,7 +175,7 @@ impl Engine for MemoryEngine {
     }
 
     async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
-        // Nobody keeps what this engine answers: it is memory already.
+        // The near cache keeps nothing of this engine: it is memory already.
         Ok(self.get_many(keys).await?.into_iter().map(|slot| (slot, Some(0))).collect())
     }
 

@@ -19,7 +19,7 @@ pub(super) enum FailureKind {
     /// The server refused for now, and did nothing: it loads its data, waits for its primary or for
     /// replicas, or runs a long script.
     NotReady,
-    /// The server refused, did nothing, and will refuse until somebody acts or a quota begins anew.
+    /// The server refused, did nothing, and will refuse until an operator acts or a quota begins anew.
     Blocked,
     /// The key lies on another server of the cluster, which the refusal names.
     Elsewhere,
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_the_server_is_told_by_its_code_or_its_words() {
+    fn a_state_of_the_server_is_recognized_by_its_code_or_its_words() {
         for (answer, kind) in [
             (
                 "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_redis_6_2_says_of_a_script_is_told_by_what_stopped_it() {
+    fn an_error_in_a_script_on_redis_6_2_is_classified_by_its_cause() {
         let script = |why: &str| {
             refusal(&format!(
                 "ERR Error running script (call to f_8baa98ba): @user_script:1: @user_script: 1: -{why}"

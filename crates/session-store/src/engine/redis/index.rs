@@ -15,8 +15,8 @@ use super::scripts::{self, Script, ScriptInvocation};
 use crate::engine::LOWEST;
 use crate::error::{Code, Result};
 
-/// Life of an index entry whose record nobody looked at, in ms: Better Auth's own default. Pruned
-/// earlier if it is dead.
+/// Life of an index entry whose record was not looked at, in ms: Better Auth's own default. A prune
+/// removes it earlier if it is dead.
 const UNKNOWN_LIFE_MS: u64 = 7 * 24 * 3_600_000;
 
 /// No expiry in a list is taken to be later than this: the end of the year 9999, in ms since the

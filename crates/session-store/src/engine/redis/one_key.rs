@@ -317,7 +317,7 @@ impl<R: Route> Engine for OneKeyEngine<R> {
 
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
         let (expected, create) = (arguments::expected(put), arguments::create(put.create));
-        // A late write is known by its age, and enters nothing.
+        // A write that comes long after its session was created must not enter the index.
         if !is_new(put.create) {
             let add = |call: &mut ScriptInvocation<'_>| _ = call.arg(expected).arg(&create);
             let reply = self.on_record(&scripts::CHECK_PUT, put.id, Repeat::Safe, add).await?;
@@ -340,8 +340,8 @@ impl<R: Route> Engine for OneKeyEngine<R> {
             PutOutcome::Created { .. } => {
                 Ok(PutOutcome::Created { others: replies::other_ids(ids, put.id) })
             }
-            // The tombstone stands. (Of an absent record nobody knows whether another writer is
-            // about to create it.)
+            // The tombstone stands. (An absent record leaves the entry: another writer may be about
+            // to create it.)
             PutOutcome::Refused => {
                 self.remove_from_index(put.user, &[put.id.to_owned()]).await?;
                 Ok(PutOutcome::Refused)

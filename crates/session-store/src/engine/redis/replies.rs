@@ -25,7 +25,7 @@ pub(super) fn reply_to_one(reply: Value) -> RedisResult<Value> {
     match &reply {
         Value::Array(parts) => match &parts[..] {
             [Value::BulkString(word), Value::BulkString(text)] if word == b"ERROR" => {
-                // As the server would have written it, so that it is told apart as any other of its
+                // As the server would have written it, so that it is classified like any other of its
                 // errors.
                 parse_redis_value(&[b"-", &text[..], b"\r\n"].concat())?.extract_error()
             }

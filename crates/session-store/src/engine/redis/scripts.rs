@@ -3,7 +3,7 @@
 //! `scripts/standalone/` works on a record, its owner's index and what another store left, all on
 //! one server. `scripts/one_key/` touches one key each, wherever it lies. `scripts/lib/` holds the
 //! fragments that they share: a script names those that it uses by `--- @include "…"` lines, and a
-//! fragment likewise. A script tells its KEYS and ARGV in a table at its top.
+//! fragment likewise. A script lists its KEYS and ARGV in a table at its top.
 //!
 //! What must always hold: a script is sent without its comments, and only with the fragments and
 //! constants that it uses, because the server runs all of its text at each call.
@@ -29,8 +29,9 @@ macro_rules! files {
 
 /// The fragments by their names.
 const FRAGMENTS: &[(&str, &str)] = files!("lib":
-    "another_application" "clock" "digits" "each" "end_if_owned" "end_record" "index" "index_life"
-    "owner" "past_entries" "put_records" "raise" "score" "tombstone" "write_refusal");
+    "another_application" "clock" "digits" "drop_past_entries" "each" "end_if_owned" "end_record"
+    "index_call" "index_life" "owner" "past_entries" "put_records" "raise" "remove_from_index"
+    "score" "tombstone" "write_refusal");
 
 /// Declares the scripts of a folder. Each is put together when it is first used.
 macro_rules! scripts {

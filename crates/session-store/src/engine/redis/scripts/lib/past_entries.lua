@@ -5,10 +5,3 @@
 local function past_entries(index, now)
   return redis.call('ZRANGEBYSCORE', index, '-inf', '(' .. digits(now - INDEX_MARGIN_MS), 'LIMIT', 0, TOGETHER)
 end
-
--- Drops them. Returns how many.
-local function drop_past_entries(index, now)
-  local past = past_entries(index, now)
-  if #past > 0 then redis.call('ZREM', index, unpack(past)) end
-  return #past
-end

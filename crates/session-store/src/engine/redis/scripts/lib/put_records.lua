@@ -1,8 +1,8 @@
 --- @include "clock"
+--- @include "drop_past_entries"
 --- @include "each"
---- @include "index"
+--- @include "index_call"
 --- @include "index_life"
---- @include "past_entries"
 --- @include "score"
 --- @include "write_refusal"
 

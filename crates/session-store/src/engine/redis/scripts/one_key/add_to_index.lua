@@ -11,8 +11,8 @@
 
 --- @include "clock"
 --- @include "digits"
+--- @include "drop_past_entries"
 --- @include "index_life"
---- @include "past_entries"
 --- @include "score"
 
 local index, id, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])

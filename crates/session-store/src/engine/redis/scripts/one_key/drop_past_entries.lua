@@ -3,6 +3,6 @@
 -- KEYS[1]  index
 
 --- @include "clock"
---- @include "past_entries"
+--- @include "drop_past_entries"
 
 return drop_past_entries(KEYS[1], now_ms())

@@ -10,7 +10,7 @@
 
 --- @include "clock"
 --- @include "digits"
---- @include "index"
+--- @include "index_call"
 --- @include "index_life"
 
 local index, record = KEYS[1], KEYS[2]

@@ -11,7 +11,7 @@
 -- ARGV[6]  user_prefix
 
 --- @include "end_record"
---- @include "index"
+--- @include "remove_from_index"
 
 local record, id, how = KEYS[1], ARGV[1], ARGV[3]
 

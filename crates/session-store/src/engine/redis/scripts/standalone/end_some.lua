@@ -15,8 +15,9 @@
 -- ARGV[7..]  the ids to end; none: the first of the index, if there is no legacy list
 
 --- @include "end_if_owned"
---- @include "index"
+--- @include "index_call"
 --- @include "raise"
+--- @include "remove_from_index"
 
 local MOST, MOST_BYTES = TOGETHER, 1024 * 1024
 local index, legacy_list, marker = KEYS[1], KEYS[2], KEYS[3]

@@ -12,8 +12,9 @@
 --            those: the first of the index, if there is no legacy list
 
 --- @include "clock"
---- @include "index"
+--- @include "index_call"
 --- @include "past_entries"
+--- @include "remove_from_index"
 --- @include "tombstone"
 
 local MOST = TOGETHER

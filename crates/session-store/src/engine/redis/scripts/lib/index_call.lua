@@ -21,9 +21,3 @@ local function index_call(key_prefix, command, index, ...)
   end
   return redis.call(command, index, ...)
 end
-
-local function remove_from_index(key_prefix, index, ids)
-  for first = 1, #ids, 1000 do
-    index_call(key_prefix, 'ZREM', index, unpack(ids, first, math.min(first + 999, #ids)))
-  end
-end
