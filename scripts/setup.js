@@ -6,7 +6,7 @@
 //   --debug    builds an addon for tests: quick to build, slow to run
 // Safe to run again: what is in place is left alone, and the build is always run (Cargo itself knows what is stale).
 
-import { readFileSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { getByApt, SetupError } from "./apt.js";
 import {
@@ -134,6 +134,13 @@ function getCargoFuzz() {
 
 function installPackages() {
 	if (packagesAreCurrent()) return "up to date";
+	// npm ci would empty the folder that the link leads to, and other checkouts may use it.
+	if (lstatSync(join(root, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) {
+		throw new SetupError(
+			"node_modules is a symbolic link, and what it leads to is not what package-lock.json says. Nothing was changed there: " +
+				"bring that folder up to date by hand, or remove the link",
+		);
+	}
 	// Not what NODE_ENV=production would leave of them: all that builds and tests is a dev dependency.
 	if (!npm("ci", "--include=dev", "--no-audit", "--no-fund")) {
 		throw new SetupError(
