@@ -1,7 +1,7 @@
 //! The one error of the product: a code to branch on, a message that says what to do, and its
 //! causes.
 //!
-//! Invariant 7 holds here: no token, key, value, user id or password may be put into a message.
+//! No token, key, value, user id or password may be put into a message.
 
 use std::fmt;
 use std::time::Duration;
