@@ -1,6 +1,6 @@
 /**
  * This thread's copies of what the near cache answered: what is read most is answered without a call of the addon. A
- * copy holds while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/cache.rs.
+ * copy holds while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/near_cache.rs.
  */
 import * as native from "#native";
 import { Generations } from "../two-generation-map.js";
@@ -11,7 +11,7 @@ const wall = Date.now;
 
 /** Beside the text, in bytes. */
 const COPY_BYTES = 200;
-/** Of the near cache's size, what the copies of one face of the store may come to: cache.rs leaves an eighth for them. */
+/** Of the near cache's size, what the copies of one face of the store may come to: near_cache.rs leaves an eighth for them. */
 const SHARE = 1 / 16;
 /** How many stripes there are: what `Shared` has. */
 const STRIPES = 4096;
@@ -112,7 +112,7 @@ export class NearCache {
 	}
 }
 
-/** As `stripe` in cache.rs. */
+/** As `stripe` in near_cache.rs. */
 function stripeOf(key: string): number {
 	const end = key.length;
 	const unit = (back: number) => (end < back ? 0 : key.charCodeAt(end - back));

@@ -6,19 +6,17 @@
 //!   them out.
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how
 //!   writes merge.
-//! - `cache`: the near cache, which `engine::redis` tells of changes.
+//! - `near_cache`: the near cache, which `engine::redis` tells of changes.
 //! - `read_log`: what this process handed out, and to whom: the base of a merge. `known_sessions`:
 //!   which keys were seen to be sessions.
 //! - `events`: what happens to the connection. `credentials`: who is asked for user name and
 //!   password.
-//! - `journal`: ends and writes that wait for Redis, where a database has the sessions meanwhile.
 //! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
 //! Nothing here knows of Node.js.
 
-mod cache;
-mod command;
+mod api;
 mod config;
 mod credentials;
 mod engine;
@@ -26,8 +24,8 @@ mod error;
 mod events;
 mod gate;
 mod guarded;
-mod journal;
 mod known_sessions;
+mod near_cache;
 mod read_log;
 mod registry;
 mod session;
@@ -35,8 +33,7 @@ mod store;
 mod sync;
 mod value;
 
-pub use cache::{Hit, Moment, Shared};
-pub use command::{Command, Read, Reply, Text, Values};
+pub use api::{Command, Read, Reply, Running, Sessions, Take, Text, Values};
 pub use config::{
     Address, Config, NatMap, NearCache, OnUnavailable, Reconnect, Revoke, SentinelLogin, Server,
     Target, Tls, TlsVersion,
@@ -47,6 +44,7 @@ pub use engine::system_clock;
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
+pub use near_cache::{Hit, Moment, Shared};
 pub use read_log::{Seen, Serving};
-pub use registry::{Running, Sessions, Take, open};
+pub use registry::open;
 pub use store::PART_BYTES;

@@ -2,123 +2,19 @@
 //! asks for the same settings gets the same connection.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-use tokio::sync::oneshot;
-
-use crate::cache::{Hit, NearCache, NearCacheMetrics, Shared};
-use crate::command::{Command, Reply, Values};
-use crate::config::{self, Address, Config, Server, Target};
-use crate::credentials::{Credentials, Provider, Registration};
+use crate::api::Sessions;
+use crate::config::{Address, Config, Server, Target};
+use crate::credentials::Credentials;
+use crate::engine::Keyspace;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::redis::cluster::cluster_engine;
 use crate::engine::redis::standalone::StandaloneEngine;
-use crate::engine::{Engine, Keyspace};
 use crate::error::{Error, Result};
-use crate::events::{Events, Listener};
+use crate::events::Events;
+use crate::near_cache::NearCache;
 use crate::store::{Connected, Store};
-
-/// Something under way, on the tokio runtime that polls it.
-pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
-
-/// Takes some of the values that are read together, and whether they are the last. Answers what is
-/// waited for before more are read: so no more than one part is in memory.
-pub type Take = Box<dyn FnMut(Values, bool) -> Option<oneshot::Receiver<()>> + Send>;
-
-/// A store, whatever its engine. Its connection ends with the last handle.
-pub trait Sessions: Send + Sync {
-    /// Carries out a command.
-    fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
-
-    /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them
-    /// after the others, in their order. `is_trusted`: no stranger chose the keys; else they are
-    /// tracked only once they were seen to be sessions.
-    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()>;
-
-    /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
-    fn follow_clock(&self, now_ms: i64);
-
-    /// Tells how long sessions live, in ms: a user's not-before marker then lives as long.
-    fn expect_life(&self, ms: u64);
-
-    /// What a key holds, if the near cache knows.
-    fn cached(&self, key: &str) -> Option<Hit>;
-
-    /// For how many ms what [`Sessions::cached`] answered may be answered again, while [`Shared`]
-    /// says that nothing has changed.
-    fn life_ms(&self, key: &str) -> f64;
-
-    /// What threads that keep copies of the near cache's answers must look at, and the near cache's
-    /// settings. `None`: there is none.
-    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)>;
-
-    /// How the store stands, as JSON.
-    fn metrics(&self) -> String;
-
-    /// What happens to its connection from now on. `None`: it has none.
-    fn listen(&self) -> Option<Listener>;
-
-    /// From now on this one is asked for user name and password (option `credentials`), until the
-    /// registration is dropped. `None`: the store has no connection.
-    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration>;
-}
-
-impl<E: Engine> Sessions for Store<E> {
-    fn run(self: Arc<Self>, command: Command) -> Running<Reply> {
-        Box::pin(async move {
-            let _entered = self.enter(1)?;
-            Store::run(&self, command).await
-        })
-    }
-
-    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()> {
-        Box::pin(async move {
-            let keys: Vec<_> = keys.split('\0').collect();
-            let entered = self.enter(keys.len())?;
-            self.read_in_parts(&keys, is_trusted, entered, take).await
-        })
-    }
-
-    fn follow_clock(&self, now_ms: i64) {
-        Store::follow_clock(self, now_ms);
-    }
-
-    fn expect_life(&self, ms: u64) {
-        Store::expect_life(self, ms);
-    }
-
-    fn cached(&self, key: &str) -> Option<Hit> {
-        Store::cached(self, key)
-    }
-
-    fn life_ms(&self, key: &str) -> f64 {
-        self.near_cache().map_or(0.0, |cache| cache.life_ms(key))
-    }
-
-    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)> {
-        self.near_cache().map(|cache| (cache.shared(), cache.settings().clone()))
-    }
-
-    fn metrics(&self) -> String {
-        let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
-        let (revoke, journal) = (self.revoke_metrics(), self.journal_metrics());
-        let (refused, degraded) = (self.refused_writes(), self.degraded_metrics());
-        serde_json::json!({
-            "nearCache": near_cache, "revoke": revoke, "journal": journal, "refusedWrites": refused, "degraded": degraded,
-        })
-        .to_string()
-    }
-
-    fn listen(&self) -> Option<Listener> {
-        self.connected().map(|connected| connected.events.listen())
-    }
-
-    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration> {
-        self.connected().map(|connected| connected.credentials.register(provider))
-    }
-}
 
 static OPEN: LazyLock<Mutex<HashMap<Config, Weak<dyn Sessions>>>> = LazyLock::new(Mutex::default);
 

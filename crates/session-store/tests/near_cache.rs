@@ -1,4 +1,4 @@
-//! The near cache, checked by exhaustive interleaving. A model of `src/cache.rs` and of what feeds
+//! The near cache, checked by exhaustive interleaving. A model of `src/near_cache.rs` and of what feeds
 //! it, not the product: one key whose value is the number of its version, one process that reads
 //! and writes it over one connection at a time, others that write it, and a server that carries out
 //! what a connection brings in its order, and tells of changes among its answers.

@@ -1,4 +1,4 @@
-//! `src/cache.rs` itself under loom: every order in which threads may take its locks and see its
+//! `src/near_cache.rs` itself under loom: every order in which threads may take its locks and see its
 //! atomics, up to three preemptions. The file is compiled here once more, with loom's locks and
 //! atomics in the place of `src/sync.rs`. The rules are checked in `near_cache.rs`, and here that
 //! the code keeps them, for readers, writers and the feed on threads of their own.
@@ -11,8 +11,8 @@
     clippy::modulo_one,
     reason = "the library uses all of it, and more stripes"
 )]
-#[path = "../src/cache.rs"]
-mod cache;
+#[path = "../src/near_cache.rs"]
+mod near_cache;
 #[allow(dead_code, reason = "the library uses all of it")]
 #[path = "../src/value.rs"]
 mod value;
@@ -151,8 +151,8 @@ use loom::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use cache::{Begun, Flush, Moment, NearCache, Shared, Source};
 use error::Result;
+use near_cache::{Begun, Flush, Moment, NearCache, Shared, Source};
 use value::{Slot, Stored};
 
 /// One whose every value is kept.

@@ -12,8 +12,9 @@ use foldhash::quality::RandomState;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::object::Name;
-use super::{Object, Record, field, instant};
+use super::field;
+use super::object::{Name, Object};
+use super::record::{Record, instant};
 
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 

@@ -19,7 +19,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::digest::{Digest, HalfDigest};
-use super::{Object, Record, Shape, field, instant};
+use super::field;
+use super::object::Object;
+use super::record::{Record, Shape, instant, user_in};
 
 /// A session half with an `updatedAt` that is older than its base's by more than this, in ms, was
 /// read before that base. (The cookie cache of Better Auth up to 1.4.17 writes back what a cookie
@@ -172,28 +174,6 @@ pub(crate) fn with_user(record: &Record<'_>, user: &str) -> Option<String> {
     let mut whole = outer.clone();
     whole.set(Cow::Borrowed(field::USER), user);
     Some(whole.to_json())
-}
-
-impl<'a> Record<'a> {
-    /// The user half, if it is an object.
-    pub(crate) fn user(&self) -> Option<Object<'a>> {
-        match &self.shape {
-            Shape::Nested { outer, .. } => user_in(outer),
-            Shape::Flat(_) => None,
-        }
-    }
-
-    /// The text of the user half; `None`: the record has no place for one.
-    pub(crate) fn user_json(&self) -> Option<&'a str> {
-        match &self.shape {
-            Shape::Nested { outer, .. } => Some(outer.get(field::USER).unwrap_or("null")),
-            Shape::Flat(_) => None,
-        }
-    }
-}
-
-fn user_in<'a>(outer: &Object<'a>) -> Option<Object<'a>> {
-    outer.get(field::USER).and_then(Object::parse)
 }
 
 fn session_half<'a>(

@@ -14,12 +14,13 @@ use futures_util::future::try_join_all;
 use indexmap::IndexSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Store, Unknown, check_key, ttl_ms};
-use crate::cache::REVOKED_BEFORE;
-use crate::command::{Command, Reply};
+use super::arguments::{check_key, may_be_session, ttl_ms};
+use super::state::Store;
+use crate::api::{Command, Reply};
 use crate::engine::{EndSome, EndedSome, Engine, LOWEST, Mark, TOGETHER};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
+use crate::near_cache::{Flush, NearCache, REVOKED_BEFORE};
 use crate::session::Record;
 
 /// A marker lives for so long at least, in ms: 7 days, Better Auth's own default for sessions.
@@ -69,7 +70,34 @@ impl Ending {
     }
 }
 
+/// A write that ends nobody knows what until it is answered; unanswered, it may have ended
+/// anything.
+struct Unknown<'c>(Option<&'c NearCache>);
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0 {
+            cache.flush(Flush::Uncertain);
+        }
+    }
+}
+
 impl<E: Engine> Store<E> {
+    pub(super) async fn end(&self, key: &str) -> Result<()> {
+        self.end_alone(key).await?;
+        if may_be_session(key) {
+            self.engine.acknowledge(&[key]).await;
+        }
+        Ok(())
+    }
+
+    /// Ends a key; the caller has replicas acknowledge it.
+    async fn end_alone(&self, key: &str) -> Result<()> {
+        self.read_log.forget(key);
+        let _writing = self.writing(key);
+        self.engine.end(key, may_be_session(key)).await
+    }
+
     /// What a command is to end of a user's sessions; `None`: it is another command.
     pub(super) fn ending(&self, command: &Command) -> Result<Option<Ending>> {
         match command {

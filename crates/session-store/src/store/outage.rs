@@ -1,5 +1,5 @@
 //! What becomes of operations while the engine cannot answer, when the caller's database has the
-//! sessions too: see `journal.rs`.
+//! sessions too: see `store/journal.rs`.
 //!
 //! Ends, and writes of session records, are taken over and done later. Reads fail as ever: whoever
 //! has a database turns to it. `increment` and `take` fail as well: what must happen at most once
@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Connected, MAX_TOKEN_BYTES, Store, check_key, may_be_session, ttl_ms};
-use crate::cache::{Flush, REVOKED_BEFORE};
-use crate::command::{Command, Reply};
+use super::arguments::{MAX_TOKEN_BYTES, check_key, may_be_session, ttl_ms};
+use super::journal::{Before, Journal, PendingEnd, PendingPut};
+use super::state::{Connected, Store};
+use crate::api::{Command, Reply};
 use crate::engine::{Create, Engine, LEGACY_INDEX};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
 use crate::guarded::again_after_panics;
-use crate::journal::{Before, Journal, PendingEnd, PendingPut};
+use crate::near_cache::{Flush, REVOKED_BEFORE};
 use crate::session::Record;
 
 /// How many ends are done together.

@@ -9,9 +9,10 @@
 
 use futures_util::future::try_join_all;
 
-use super::reads::marker_of;
-use super::{Store, check_key, life_ms};
-use crate::command::Reply;
+use super::arguments::{check_key, life_ms};
+use super::not_before::marker_of;
+use super::state::Store;
+use crate::api::Reply;
 use crate::engine::{Create, Engine, Put, PutOutcome};
 use crate::error::{Code, Error, Result};
 use crate::session::{Record, User, with_user};

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use super::executor::Executor;
 use super::one_key::OneKeyEngine;
-use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{Engine, Keyspace};
 use crate::events::Events;
+use crate::near_cache::NearCache;
 use cluster_route::ClusterRoute;
 
 /// An engine on a cluster.

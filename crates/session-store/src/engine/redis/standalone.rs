@@ -17,7 +17,6 @@ use super::scan::{scan, without_prefix};
 use super::scripts::{self, ScriptInvocation};
 use super::tracking::Feed;
 use super::{arguments, failure, replies};
-use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
@@ -26,6 +25,7 @@ use crate::engine::{
 };
 use crate::error::Result;
 use crate::events::Events;
+use crate::near_cache::NearCache;
 use crate::value::{Slot, Stored};
 
 /// Records on one server.

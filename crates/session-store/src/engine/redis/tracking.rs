@@ -18,7 +18,7 @@ use super::connection::last_heard::MAX_SILENCE;
 use super::connection::role::Role;
 use super::connection::wire::Wire;
 use super::failure::{self, FailureKind};
-use crate::cache::{Flush, Moment, NearCache, Source};
+use crate::near_cache::{Flush, Moment, NearCache, Source};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;

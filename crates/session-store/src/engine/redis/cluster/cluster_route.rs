@@ -12,7 +12,6 @@ use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::slot_map::{KnownCluster, Primary};
 use super::slots::slot;
 use super::topology::Topology;
-use crate::cache::NearCache;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::redis::connection::node::Node;
@@ -21,6 +20,7 @@ use crate::engine::redis::failure;
 use crate::engine::redis::route::{Route, ServerLink};
 use crate::error::Result;
 use crate::events::Events;
+use crate::near_cache::NearCache;
 
 /// The servers of a cluster.
 pub(crate) struct ClusterRoute(Arc<Topology>);

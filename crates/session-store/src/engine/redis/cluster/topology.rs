@@ -19,7 +19,6 @@ use super::cluster_view::{ClusterView, ViewResult, first_well, unserved_error};
 use super::slot_map::{KnownCluster, Primary, SlotMap};
 use super::slots::{SLOTS, SlotOwners, slot};
 use super::stability::{Stability, shared_state};
-use crate::cache::{Flush, NearCache};
 use crate::config::{Address, Config, NatMap, Server};
 use crate::credentials::Credentials;
 use crate::engine::redis::connection::dialer::Dialer;
@@ -31,6 +30,7 @@ use crate::engine::redis::tracking::Feed;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
+use crate::near_cache::{Flush, NearCache};
 
 /// How often there is a round of questions (as often as heartbeats, if these are rarer), and how
 /// often at most when a caller needs one.

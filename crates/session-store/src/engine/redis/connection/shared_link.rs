@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::connector::Connector;
 use super::link::Link;
-use crate::cache::Flush;
 use crate::config::Reconnect;
 use crate::engine::redis::replicas::Replicas;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
+use crate::near_cache::Flush;
 
 /// Whether there is a link.
 #[derive(Clone)]

@@ -10,15 +10,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::{Connected, Store};
+use super::state::{Connected, Store};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::session::Record;
+use crate::value::Slot;
+
+/// How soon it is looked again for a session that is being created.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// From a creation until its creator enforces the limit.
 const LATER: Duration = Duration::from_secs(5);
@@ -77,6 +81,45 @@ impl<E: Engine> Store<E> {
                 self.enforce_limit(user, others).await
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who
+    /// creates them at the same time sees the same order, so that together they end no more than
+    /// are too many. Impersonated ones neither count nor end.
+    async fn enforce_limit(&self, user: &str, others: &[String]) -> Result<()> {
+        let Some(max) = self.max_sessions else { return Ok(()) };
+        let ids: Vec<_> = others.iter().map(String::as_str).collect();
+        let patience = Instant::now() + self.engine.put_takes().min(self.command_timeout / 2);
+        loop {
+            let (mut live, mut absent) = (Vec::new(), Vec::new());
+            for (id, slot) in ids.iter().zip(self.engine.get_many(&ids).await?) {
+                match slot {
+                    Slot::Ended => {}
+                    Slot::Absent => absent.push((*id).to_owned()),
+                    Slot::Value(stored) => live.extend(
+                        Record::parse(id, stored.text())
+                            .filter(|record| record.user_id == user && !record.is_impersonated())
+                            .map(|record| (record.created_at().unwrap_or(i64::MIN), *id)),
+                    ),
+                }
+            }
+            let excess = (live.len() + absent.len() + 1).saturating_sub(max);
+            if absent.is_empty() || excess == 0 {
+                live.sort();
+                for (_, id) in live.into_iter().take(excess) {
+                    self.end(id).await?;
+                }
+                return Ok(());
+            }
+            // How old the absent ones are nobody knows, so none is ended for them: either they
+            // come, or they never will.
+            if Instant::now() < patience {
+                sleep(LOOK_AGAIN).await;
+            } else {
+                absent.truncate(excess);
+                self.engine.prune(user, &absent, &absent).await?;
+            }
         }
     }
 }

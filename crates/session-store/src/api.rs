@@ -1,8 +1,64 @@
 //! What a store can be asked to do, and what it answers: the whole interface of the core, as
 //! values.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::config;
+use crate::credentials::{Provider, Registration};
+use crate::error::Result;
+use crate::events::Listener;
+use crate::near_cache::{Hit, Shared};
 use crate::read_log::{Seen, Serving};
 use crate::value::Stored;
+
+/// Something under way, on the tokio runtime that polls it.
+pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// Takes some of the values that are read together, and whether they are the last. Answers what is
+/// waited for before more are read: so no more than one part is in memory.
+pub type Take = Box<dyn FnMut(Values, bool) -> Option<oneshot::Receiver<()>> + Send>;
+
+/// A store, whatever its engine. Its connection ends with the last handle.
+pub trait Sessions: Send + Sync {
+    /// Carries out a command.
+    fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
+
+    /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them
+    /// after the others, in their order. `is_trusted`: no stranger chose the keys; else they are
+    /// tracked only once they were seen to be sessions.
+    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()>;
+
+    /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
+    fn follow_clock(&self, now_ms: i64);
+
+    /// Tells how long sessions live, in ms: a user's not-before marker then lives as long.
+    fn expect_life(&self, ms: u64);
+
+    /// What a key holds, if the near cache knows.
+    fn cached(&self, key: &str) -> Option<Hit>;
+
+    /// For how many ms what [`Sessions::cached`] answered may be answered again, while [`Shared`]
+    /// says that nothing has changed.
+    fn life_ms(&self, key: &str) -> f64;
+
+    /// What threads that keep copies of the near cache's answers must look at, and the near cache's
+    /// settings. `None`: there is none.
+    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)>;
+
+    /// How the store stands, as JSON.
+    fn metrics(&self) -> String;
+
+    /// What happens to its connection from now on. `None`: it has none.
+    fn listen(&self) -> Option<Listener>;
+
+    /// From now on this one is asked for user name and password (option `credentials`), until the
+    /// registration is dropped. `None`: the store has no connection.
+    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration>;
+}
 
 /// What a writer has read before it writes, and its clock.
 #[derive(Debug)]

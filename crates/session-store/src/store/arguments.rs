@@ -1,0 +1,87 @@
+//! Which keys, tokens and lives a store accepts.
+
+use crate::engine::LEGACY_INDEX;
+use crate::error::{Error, Result};
+use crate::near_cache::REVOKED_BEFORE;
+
+/// The longest key, token or user id, in bytes.
+const MAX_KEY_BYTES: usize = 4096;
+
+/// The longest token of a session, in bytes. Better Auth's have 32.
+pub(super) const MAX_TOKEN_BYTES: usize = 512;
+
+/// What the keys begin with under which Better Auth 1.3 to 1.7 stores something else than a
+/// session: every `secondaryStorage` call in `better-auth/dist` (db/internal-adapter,
+/// plugins/api-key), `@better-auth/core/dist` (oauth2/dpop) and `@better-auth/api-key/dist`. (The
+/// keys of its rate limits begin with an IP address.)
+const RESERVED: [&str; 5] =
+    [LEGACY_INDEX, REVOKED_BEFORE, "verification:", "api-key:", "dpop-proof:"];
+
+/// The furthest expiry that an engine is told, in ms from now: 100 years.
+const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+
+pub(super) fn check_key(argument: &str, key: &str) -> Result<()> {
+    let problem = if key.is_empty() {
+        "must not be empty".to_owned()
+    } else if key.len() > MAX_KEY_BYTES {
+        format!("has {} bytes; at most {MAX_KEY_BYTES} are allowed", key.len())
+    } else if key.contains('\0') {
+        "must not hold a NUL character".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!("{argument}: {problem}")))
+}
+
+/// Refuses what cannot be a session's token.
+pub(super) fn check_token(argument: &str, token: &str) -> Result<()> {
+    check_key(argument, token)?;
+    let problem = if token.len() > MAX_TOKEN_BYTES {
+        format!("has {} bytes; a session's token has at most {MAX_TOKEN_BYTES}", token.len())
+    } else if let Some(family) = family(token) {
+        format!(
+            "a session's token must not begin with \"{family}\", under which Better Auth stores other values"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!("{argument}: {problem}")))
+}
+
+/// Whether a session record may lie under a key. Only such a key gets a tombstone where nothing
+/// lies: strangers choose keys, and may leave nothing that is long or of no use.
+pub(super) fn may_be_session(key: &str) -> bool {
+    check_token("", key).is_ok()
+}
+
+/// The one of [`RESERVED`] that a key belongs to.
+fn family(key: &str) -> Option<&'static str> {
+    RESERVED.into_iter().find(|family| key.starts_with(family))
+}
+
+/// A life in s as whole s in ms; 0 when there is none left.
+pub(super) fn ttl_ms(ttl: f64) -> Result<u64> {
+    if !ttl.is_finite() {
+        return Err(Error::invalid("ttl: must be a finite number of seconds"));
+    }
+    Ok(((ttl.ceil().max(0.0) * 1000.0) as u64).min(MAX_TTL_MS))
+}
+
+/// How long a session record is to live from `now` (ms since the epoch): until its own `expiresAt`,
+/// else for `ttl_ms`. `None`: it is over.
+pub(super) fn life_ms(
+    expires_at: Option<i64>,
+    ttl_ms: Option<u64>,
+    now: i64,
+) -> Result<Option<u64>> {
+    match (expires_at, ttl_ms) {
+        (Some(expires_at), _) => {
+            let left = u64::try_from(expires_at.saturating_sub(now)).unwrap_or(0).min(MAX_TTL_MS);
+            Ok((left > 0).then_some(left))
+        }
+        (None, Some(ttl_ms)) => Ok(Some(ttl_ms)),
+        (None, None) => {
+            Err(Error::invalid("a session needs an expiresAt that is a date, or a ttl"))
+        }
+    }
+}
