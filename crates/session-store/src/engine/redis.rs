@@ -4,7 +4,7 @@ mod arguments;
 mod batch;
 pub(crate) mod cluster;
 pub(crate) mod connection;
-mod degraded;
+mod degraded_answers;
 mod executor;
 mod failure;
 mod index;

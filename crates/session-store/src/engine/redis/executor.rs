@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connection::last_heard::LastHeard;
 use super::connection::supervisor::Supervisor;
-use super::degraded::Degraded;
+use super::degraded_answers::DegradedAnswers;
 use super::failure::{self, FailureKind};
 use super::replicas::{Acknowledgements, EndedKey};
 use super::replies::reply_to_one;
@@ -49,7 +49,7 @@ pub(super) struct Executor<R> {
     pub(super) acknowledgements: Option<Acknowledgements>,
     /// How long a server may be silent before it answers, and how long a connection is waited for.
     pub(super) command_timeout: Duration,
-    pub(super) degraded: Degraded,
+    pub(super) degraded: DegradedAnswers,
 }
 
 /// The attempts of one step so far.
@@ -90,7 +90,7 @@ impl<R: Route> Executor<R> {
     pub(super) fn new(config: &Config, route: R, keyspace: Keyspace, events: &Events) -> Arc<Self> {
         let acknowledgements =
             config.revoke.as_ref().map(|revoke| Acknowledgements::new(revoke, events.clone()));
-        let degraded = Degraded::new(config.slow, events.clone());
+        let degraded = DegradedAnswers::new(config.slow, events.clone());
         Arc::new(Executor {
             route,
             keyspace,
@@ -120,7 +120,8 @@ impl<R: Route> Executor<R> {
             fail_point!("redis-after-reply");
             let error = match reply.ok_or_else(|| self.doubt_connection(heard))? {
                 Ok(reply) => {
-                    self.degraded.answered(heard.response_time(asked_at), target.server.address());
+                    self.degraded
+                        .record_answer(heard.response_time(asked_at), target.server.address());
                     return Ok(reply);
                 }
                 Err(error) => error,
@@ -162,7 +163,7 @@ impl<R: Route> Executor<R> {
             from.server.drop_link(&from.link);
         }
         if failure::is_key_refusal(error) {
-            from.server.refuses_keys(&from.link);
+            from.server.drop_link_after_key_refusal(&from.link);
         }
         match kind {
             FailureKind::Lost if std::mem::take(&mut attempts.may_resend) => {
@@ -194,7 +195,7 @@ impl<R: Route> Executor<R> {
     fn caller_error(&self, error: &RedisError, server: &Supervisor) -> Error {
         let error = failure::error(error, server.address());
         if error.code == Code::OutOfMemory {
-            self.degraded.out_of_memory_at(server.address());
+            self.degraded.record_out_of_memory(server.address());
         }
         error
     }
@@ -283,7 +284,7 @@ impl<R: Route> Executor<R> {
             }
             let failed = |error: RedisError| {
                 if failure::is_key_refusal(&error) {
-                    target.server.refuses_keys(&target.link);
+                    target.server.drop_link_after_key_refusal(&target.link);
                 }
                 self.caller_error(&error, &target.server)
             };
@@ -301,14 +302,14 @@ impl<R: Route> Executor<R> {
         let retry_until = Instant::now() + self.retry_for();
         loop {
             let asked_at = Instant::now();
-            let link = self.within_timeout(asked_at, server.link()).await?;
+            let link = self.within_timeout(asked_at, server.wait_for_link()).await?;
             let mut connection = link.connection.clone();
             let reply = command.query_async(&mut connection);
             let heard = link.connection.last_heard();
             let reply = heard.wait_unless_silent(asked_at, self.command_timeout, reply).await;
             let error = match reply.ok_or_else(|| self.doubt_connection(heard))? {
                 Ok(reply) => {
-                    self.degraded.answered(heard.response_time(asked_at), server.address());
+                    self.degraded.record_answer(heard.response_time(asked_at), server.address());
                     return Ok(reply);
                 }
                 Err(error) => error,

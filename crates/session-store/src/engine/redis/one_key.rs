@@ -1,8 +1,8 @@
 //! The engine whose steps touch one key each: on a cluster, a user's index and a record lie on
-//! different servers, and some single servers permit a script one key only (`reach.rs`). What is
-//! one script on a standalone server is several here, in the order that `tests/protocol.rs` has
-//! checked, index first. A process that dies between two of them leaves an id in an index whose
-//! record is dead or absent. A prune removes it.
+//! different servers, and some single servers permit a script one key only
+//! (`connection/script_reach.rs`). What is one script on a standalone server is several here, in the
+//! order that `tests/protocol.rs` has checked, index first. A process that dies between two of them
+//! leaves an id in an index whose record is dead or absent. A prune removes it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -55,7 +55,7 @@ pub(super) trait Route: Send + Sync + 'static {
 /// Every key lies on the one primary.
 impl Route for Supervisor {
     async fn link_for(&self, _key: &str) -> Result<ServerLink> {
-        Ok(ServerLink { link: self.link().await?, server: self.clone() })
+        Ok(ServerLink { link: self.wait_for_link().await?, server: self.clone() })
     }
 
     async fn follow_redirect(

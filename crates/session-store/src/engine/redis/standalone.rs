@@ -1,5 +1,5 @@
 //! The engine on one primary: each step is one command or one script. Where the server permits a
-//! script one key only (`reach.rs`), it takes the steps of `one_key.rs` instead.
+//! script one key only (`connection/script_reach.rs`), it takes the steps of `one_key.rs` instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use ::redis::{FromRedisValue, Pipeline, RedisResult, Value, cmd, pipe};
 use tokio::time::Instant;
 
 use super::batch::Batch;
+use super::connection::script_reach::ScriptReach;
 use super::connection::supervisor::Supervisor;
 use super::executor::{Executor, Repeat};
 use super::one_key::{self, OneKeyEngine};
@@ -15,7 +16,7 @@ use super::ownership::KnownOwner;
 use super::route::ServerLink;
 use super::scan::{scan, without_prefix};
 use super::scripts::{self, ScriptInvocation};
-use super::tracking::Feed;
+use super::tracking::TrackingFeed;
 use super::{arguments, failure, replies};
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
@@ -49,7 +50,8 @@ impl StandaloneEngine {
         cache: Option<Arc<NearCache>>,
         events: Events,
     ) -> Self {
-        let feed = cache.map(|cache| Arc::new(Feed::new(cache, &keyspace.key_prefix, |_| true)));
+        let feed =
+            cache.map(|cache| Arc::new(TrackingFeed::new(cache, &keyspace.key_prefix, |_| true)));
         let key_prefix = keyspace.key_prefix.clone();
         let route = Supervisor::new(config, server, credentials, feed, events.clone());
         let executor = Executor::new(config, route, keyspace, &events);
@@ -70,9 +72,9 @@ impl StandaloneEngine {
     /// The steps over one key each, if the server permits no others. Their futures are boxed,
     /// because they are rare: a call carries no room for them.
     async fn one_key(&self) -> Result<Option<&OneKeyEngine<Supervisor>>> {
-        let is_one_key = self.executor.route.is_one_key();
-        let is_one_key = self.executor.within_timeout(Instant::now(), is_one_key).await?;
-        Ok(is_one_key.then_some(&self.one_key))
+        let reach = self.executor.route.wait_for_script_reach();
+        let reach = self.executor.within_timeout(Instant::now(), reach).await?;
+        Ok((reach == ScriptReach::OneKey).then_some(&self.one_key))
     }
 
     /// On the one server there is, whatever the key.
@@ -153,7 +155,10 @@ async fn run_tracked(
 
 impl Engine for StandaloneEngine {
     fn put_takes(&self) -> Duration {
-        if self.executor.route.was_one_key() { one_key::PUT_TAKES } else { Duration::ZERO }
+        match self.executor.route.last_script_reach() {
+            ScriptReach::OneKey => one_key::PUT_TAKES,
+            ScriptReach::AnyKeys => Duration::ZERO,
+        }
     }
 
     async fn get(&self, key: &str) -> Result<Slot> {

@@ -52,7 +52,7 @@ enum Heartbeat {
 }
 
 /// The source of invalidations at one server.
-pub(crate) struct Feed {
+pub(crate) struct TrackingFeed {
     cache: Arc<NearCache>,
     /// The number by which the cache knows it.
     id: u64,
@@ -65,7 +65,7 @@ pub(crate) struct Feed {
     is_too_old: AtomicBool,
 }
 
-impl Feed {
+impl TrackingFeed {
     /// `holds`: whether a key lies on the server.
     pub(super) fn new(
         cache: Arc<NearCache>,
@@ -79,7 +79,7 @@ impl Feed {
         let canary = canaries.find(|key| holds(key)).unwrap_or_default();
         let id = cache.joins();
         let key_prefix = key_prefix.to_owned();
-        Feed {
+        TrackingFeed {
             cache,
             id,
             key_prefix,
@@ -205,7 +205,7 @@ impl Feed {
 
     /// Empties the cache after another connection has taken the place of the tracked one. Call this
     /// once nothing more is read on the old one: what was read there since
-    /// [`Feed::start_tracking`] is not tracked on the new one.
+    /// [`TrackingFeed::start_tracking`] is not tracked on the new one.
     pub(super) fn flush_replaced(&self) {
         self.cache.flush(Flush::Disconnected);
     }
@@ -272,7 +272,7 @@ impl Feed {
     }
 }
 
-impl Drop for Feed {
+impl Drop for TrackingFeed {
     fn drop(&mut self) {
         self.cache.leaves(self.id);
     }

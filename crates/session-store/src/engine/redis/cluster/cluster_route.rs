@@ -54,7 +54,7 @@ impl Route for ClusterRoute {
         let slot = slot(key);
         loop {
             let Primary { node, server } = self.owner(slot).await?;
-            if let Some(link) = server.live() {
+            if let Some(link) = server.live_link() {
                 return Ok(ServerLink { server, link });
             }
             self.0.request_round();
@@ -67,7 +67,7 @@ impl Route for ClusterRoute {
                 }
             };
             tokio::select! {
-                link = server.link() => return link.map(|link| ServerLink { server, link }),
+                link = server.wait_for_link() => return link.map(|link| ServerLink { server, link }),
                 () = moved => {}
             }
         }
@@ -91,7 +91,7 @@ impl Route for ClusterRoute {
         }
         let server = self.0.known().map.server(&node).cloned();
         let server = server.unwrap_or_else(|| self.0.importing_server(node));
-        let mut link = server.link().await?;
+        let mut link = server.wait_for_link().await?;
         link.connection.asking = true;
         // What is read there is not tracked: ASKING and CLIENT CACHING YES cannot be combined.
         link.is_tracked = false;

@@ -26,7 +26,7 @@ use crate::engine::redis::connection::node::Node;
 use crate::engine::redis::connection::pace::ReconnectPace;
 use crate::engine::redis::connection::supervisor::Supervisor;
 use crate::engine::redis::failure;
-use crate::engine::redis::tracking::Feed;
+use crate::engine::redis::tracking::TrackingFeed;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
@@ -221,7 +221,7 @@ impl Topology {
     /// no answer.
     async fn is_state_unchanged(&self, stability: &Stability) -> bool {
         let connected = self.known.borrow().map.servers.clone();
-        let Some(mut link) = fastrand::choice(&connected).and_then(Supervisor::live) else {
+        let Some(mut link) = fastrand::choice(&connected).and_then(Supervisor::live_link) else {
             return false;
         };
         let mut info = cmd("CLUSTER");
@@ -275,7 +275,7 @@ impl Topology {
         fastrand::shuffle(&mut connected);
         let live = connected
             .into_iter()
-            .filter_map(|Primary { node, server }| Some((node, server.live()?)));
+            .filter_map(|Primary { node, server }| Some((node, server.live_link()?)));
         let asked = live.take(ASKED_AT_ONCE).map(|(node, mut link)| async move {
             let answers = timeout(ANSWER_TIMEOUT, commands.query_async(&mut link.connection)).await;
             ClusterView::from_answers(&node, answers.map_err(|_| None)?, self.nat_map())
@@ -346,8 +346,10 @@ impl Topology {
 
     /// A supervisor for a primary, with a feed for the near cache. `holds`: whether a key lies there.
     fn new_primary(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
-        let feed =
-            self.cache.clone().map(|cache| Arc::new(Feed::new(cache, &self.key_prefix, holds)));
+        let feed = self
+            .cache
+            .clone()
+            .map(|cache| Arc::new(TrackingFeed::new(cache, &self.key_prefix, holds)));
         let server = self.new_supervisor(node, feed);
         // The near cache answers nothing before every primary's feed is on.
         server.start();
@@ -360,7 +362,7 @@ impl Topology {
         lock(&self.importing).entry(node).or_insert_with_key(connect).clone()
     }
 
-    fn new_supervisor(&self, node: &Node, feed: Option<Arc<Feed>>) -> Supervisor {
+    fn new_supervisor(&self, node: &Node, feed: Option<Arc<TrackingFeed>>) -> Supervisor {
         let server = node.server_settings(&self.server);
         let events = self.events.of_another_connection();
         Supervisor::new(&self.config, &server, &self.credentials, feed, events)

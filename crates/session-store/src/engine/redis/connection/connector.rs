@@ -20,7 +20,7 @@ use super::wire::Wire;
 use crate::config::{Address, Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::redis::failure;
-use crate::engine::redis::tracking::Feed;
+use crate::engine::redis::tracking::TrackingFeed;
 use crate::error::{Code, Error, Result};
 
 /// Makes connections to one server, or to the primary that sentinels name.
@@ -46,7 +46,7 @@ pub(crate) struct Connector {
     /// Of the attempt that is under way.
     progress: DialProgress,
     /// Receives the server's invalidations, for the near cache.
-    pub(crate) feed: Option<Arc<Feed>>,
+    pub(crate) feed: Option<Arc<TrackingFeed>>,
 }
 
 impl Connector {
@@ -54,7 +54,7 @@ impl Connector {
         config: &Config,
         server: &Server,
         credentials: &Credentials,
-        feed: Option<Arc<Feed>>,
+        feed: Option<Arc<TrackingFeed>>,
     ) -> Self {
         let address = match &server.address {
             Address::Tcp { host, port } => format!("{host}:{port}"),
@@ -103,7 +103,7 @@ impl Connector {
     }
 
     /// What the attempt under way waits for, as the end of a sentence.
-    pub(crate) fn waits_for(&self) -> String {
+    pub(crate) fn pending_step(&self) -> String {
         format!("Redis at {}: {}", self.address, self.progress.step().pending_text())
     }
 
@@ -173,9 +173,9 @@ impl Connector {
         self.check.has_reach_probe()
     }
 
-    /// Whether scripts may touch one key only, by the last probe.
-    pub(crate) fn is_one_key(&self) -> bool {
-        self.is_one_key.load(SeqCst)
+    /// Which keys scripts may touch, by the last probe.
+    pub(crate) fn script_reach(&self) -> ScriptReach {
+        if self.is_one_key.load(SeqCst) { ScriptReach::OneKey } else { ScriptReach::AnyKeys }
     }
 
     /// Remembers the primary. Returns whether the last one was another.

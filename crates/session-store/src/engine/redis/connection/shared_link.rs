@@ -60,7 +60,7 @@ pub(super) struct SharedLink {
 }
 
 impl SharedLink {
-    pub(super) fn live(&self) -> Option<Link> {
+    pub(super) fn live_link(&self) -> Option<Link> {
         match &*self.state.borrow() {
             LinkState::Up(link) => Some(link.clone()),
             LinkState::Idle | LinkState::Down(_) => None,

@@ -19,12 +19,13 @@ use super::fail_fast::wait_for_link;
 use super::link::Link;
 use super::open_stream::try_connect;
 use super::pace::ReconnectPace;
+use super::script_reach::ScriptReach;
 use super::shared_link::{LinkState, SharedLink};
 use super::takeover::keep_link;
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::redis::replicas::Replicas;
-use crate::engine::redis::tracking::Feed;
+use crate::engine::redis::tracking::TrackingFeed;
 use crate::error::Result;
 use crate::events::{EventKind, Events};
 use crate::guarded::{again_after_panics, defect, unless_panicked};
@@ -40,7 +41,7 @@ impl Supervisor {
         config: &Config,
         server: &Server,
         credentials: &Credentials,
-        feed: Option<Arc<Feed>>,
+        feed: Option<Arc<TrackingFeed>>,
         events: Events,
     ) -> Self {
         let connector = Arc::new(Connector::new(config, server, credentials, feed));
@@ -74,16 +75,16 @@ impl Supervisor {
         self.0.replicas.as_ref()
     }
 
-    /// The live connection, if there is one.
-    pub(crate) fn live(&self) -> Option<Link> {
-        self.0.live()
+    /// The live link, if there is one.
+    pub(crate) fn live_link(&self) -> Option<Link> {
+        self.0.live_link()
     }
 
-    /// The live connection, or the next one.
-    pub(crate) async fn link(&self) -> Result<Link> {
-        match self.live() {
+    /// The live link, or the next one. How long it waits: see `fail_fast.rs`.
+    pub(crate) async fn wait_for_link(&self) -> Result<Link> {
+        match self.live_link() {
             Some(link) => Ok(link),
-            None => self.wait().await,
+            None => self.wait_for_next_link().await,
         }
     }
 
@@ -95,27 +96,28 @@ impl Supervisor {
         }
     }
 
-    async fn wait(&self) -> Result<Link> {
+    async fn wait_for_next_link(&self) -> Result<Link> {
         wait_for_link(&self.0, || self.start()).await
     }
 
-    /// Whether the server permits a script one key only, once there is a connection.
-    pub(crate) async fn is_one_key(&self) -> Result<bool> {
+    /// Which keys scripts may touch on the server. Waits for a link.
+    pub(crate) async fn wait_for_script_reach(&self) -> Result<ScriptReach> {
         if !matches!(&*self.0.state.borrow(), LinkState::Up(_)) {
-            self.wait().await?;
+            self.wait_for_next_link().await?;
         }
-        Ok(self.was_one_key())
+        Ok(self.last_script_reach())
     }
 
-    /// What is known of that by the last connection.
-    pub(crate) fn was_one_key(&self) -> bool {
-        self.0.connector.is_one_key()
+    /// Which keys scripts may touch, by the last link's probe.
+    pub(crate) fn last_script_reach(&self) -> ScriptReach {
+        self.0.connector.script_reach()
     }
 
-    /// Leaves a link whose server refuses what it permitted when it was asked: the next one asks it
-    /// again.
-    pub(crate) fn refuses_keys(&self, link: &Link) {
-        if self.0.connector.has_reach_probe() && !self.was_one_key() {
+    /// Drops a link whose server refused a script's keys although its probe permitted them. The next
+    /// link probes again.
+    pub(crate) fn drop_link_after_key_refusal(&self, link: &Link) {
+        let reach = self.last_script_reach();
+        if self.0.connector.has_reach_probe() && reach == ScriptReach::AnyKeys {
             self.drop_link(link);
         }
     }
@@ -140,7 +142,7 @@ impl Supervisor {
 
     /// Why there is no connection, as the end of a sentence. `None`: there is one.
     pub(crate) fn why_no_link(&self) -> Option<String> {
-        self.live().is_none().then(|| self.0.connector.waits_for())
+        self.live_link().is_none().then(|| self.0.connector.pending_step())
     }
 }
 
@@ -177,7 +179,7 @@ async fn supervise(shared: Weak<SharedLink>) {
 
 /// At the start, and after a panic, which may have left a link that nothing watches.
 fn start_pace(shared: &SharedLink) -> ReconnectPace {
-    if let Some(link) = shared.live() {
+    if let Some(link) = shared.live_link() {
         shared.mark_lost(link.number);
     }
     ReconnectPace::new(&shared.reconnect)
