@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::config;
+use crate::config::NearCacheSettings;
 use crate::credentials::{Provider, Registration};
 use crate::error::Result;
 use crate::events::Listener;
@@ -47,7 +47,7 @@ pub trait Sessions: Send + Sync {
 
     /// What threads that keep copies of the near cache's answers must look at, and the near cache's
     /// settings. `None`: there is none.
-    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)>;
+    fn shared(&self) -> Option<(Arc<Shared>, NearCacheSettings)>;
 
     /// How the store stands, as JSON.
     fn metrics(&self) -> String;

@@ -16,30 +16,9 @@ pub(crate) mod redis;
 use std::future::{Future, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
 use crate::error::{Code, Error, Result};
+use crate::metrics::{DegradedMetrics, RevokeMetrics};
 use crate::value::{Slot, Stored};
-
-/// How often servers answered slowly or refused.
-#[derive(Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DegradedMetrics {
-    /// Answers that took longer than `slowMs`.
-    pub(crate) slow_answers: u64,
-    /// Steps that a full memory refused.
-    pub(crate) out_of_memory: u64,
-}
-
-/// How replicas acknowledged ends.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RevokeMetrics {
-    pub(crate) waited: u64,
-    pub(crate) under_replicated: u64,
-    /// Of the last end. `None`: unknown.
-    pub(crate) last_acked: Option<u32>,
-}
 
 /// A session may be created by a write that is at most this far from its `createdAt`, by the
 /// engine's clock, in ms. Shorter than a tombstone's life: that is what keeps an ended session dead

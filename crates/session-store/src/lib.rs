@@ -11,6 +11,7 @@
 //!   which keys were seen to be sessions.
 //! - `events`: what happens to the connection. `credentials`: who is asked for user name and
 //!   password.
+//! - `metrics`: how a store stands, as one snapshot.
 //! - `gate`: the session cookie of a request, and its signature.
 //! - `engine`: the atomic steps, in memory and on Redis.
 //!
@@ -25,6 +26,7 @@ mod events;
 mod gate;
 mod guarded;
 mod known_sessions;
+mod metrics;
 mod near_cache;
 mod read_log;
 mod registry;
@@ -35,8 +37,8 @@ mod value;
 
 pub use api::{Command, Read, Reply, Running, Sessions, Take, Text, Values};
 pub use config::{
-    Address, Config, NatMap, NearCache, OnUnavailable, Reconnect, Revoke, SentinelLogin, Server,
-    Target, Tls, TlsVersion,
+    Address, Backend, Config, NatMap, NearCacheSettings, OnUnavailable, ReconnectSettings,
+    RevokeSettings, SentinelLogin, Server, Tls, TlsVersion,
 };
 pub use credentials::{Credentials, Login, Provider, Question, Registration};
 pub use engine::redis::connection::trust::trust_certificates;

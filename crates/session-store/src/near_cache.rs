@@ -26,11 +26,11 @@ use std::sync::{Arc, LazyLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::{Lifecycle, Weighter};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::config;
+use crate::config::NearCacheSettings;
 use crate::error::Result;
+use crate::metrics::{FlushCounts, NearCacheMetrics};
 use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
 use crate::value::{Slot, Stored};
 
@@ -321,7 +321,7 @@ impl State {
 
 /// The cache of one store.
 pub(crate) struct NearCache {
-    settings: config::NearCache,
+    settings: NearCacheSettings,
     /// How long an absence is answered at most without being asked for anew.
     absence: Duration,
     values: Cache<String, Arc<Entry>, Bytes, quick_cache::DefaultHashBuilder, Evictions>,
@@ -342,60 +342,9 @@ struct Counters {
     flushes: [AtomicU64; 7],
 }
 
-/// What the near cache has done, and how it stands.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct NearCacheMetrics {
-    enabled: bool,
-    /// Why it is not.
-    reason: Option<String>,
-    hits: u64,
-    misses: u64,
-    coalesced: u64,
-    inserts_refused: u64,
-    invalidations: u64,
-    flushes: Flushes,
-    evictions: u64,
-    bytes: u64,
-    entries: u64,
-}
-
-#[derive(Debug, Default, Serialize)]
-struct Flushes {
-    disconnected: u64,
-    flushed: u64,
-    demoted: u64,
-    silent: u64,
-    canary: u64,
-    uncertain: u64,
-    topology: u64,
-}
-
-impl NearCacheMetrics {
-    /// Of a store that has no near cache.
-    pub(crate) fn none() -> Self {
-        NearCacheMetrics {
-            enabled: false,
-            reason: Some(
-                "the store has none: option nearCache is false, or the engine is the embedded one"
-                    .to_owned(),
-            ),
-            hits: 0,
-            misses: 0,
-            coalesced: 0,
-            inserts_refused: 0,
-            invalidations: 0,
-            flushes: Flushes::default(),
-            evictions: 0,
-            bytes: 0,
-            entries: 0,
-        }
-    }
-}
-
 impl NearCache {
     /// `absence`: how long an absence is answered at most without being asked for anew.
-    pub(crate) fn new(settings: &config::NearCache, absence: Duration) -> Self {
+    pub(crate) fn new(settings: &NearCacheSettings, absence: Duration) -> Self {
         let counters = Counters::default();
         let capacity = settings.max_bytes - settings.max_bytes / COPIES_SHARE;
         let items = (capacity / 1024).clamp(64, 1 << 20) as usize;
@@ -654,7 +603,7 @@ impl NearCache {
     }
 
     /// How much JavaScript threads may keep as copies each, and for how long a sign of life lasts.
-    pub(crate) fn settings(&self) -> &config::NearCache {
+    pub(crate) fn settings(&self) -> &NearCacheSettings {
         &self.settings
     }
 
@@ -675,7 +624,7 @@ impl NearCache {
             coalesced: of(&counters.coalesced),
             inserts_refused: of(&counters.inserts_refused),
             invalidations: of(&counters.invalidations),
-            flushes: Flushes {
+            flushes: FlushCounts {
                 disconnected,
                 flushed,
                 demoted,

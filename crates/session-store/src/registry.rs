@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use crate::api::Sessions;
-use crate::config::{Address, Config, Server, Target};
+use crate::config::{Address, Backend, Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::Keyspace;
 use crate::engine::memory::MemoryEngine;
@@ -39,7 +39,7 @@ pub fn open(config: Config) -> Result<Arc<dyn Sessions>> {
 
 /// What is wrong when two stores would reach each other's keys.
 fn nested(config: &Config, open: &Config) -> Option<String> {
-    if !is_same_place(&config.target, &open.target) {
+    if !is_same_place(&config.backend, &open.backend) {
         return None;
     }
     let [own, others] =
@@ -59,9 +59,9 @@ fn nested(config: &Config, open: &Config) -> Option<String> {
     None
 }
 
-fn is_same_place(one: &Target, other: &Target) -> bool {
+fn is_same_place(one: &Backend, other: &Backend) -> bool {
     match (one, other) {
-        (Target::Redis(one), Target::Redis(other)) => {
+        (Backend::Redis(one), Backend::Redis(other)) => {
             one.db == other.db && is_same_server(one, other)
         }
         // Stores in memory of different settings share nothing. The same settings on Redis would.
@@ -86,11 +86,11 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
         user_prefix: config.user_prefix.clone(),
         tombstone_ms: config.tombstone.as_millis() as u64,
     };
-    match &config.target {
-        Target::Memory { .. } => {
+    match &config.backend {
+        Backend::Memory { .. } => {
             Arc::new(Store::new(MemoryEngine::new(&keyspace), None, None, config))
         }
-        Target::Redis(server) => {
+        Backend::Redis(server) => {
             let is_cluster = config.is_cluster();
             let cache = config.near_cache.as_ref().map(|settings| {
                 // Nobody tells that a key which was absent is there, when its slot has moved to

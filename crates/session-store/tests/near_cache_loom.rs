@@ -17,8 +17,12 @@ mod near_cache;
 #[path = "../src/value.rs"]
 mod value;
 
+#[allow(dead_code, reason = "the library uses all of it")]
+#[path = "../src/metrics.rs"]
+mod metrics;
+
 mod config {
-    pub(crate) use session_store::NearCache;
+    pub(crate) use session_store::NearCacheSettings;
 }
 
 mod error {
@@ -184,7 +188,8 @@ enum Read {
 
 impl Process {
     fn new() -> Self {
-        let settings = config::NearCache { max_bytes: 1 << 20, ttl: HOUR, max_staleness: HOUR };
+        let settings =
+            config::NearCacheSettings { max_bytes: 1 << 20, ttl: HOUR, max_staleness: HOUR };
         let cache = NearCache::new(&settings, HOUR);
         assert_eq!(cache.joins(), FIRST.feed);
         cache.begins(FIRST, Moment::now());

@@ -3,8 +3,11 @@
 
 use url::Url;
 
-use super::Tls;
-use super::options::{IOREDIS_HINTS, OPTIONS, Options, is_connection_name, shortened};
+use super::describe::shortened;
+use super::options::is_option;
+use super::reader::OptionReader;
+use super::server::Tls;
+use super::unknown::ioredis_hint;
 
 /// What the query of a URL says.
 #[derive(Default)]
@@ -49,7 +52,7 @@ impl Query {
     }
 }
 
-impl Options {
+impl OptionReader {
     pub(super) fn query(&mut self, url: &Url) -> Query {
         let mut query = Query::default();
         for (name, value) in url.query_pairs() {
@@ -115,9 +118,9 @@ fn refusal(name: &str) -> String {
         "timeout" | "socket_timeout" | "read_timeout" | "write_timeout" => "is not read; give option commandTimeout, in ms".into(),
         "dial_timeout" | "socket_connect_timeout" => "is not read; give option connectTimeout, in ms".into(),
         "tls" | "ssl" => "is not read; begin the URL with rediss: for TLS".into(),
-        _ => match IOREDIS_HINTS.iter().find(|(option, _)| *option == name) {
-            Some((_, hint)) => format!("is not read: {hint}"),
-            None if OPTIONS.contains(&name) => format!("is not read; give it as option {name}"),
+        _ => match ioredis_hint(name) {
+            Some(hint) => format!("is not read: {hint}"),
+            None if is_option(name) => format!("is not read; give it as option {name}"),
             None => {
                 return format!(
                     "unknown query parameter {}: remove it; only db and a few parameters of other clients are read, everything else is an option",
@@ -127,4 +130,9 @@ fn refusal(name: &str) -> String {
         },
     };
     format!("query parameter {name} {what}")
+}
+
+/// Whether a text can be the option `connectionName`.
+pub(super) fn is_connection_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 
 use super::state::Store;
 use crate::api::{Command, Reply, Running, Sessions, Take};
-use crate::config;
+use crate::config::NearCacheSettings;
 use crate::credentials::{Provider, Registration};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::events::Listener;
-use crate::near_cache::{Hit, NearCache, NearCacheMetrics, Shared};
+use crate::near_cache::{Hit, Shared};
 
 /// How much longer than `commandTimeout` an operation may take whose steps Redis keeps answering.
 const MOST_BUSY: Duration = Duration::from_secs(60);
@@ -51,18 +51,12 @@ impl<E: Engine> Sessions for Store<E> {
         self.near_cache().map_or(0.0, |cache| cache.life_ms(key))
     }
 
-    fn shared(&self) -> Option<(Arc<Shared>, config::NearCache)> {
+    fn shared(&self) -> Option<(Arc<Shared>, NearCacheSettings)> {
         self.near_cache().map(|cache| (cache.shared(), cache.settings().clone()))
     }
 
     fn metrics(&self) -> String {
-        let near_cache = self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics);
-        let (revoke, journal) = (self.revoke_metrics(), self.journal_metrics());
-        let (refused, degraded) = (self.refused_writes(), self.degraded_metrics());
-        serde_json::json!({
-            "nearCache": near_cache, "revoke": revoke, "journal": journal, "refusedWrites": refused, "degraded": degraded,
-        })
-        .to_string()
+        Store::metrics(self).to_json()
     }
 
     fn listen(&self) -> Option<Listener> {

@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
 use crate::error::{Code, Error, Result};
+use crate::metrics::JournalMetrics;
 
 /// How much the journal may hold, in bytes: some 75,000 ends of sessions, and 25,000 of keys that
 /// were never seen to be one.
@@ -115,16 +115,6 @@ struct Progress {
     attempts: u64,
     /// Why the last one failed.
     why: Option<Error>,
-}
-
-/// What the journal holds, for whoever looks at it.
-#[derive(Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct JournalMetrics {
-    ends: usize,
-    puts: usize,
-    bytes: usize,
-    dropped_puts: u64,
 }
 
 /// The journal of one store.

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
-use serde::Serialize;
 
-use super::journal::{Journal, JournalMetrics};
+use super::journal::Journal;
 use crate::config::{Config, OnUnavailable};
 use crate::credentials::Credentials;
-use crate::engine::{DegradedMetrics, Engine, RevokeMetrics};
+use crate::engine::Engine;
 use crate::events::Events;
+use crate::metrics::{NearCacheMetrics, RefusedWritesMetrics, StoreMetrics};
 use crate::near_cache::{NearCache, Writing};
 use crate::read_log::ReadLog;
 
@@ -72,14 +72,13 @@ pub(super) struct RefusedWrites {
     pub(super) conflict: AtomicU64,
 }
 
-/// [`RefusedWrites`], for whoever looks at it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RefusedWritesMetrics {
-    ended: u64,
-    too_old: u64,
-    too_large: u64,
-    conflict: u64,
+impl RefusedWrites {
+    fn metrics(&self) -> RefusedWritesMetrics {
+        let RefusedWrites { ended, too_old, too_large, conflict } = self;
+        let [ended, too_old, too_large, conflict] =
+            [ended, too_old, too_large, conflict].map(|count| count.load(Relaxed));
+        RefusedWritesMetrics { ended, too_old, too_large, conflict }
+    }
 }
 
 /// What an engine with a connection has to do with the application.
@@ -138,23 +137,15 @@ impl<E: Engine> Store<E> {
         self.longest_life.fetch_max(ms, Relaxed);
     }
 
-    pub(crate) fn refused_writes(&self) -> RefusedWritesMetrics {
-        let RefusedWrites { ended, too_old, too_large, conflict } = &self.refused;
-        let [ended, too_old, too_large, conflict] =
-            [ended, too_old, too_large, conflict].map(|count| count.load(Relaxed));
-        RefusedWritesMetrics { ended, too_old, too_large, conflict }
-    }
-
-    pub(crate) fn revoke_metrics(&self) -> Option<RevokeMetrics> {
-        self.engine.revoke_metrics()
-    }
-
-    pub(crate) fn degraded_metrics(&self) -> DegradedMetrics {
-        self.engine.degraded_metrics()
-    }
-
-    pub(crate) fn journal_metrics(&self) -> Option<JournalMetrics> {
-        self.journal.as_ref().map(Journal::metrics)
+    /// How this store stands.
+    pub(crate) fn metrics(&self) -> StoreMetrics {
+        StoreMetrics {
+            near_cache: self.near_cache().map_or_else(NearCacheMetrics::none, NearCache::metrics),
+            revoke: self.engine.revoke_metrics(),
+            journal: self.journal.as_ref().map(Journal::metrics),
+            refused_writes: self.refused.metrics(),
+            degraded: self.engine.degraded_metrics(),
+        }
     }
 
     pub(crate) fn near_cache(&self) -> Option<&NearCache> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::DegradedMetrics;
 use crate::events::{EventKind, Events};
+use crate::metrics::DegradedMetrics;
 
 /// The shortest time between two events of one kind.
 const REPORT_EVERY: Duration = Duration::from_secs(30);

@@ -20,10 +20,11 @@ use super::scan::{scan, without_prefix};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::{arguments, failure, replies};
 use crate::engine::{
-    Create, DegradedMetrics, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned,
-    Put, PutOutcome, RevokeMetrics, YOUNG_MS, another_application, system_clock,
+    Create, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
+    YOUNG_MS, another_application, system_clock,
 };
 use crate::error::Result;
+use crate::metrics::{DegradedMetrics, RevokeMetrics};
 use crate::value::{Slot, Stored, TOMBSTONE_BYTES};
 
 /// How much the scripts that are sent together read of records, in bytes. A larger record is read

@@ -18,10 +18,10 @@ use super::connection::connector::Connector;
 use super::connection::wire::Wire;
 use super::ownership::KnownOwner;
 use super::{failure, scripts};
-use crate::config::Revoke;
-use crate::engine::RevokeMetrics;
+use crate::config::RevokeSettings;
 use crate::events::{EventKind, Events};
 use crate::guarded::unless_panicked;
+use crate::metrics::RevokeMetrics;
 
 /// How many requests at most are answered by one WAIT.
 const BATCH: usize = 1000;
@@ -57,7 +57,7 @@ pub(crate) struct Replicas {
 
 /// What it takes to wait for the replicas of one server.
 struct WaitSetup {
-    settings: Revoke,
+    settings: RevokeSettings,
     tombstone_ms: u64,
     connector: Arc<Connector>,
     events: Events,
@@ -65,7 +65,7 @@ struct WaitSetup {
 
 impl Replicas {
     pub(super) fn new(
-        settings: &Revoke,
+        settings: &RevokeSettings,
         tombstone_ms: u64,
         connector: Arc<Connector>,
         events: Events,
@@ -231,7 +231,7 @@ pub(super) struct Acknowledgements {
 }
 
 impl Acknowledgements {
-    pub(super) fn new(settings: &Revoke, events: Events) -> Self {
+    pub(super) fn new(settings: &RevokeSettings, events: Events) -> Self {
         Acknowledgements {
             wanted: settings.wait_replicas,
             events,

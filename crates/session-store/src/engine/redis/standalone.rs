@@ -21,11 +21,12 @@ use super::{arguments, failure, replies};
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
-    DegradedMetrics, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page,
-    Pruned, Put, PutOutcome, RevokeMetrics, TOGETHER,
+    EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put,
+    PutOutcome, TOGETHER,
 };
 use crate::error::Result;
 use crate::events::Events;
+use crate::metrics::{DegradedMetrics, RevokeMetrics};
 use crate::near_cache::NearCache;
 use crate::value::{Slot, Stored};
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::link::Link;
 use super::shared_link::{LinkState, Outage, SharedLink};
-use crate::config::Reconnect;
+use crate::config::ReconnectSettings;
 use crate::engine::redis::failure;
 use crate::error::{Code, Error, Result};
 
@@ -24,7 +24,7 @@ struct WaitingCaller {
 
 impl WaitingCaller {
     /// When the wait ends with the outage's error.
-    fn deadline(&self, outage: &Outage, now: Instant, settings: &Reconnect) -> Instant {
+    fn deadline(&self, outage: &Outage, now: Instant, settings: &ReconnectSettings) -> Instant {
         let latest = self.since + settings.fail_fast;
         let after_loss = latest.min(outage.since + settings.fail_fast);
         if outage.ended > self.begun {

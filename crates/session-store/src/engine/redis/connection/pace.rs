@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Reconnect;
+use crate::config::ReconnectSettings;
 
 /// At most so many attempts begin in the first [`FIRST_WINDOW`] of an outage. The window is a little
 /// longer than a second, because a server may see the first attempt late.
@@ -16,7 +16,7 @@ const FIRST_WINDOW: Duration = Duration::from_millis(1030);
 
 /// The pace of attempts during an outage.
 pub(crate) struct ReconnectPace {
-    settings: Reconnect,
+    settings: ReconnectSettings,
     /// When the first attempt began that counts.
     first: Option<Instant>,
     failures: u32,
@@ -25,7 +25,7 @@ pub(crate) struct ReconnectPace {
 }
 
 impl ReconnectPace {
-    pub(crate) fn new(settings: &Reconnect) -> Self {
+    pub(crate) fn new(settings: &ReconnectSettings) -> Self {
         ReconnectPace { settings: settings.clone(), first: None, failures: 0, refusals: 0 }
     }
 
@@ -58,7 +58,7 @@ impl ReconnectPace {
     }
 
     fn attempt_after(&self, failures: u32, began: Instant) -> Instant {
-        let Reconnect { min, max, .. } = self.settings;
+        let ReconnectSettings { min, max, .. } = self.settings;
         let most = min.saturating_mul(2_u32.saturating_pow(failures)).min(max);
         let delay = most.mul_f64(0.5 + fastrand::f64() / 2.0).max(min);
         (began + delay).max(self.earliest_attempt(began))
@@ -79,7 +79,7 @@ mod tests {
 
     fn attempts(min: u64, max: u64, until: Duration) -> Vec<Duration> {
         let [min, max, fail_fast] = [min, max, 250].map(Duration::from_millis);
-        let mut pace = ReconnectPace::new(&Reconnect { fail_fast, min, max });
+        let mut pace = ReconnectPace::new(&ReconnectSettings { fail_fast, min, max });
         let start = Instant::now();
         let mut began = vec![start];
         while let Some(&last) = began.last()
@@ -106,7 +106,7 @@ mod tests {
     fn attempts_that_nothing_accepts_are_as_rare_and_do_not_count() {
         let [min, max, fail_fast] = [50, 60_000, 250].map(Duration::from_millis);
         for _ in 0..100 {
-            let mut pace = ReconnectPace::new(&Reconnect { fail_fast, min, max });
+            let mut pace = ReconnectPace::new(&ReconnectSettings { fail_fast, min, max });
             let start = Instant::now();
             let mut at = vec![start];
             for _ in 0..5 {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::connector::Connector;
 use super::link::Link;
-use crate::config::Reconnect;
+use crate::config::ReconnectSettings;
 use crate::engine::redis::replicas::Replicas;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
@@ -46,7 +46,7 @@ pub(super) struct Outage {
 
 pub(super) struct SharedLink {
     pub(super) connector: Arc<Connector>,
-    pub(super) reconnect: Reconnect,
+    pub(super) reconnect: ReconnectSettings,
     pub(super) state: watch::Sender<LinkState>,
     /// How many attempts have begun.
     pub(super) begun: AtomicU64,
