@@ -1,4 +1,5 @@
-//! Everything about connections to servers: how one is made, what keeps it, and when it is given up.
+//! Everything about connections to servers: how one is made, what keeps it, and when it is given
+//! up. Begin with `supervisor.rs`; it needs `connector.rs`, and that needs `dialer.rs`.
 
 pub(crate) mod clock_jump;
 pub(crate) mod connector;
@@ -9,6 +10,7 @@ pub(crate) mod fail_fast;
 pub(crate) mod last_heard;
 pub(crate) mod link;
 pub(crate) mod liveness;
+pub(crate) mod login_error;
 pub(crate) mod node;
 pub(crate) mod open_stream;
 pub(crate) mod pace;

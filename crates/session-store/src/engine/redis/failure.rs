@@ -5,7 +5,6 @@
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
-use super::connection::tls;
 use crate::engine::not_a_counter;
 use crate::error::{Code, Error};
 
@@ -169,48 +168,10 @@ fn is_unknown(answer: &str) -> bool {
     answer.contains("unknown command") || answer.contains("Unknown Redis command")
 }
 
-/// Why a login failed. `first`: what the server said first; `is_plain`: whether it was asked over
-/// TCP without TLS.
-pub(super) fn login_error(
-    error: &RedisError,
-    first: &[u8],
-    is_plain: bool,
-    address: &str,
-) -> Error {
-    /// An alert, in any version of TLS.
-    const TLS_ALERT: &[u8] = &[0x15, 0x03];
-    let at = format!("Redis at {address}");
-    if let Some(error) = tls::late_handshake_error(error, address) {
-        return error;
-    }
-    if first.starts_with(b"HTTP/") {
-        let what = "what answers there speaks HTTP; give the host and port of Redis";
-        Error::new(Code::Protocol, format!("{at} cannot be used: {what}"))
-    } else if first.starts_with(TLS_ALERT) {
-        Error::new(
-            Code::Tls,
-            format!("{at} expects TLS: use rediss:// in place of redis://, or option tls"),
-        )
-    } else if first.starts_with(b"-DENIED") {
-        let what = "is in protected mode: it has no password and refuses all but its own machine; give it a password \
-            (requirepass), and that to the store";
-        Error::new(Code::Auth, format!("{at} {what}"))
-    } else if let Some(state) = first
-        .strip_prefix(b"-ERR ")
-        .and_then(|text| RefusalState::of_text(&String::from_utf8_lossy(text)))
-    {
-        Error::new(Code::Unavailable, format!("{at} {}", state.cause_and_cure()))
-    } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
-        let what =
-            "has no password, and one was given: remove it, or give the server one (requirepass)";
-        Error::new(Code::Auth, format!("{at} {what}"))
-    } else if error.kind() == ErrorKind::Io && first.is_empty() {
-        let tls = if is_plain { "; a port that expects TLS (rediss://) does so" } else { "" };
-        let what = format!("cannot be reached: it closes the connection without an answer{tls}");
-        Error::new(Code::Unavailable, format!("{at} {what}")).caused_by(error)
-    } else {
-        self::error(error, address)
-    }
+/// The cause and the cure, if a server's reply without a code of its own reports a state in which it
+/// refuses every command.
+pub(super) fn refusal_state_text(reply: &str) -> Option<&'static str> {
+    RefusalState::of_text(reply).map(RefusalState::cause_and_cure)
 }
 
 /// The server is part of a cluster, and the options name a single server.

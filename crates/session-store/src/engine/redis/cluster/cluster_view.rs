@@ -1,5 +1,5 @@
-//! What one server reports of the cluster: which primary holds each slot, and whether the server sees
-//! the others.
+//! What one server reports of the cluster: which primary holds each slot, and whether the server
+//! sees the others.
 
 use std::future::Future;
 

@@ -1,9 +1,9 @@
 //! The topology of a cluster: which primary holds each slot, and a supervisor for each primary.
 //!
-//! One server is asked every second whether all is as before (CLUSTER INFO). A few servers are asked
-//! for the map (CLUSTER SLOTS) when it is not, every now and then, and as soon as a server redirects a
-//! caller or cannot be reached. The seeds are asked where no connected server is well, at the pace of
-//! any attempt to connect (`connection/pace.rs`).
+//! One server is asked every second whether all is as before (CLUSTER INFO). A few servers are
+//! asked for the map (CLUSTER SLOTS) when it is not, every now and then, and as soon as a server
+//! redirects a caller or cannot be reached. The seeds are asked where no connected server is well,
+//! at the pace of any attempt to connect (`connection/pace.rs`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -344,7 +344,8 @@ impl Topology {
         true
     }
 
-    /// A supervisor for a primary, with a feed for the near cache. `holds`: whether a key lies there.
+    /// A supervisor for a primary, with a feed for the near cache. `holds`: whether a key lies
+    /// there.
     fn new_primary(&self, node: &Node, holds: impl Fn(&str) -> bool) -> Supervisor {
         let feed = self
             .cache

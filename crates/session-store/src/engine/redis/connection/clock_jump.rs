@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 /// How often the clocks are compared.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Shorter differences are no jump: a busy machine lets a process wait, and a clock may be corrected
-/// a little.
+/// Shorter differences are no jump: a busy machine lets a process wait, and a clock may be
+/// corrected a little.
 const MIN_JUMP: Duration = Duration::from_secs(1);
 
 /// Compares this machine's monotonic clock and wall clock from time to time.

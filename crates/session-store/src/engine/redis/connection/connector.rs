@@ -1,5 +1,5 @@
-//! Makes a connection that is ready for work: finds the primary, dials, checks the server, and starts
-//! tracking. `supervisor.rs` decides when.
+//! Makes a connection that is ready for work: finds the primary, dials, checks the server, and
+//! starts tracking. `supervisor.rs` decides when.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};

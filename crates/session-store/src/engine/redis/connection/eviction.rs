@@ -4,7 +4,8 @@ use ::redis::cmd;
 
 use super::wire::Wire;
 
-/// What is wrong with the server's `maxmemory-policy`; `None`: nothing, or the server does not tell.
+/// What is wrong with the server's `maxmemory-policy`; `None`: nothing, or the server does not
+/// tell.
 pub(crate) async fn eviction_warning(mut connection: Wire) -> Option<String> {
     let info: String = cmd("INFO").arg("memory").query_async(&mut connection).await.ok()?;
     let field = |name: &str| {

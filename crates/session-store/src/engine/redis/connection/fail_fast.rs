@@ -1,9 +1,9 @@
 //! How long a caller waits while there is no link.
 //!
-//! A short interruption fails no caller: each waits until `failFastMs` after the loss. Later callers
-//! wait for one attempt that begins after their call, and for `failFastMs` at most; where none begins
-//! in that time, for `reconnectMinMs`. A permanent error (a wrong password) ends the wait as soon as
-//! an attempt has shown it.
+//! A short interruption fails no caller: each waits until `failFastMs` after the loss. Later
+//! callers wait for one attempt that begins after their call, and for `failFastMs` at most; where
+//! none begins in that time, for `reconnectMinMs`. A permanent error (a wrong password) ends the
+//! wait as soon as an attempt has shown it.
 
 use std::sync::atomic::Ordering::SeqCst;
 

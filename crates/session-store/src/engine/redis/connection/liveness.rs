@@ -1,7 +1,7 @@
 //! Watches a link until it is lost or must be given up.
 //!
-//! A link is given up when a heartbeat fails, when the server has become a replica, when the sentinels
-//! name another primary, or when the server is silent after the clocks have jumped.
+//! A link is given up when a heartbeat fails, when the server has become a replica, when the
+//! sentinels name another primary, or when the server is silent after the clocks have jumped.
 
 use std::future::pending;
 use std::time::Duration;

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::config::ReconnectSettings;
 
-/// At most so many attempts begin in the first [`FIRST_WINDOW`] of an outage. The window is a little
-/// longer than a second, because a server may see the first attempt late.
+/// At most so many attempts begin in the first [`FIRST_WINDOW`] of an outage. The window is a
+/// little longer than a second, because a server may see the first attempt late.
 const ATTEMPTS_IN_FIRST_WINDOW: u32 = 3;
 const FIRST_WINDOW: Duration = Duration::from_millis(1030);
 

@@ -2,8 +2,8 @@
 //! expires.
 //!
 //! AUTH changes nothing else of a connection: commands in flight, CLIENT TRACKING and pushes go on.
-//! A server that refuses AUTH leaves the connection logged in as before. `takeover.rs` then replaces
-//! the connection.
+//! A server that refuses AUTH leaves the connection logged in as before. `takeover.rs` then
+//! replaces the connection.
 
 use std::future::pending;
 use std::sync::Arc;

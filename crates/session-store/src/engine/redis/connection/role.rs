@@ -23,8 +23,8 @@ impl Role {
         Role::from_answer(answer.first(), connection).await
     }
 
-    /// Reads the answer to ROLE; where the server refuses ROLE, sends INFO. A temporary refusal is an
-    /// error, because it shows nothing of the server's role.
+    /// Reads the answer to ROLE; where the server refuses ROLE, sends INFO. A temporary refusal is
+    /// an error, because it shows nothing of the server's role.
     pub(crate) async fn from_answer(
         role: Option<&Value>,
         connection: &mut Wire,

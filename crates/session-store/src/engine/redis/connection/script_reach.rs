@@ -1,10 +1,11 @@
-//! Which keys a script may touch on a server. On Redis and Valkey by themselves: any. Behind a proxy that spreads keys over shards (Redis Enterprise, Azure's EnterpriseCluster
-//! policy) the keys of a script must fall into one slot. Dragonfly and Kvrocks refuse keys that a
-//! script did not declare.
+//! Which keys a script may touch on a server. On Redis and Valkey by themselves: any. Behind a
+//! proxy that spreads keys over shards (Redis Enterprise, Azure's EnterpriseCluster policy) the
+//! keys of a script must fall into one slot. Dragonfly and Kvrocks refuse keys that a script did
+//! not declare.
 //!
-//! The probe is a script that touches one key: with that key declared, with another one declared, and
-//! with three declared that lie in several slots. The text and code of a refusal differ from server
-//! to server. That only the declared key alone is permitted does not.
+//! The probe is a script that touches one key: with that key declared, with another one declared,
+//! and with three declared that lie in several slots. The text and code of a refusal differ from
+//! server to server. That only the declared key alone is permitted does not.
 
 use ::redis::{Pipeline, Value};
 
@@ -33,8 +34,8 @@ impl ReachProbe {
         ReachProbe::with_prefixes(&config.key_prefix, &config.user_prefix)
     }
 
-    /// The keys fall into one slot if all keys of the store do, because their prefixes have the same
-    /// tag in braces.
+    /// The keys fall into one slot if all keys of the store do, because their prefixes have the
+    /// same tag in braces.
     fn with_prefixes(key_prefix: &str, user_prefix: &str) -> Self {
         ReachProbe {
             key: [key_prefix, "probe-a"].concat(),
@@ -52,8 +53,8 @@ impl ReachProbe {
     }
 }
 
-/// What the answers to [`ReachProbe::add_to`] show. `None`: they show nothing, for example while the
-/// server is busy.
+/// What the answers to [`ReachProbe::add_to`] show. `None`: they show nothing, for example while
+/// the server is busy.
 pub(crate) fn reach_in_answers(answers: &[Value]) -> Option<ScriptReach> {
     match answers {
         [Value::Int(_), undeclared, several, ..]

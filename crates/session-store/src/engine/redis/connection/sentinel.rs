@@ -82,8 +82,8 @@ impl Sentinels {
             match self.ask(sentinel).await {
                 Ok(Some((host, port))) => return Ok(Node::mapped(&self.nat_map, &host, port)),
                 Ok(None) => why = Some(self.unknown_primary_error()),
-                // That one sentinel cannot be reached says little. A refusal is probably common to all
-                // of them.
+                // That one sentinel cannot be reached says little. A refusal is probably common to
+                // all of them.
                 Err(error) if why.is_none() && error.code != Code::Unavailable => why = Some(error),
                 Err(error) => cause = Some(error),
             }

@@ -1,5 +1,5 @@
-//! Decides on a new connection whether its server can be used: a primary, with scripts, not too old,
-//! and not part of a cluster unless one was configured.
+//! Decides on a new connection whether its server can be used: a primary, with scripts, not too
+//! old, and not part of a cluster unless one was configured.
 
 use ::redis::{FromRedisValue, ProtocolVersion, RedisResult, Value, pipe};
 
@@ -40,8 +40,9 @@ impl ServerCheck {
         self.probe.is_some()
     }
 
-    /// Names the connection, and checks its server. Outer error: the connection failed. Inner error:
-    /// the server cannot be used. `Some`: which keys its scripts may touch, where it showed that.
+    /// Names the connection, and checks its server. Outer error: the connection failed. Inner
+    /// error: the server cannot be used. `Some`: which keys its scripts may touch, where it showed
+    /// that.
     pub(crate) async fn run(
         &self,
         wire: &mut Wire,

@@ -1,8 +1,8 @@
 //! The link that a supervisor keeps: its state, and what the supervisor's task, the callers and the
 //! connection's pushes share.
 //!
-//! Each attempt to connect has a number, and its link has the same one. A change that names a number
-//! does nothing once another link has taken its place.
+//! Each attempt to connect has a number, and its link has the same one. A change that names a
+//! number does nothing once another link has taken its place.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};

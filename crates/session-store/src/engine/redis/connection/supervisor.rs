@@ -2,8 +2,8 @@
 //! the store is held, whatever goes wrong.
 //!
 //! `fail_fast.rs` says how long callers wait meanwhile, `pace.rs` when an attempt begins. Where
-//! nothing listens, waiting callers make the task probe the address, which costs next to nothing. The
-//! next attempt begins as soon as something accepts a connection there.
+//! nothing listens, waiting callers make the task probe the address, which costs next to nothing.
+//! The next attempt begins as soon as something accepts a connection there.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
@@ -35,8 +35,8 @@ use crate::guarded::{again_after_panics, defect, unless_panicked};
 pub(crate) struct Supervisor(Arc<SharedLink>);
 
 impl Supervisor {
-    /// `credentials`: for a server that takes its login from a function. `feed`: for the near cache.
-    /// `events`: receives what happens to the connection.
+    /// `credentials`: for a server that takes its login from a function. `feed`: for the near
+    /// cache. `events`: receives what happens to the connection.
     pub(crate) fn new(
         config: &Config,
         server: &Server,
@@ -113,8 +113,8 @@ impl Supervisor {
         self.0.connector.script_reach()
     }
 
-    /// Drops a link whose server refused a script's keys although its probe permitted them. The next
-    /// link probes again.
+    /// Drops a link whose server refused a script's keys although its probe permitted them. The
+    /// next link probes again.
     pub(crate) fn drop_link_after_key_refusal(&self, link: &Link) {
         let reach = self.last_script_reach();
         if self.0.connector.has_reach_probe() && reach == ScriptReach::AnyKeys {

@@ -1,5 +1,5 @@
-//! Runs blocking work on threads of its own. tokio's `spawn_blocking` panics where the system refuses
-//! a thread; here that is an ordinary error.
+//! Runs blocking work on threads of its own. tokio's `spawn_blocking` panics where the system
+//! refuses a thread; here that is an ordinary error.
 
 use std::io;
 use std::thread;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::clock_jump::ClockJumpDetector;
 use super::last_heard::LastHeard;
+use super::login_error::login_error;
 use super::relogin::{LoginSource, ReloginOutcomes, ReloginTask};
 use super::stream::Stream;
 use crate::engine::redis::failure;
@@ -86,7 +87,7 @@ impl Wire {
                 Ok(Wire { connection, driver, asking: false })
             }
             Err(error) => Err(LoginFailure {
-                error: failure::login_error(&error, &first_bytes.get(), is_plain, at),
+                error: login_error(&error, &first_bytes.get(), is_plain, at),
                 lacks_resp3: failure::is_resp3_refusal(&error),
             }),
         }
@@ -104,8 +105,8 @@ impl Wire {
         self.driver.relogin.get().map_or_else(ReloginOutcomes::none, ReloginTask::outcomes)
     }
 
-    /// Whether the server refused the last further login. It may cut the connection when the password
-    /// expires.
+    /// Whether the server refused the last further login. It may cut the connection when the
+    /// password expires.
     pub(crate) fn is_relogin_refused(&self) -> bool {
         self.driver.relogin.get().is_some_and(ReloginTask::is_refused)
     }
@@ -119,7 +120,8 @@ impl Wire {
         &self.driver.clocks
     }
 
-    /// Closes the connection, and with it what is in flight: the server was silent since this moment.
+    /// Closes the connection, and with it what is in flight: the server was silent since this
+    /// moment.
     pub(crate) fn abandon(&self, silent_since: Instant) {
         let _ = self.driver.abandoned.set(silent_since);
         self.driver.task.abort();
