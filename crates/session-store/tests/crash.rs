@@ -42,7 +42,7 @@ use std::{env, fs, process, thread};
 
 use redis::cmd;
 use serde_json::{Value, json};
-use session_store::{Code, Command, Config, Reply, Result, Sessions, open};
+use session_store::{Code, Command, Config, Reply, Result, Sessions, Take, Text, open};
 use tokio::runtime::{self, Runtime};
 
 use Step::{Adopts, Changes, Drops, Ends, Reads, Revokes, SignsIn, Stores};
@@ -80,7 +80,8 @@ crash_tests! {
     }
 
     refresh {
-        commands: |scene| vec![Command::Get { key: "ann-1".into() }, scene.set("ann-1", 1)],
+        reads: Some("ann-1"),
+        commands: |scene| vec![scene.set("ann-1", 1)],
         steps: &[Reads, Reads, Changes("ann-1")],
     }
 
@@ -155,7 +156,7 @@ crash_tests! {
             let session = scene.session("ann-6", 0);
             let () = cmd("SET").arg("session:ann-6").arg(session).arg("EX").arg(3600).query(redis).unwrap();
         },
-        commands: |_| vec![Command::Get { key: "ann-6".into() }],
+        reads: Some("ann-6"),
         steps: &[Reads, Reads, Adopts("ann-6"), Reads],
     }
 }
@@ -166,7 +167,9 @@ struct Operation {
     limit: Option<u32>,
     /// Adds to what lies on Redis.
     prepare: fn(&Scene, &mut redis::Connection),
-    /// What its process runs.
+    /// The key that its process reads first.
+    reads: Option<&'static str>,
+    /// What its process runs then.
     commands: fn(&Scene) -> Vec<Command>,
     /// What these do, in the order of their sending.
     steps: &'static [Step],
@@ -177,6 +180,7 @@ struct Operation {
 const PLAIN: Operation = Operation {
     limit: None,
     prepare: |_, _| {},
+    reads: None,
     commands: |_| Vec::new(),
     steps: &[],
     next: &[SignsIn("ann-9")],
@@ -422,6 +426,18 @@ struct Witness<'t> {
 
 type Store = Arc<dyn Sessions>;
 
+/// What a key holds.
+async fn read(store: &Store, key: &str) -> Result<Option<Text>> {
+    let found = Arc::new(Mutex::new(None));
+    let own = found.clone();
+    let take: Take = Box::new(move |mut part, _| {
+        *own.lock().unwrap() = part.values.pop().flatten();
+        None
+    });
+    store.clone().read(key.to_owned(), false, take).await?;
+    Ok(found.lock().unwrap().take())
+}
+
 impl<'t> Witness<'t> {
     fn new(test: &'t str, operation: &'t Operation) -> Self {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -470,7 +486,7 @@ impl<'t> Witness<'t> {
         let (scene, late) = (Scene::now(), self.server.store("late", None));
         for id in Scene::SIGNED_IN {
             self.run(&late, scene.create(id)).unwrap();
-            self.run(&late, Command::Get { key: id.into() }).unwrap();
+            self.runtime.block_on(read(&late, id)).unwrap();
         }
         (self.operation.prepare)(&scene, &mut redis);
         (scene, late)
@@ -504,12 +520,8 @@ impl<'t> Witness<'t> {
     fn is_read_as_it_is(&self, state: &State) {
         let store = self.server.store("reader", None);
         for (id, _) in state.sessions() {
-            let found = self.run(&store, Command::Get { key: id.into() }).unwrap();
-            assert_eq!(
-                matches!(found, Reply::Text(_)),
-                state.is_readable(id),
-                "get of {id}: {found:?}"
-            );
+            let found = self.runtime.block_on(read(&store, id)).unwrap();
+            assert_eq!(found.is_some(), state.is_readable(id), "get of {id}: {found:?}");
         }
         for user in ["ann", "bob"] {
             let Reply::Text(list) = self.run(&store, Command::List { user: user.into() }).unwrap()
@@ -548,6 +560,9 @@ impl<'t> Witness<'t> {
     /// Another process does the operation again; then ann signs in.
     fn repeat(&self, scene: &Scene, left: &State) {
         let store = self.server.store("repeat", self.operation.limit);
+        if let Some(key) = self.operation.reads {
+            self.runtime.block_on(read(&store, key)).unwrap();
+        }
         for command in (self.operation.commands)(scene) {
             let taken = if let Command::Take { key } = &command { Some(key.clone()) } else { None };
             let reply = self.run(&store, command).unwrap();
@@ -643,6 +658,9 @@ impl Victim {
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let store = store(port, "victim", operation.limit);
+        if let Some(key) = operation.reads {
+            runtime.block_on(read(&store, key)).unwrap();
+        }
         for command in (operation.commands)(&scene) {
             runtime.block_on(store.clone().run(command)).unwrap();
         }
