@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Code, Error, Result};
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// A session may be created by a write that is at most this far from its `createdAt`, by the
 /// engine's clock, in ms. Shorter than a tombstone's life: that is what keeps an ended session dead
@@ -126,10 +126,10 @@ pub(crate) enum PutOutcome {
 }
 
 /// How many ids one step that ends or prunes looks at, at most, so that no other client waits long.
-pub(crate) const TOGETHER: usize = 128;
+pub(crate) const IDS_PER_STEP: usize = 128;
 
 /// Below every score.
-pub(crate) const LOWEST: &str = "-inf";
+pub(crate) const LOWEST_SCORE: &str = "-inf";
 
 /// Which of a user's sessions are to be ended.
 #[derive(Debug)]
@@ -137,16 +137,16 @@ pub(crate) struct EndSome<'a> {
     pub(crate) user: &'a str,
     /// One that stays.
     pub(crate) except: Option<&'a str>,
-    /// [`TOGETHER`] ids at most; none: the first ones of the index, which the engine may leave to
-    /// the next step.
+    /// [`IDS_PER_STEP`] ids at most; none: the first ones of the index, which the engine may leave
+    /// to the next step.
     pub(crate) ids: &'a [String],
     /// The not-before marker to raise first, where `ids` is empty.
-    pub(crate) mark: Option<&'a Mark>,
+    pub(crate) marker: Option<&'a NotBeforeMarker>,
 }
 
 /// A not-before marker: a user's sessions from before it count as ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct NotBeforeMarker {
     pub(crate) key: String,
     /// In ms since the epoch.
     pub(crate) before: i64,
@@ -157,8 +157,8 @@ pub(crate) struct Mark {
 /// The outcome of ending some of a user's sessions.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct EndedSome {
-    /// How many ids were looked at: the first ones, as many as fit into one part.
-    pub(crate) looked: usize,
+    /// How many ids were examined: the first ones, as many as fit into one part.
+    pub(crate) examined: usize,
     /// How many were live.
     pub(crate) live: u64,
     /// Their ids, among others that are dead.
@@ -173,7 +173,7 @@ pub(crate) struct EndedSome {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pruned {
     /// As in [`EndedSome`].
-    pub(crate) looked: usize,
+    pub(crate) examined: usize,
     /// Entries removed.
     pub(crate) removed: u64,
     /// Ids left alone whose record is absent: a sign-in under way, or evicted.
@@ -219,29 +219,29 @@ pub(crate) fn not_a_counter() -> Error {
 
 /// The atomic steps.
 pub(crate) trait Engine: Send + Sync + 'static {
-    /// The longest time between the steps of a put; zero where a put is one step. For so long, an id
-    /// in an index without a record is a sign-in in flight. After that, its absence can be made sure
-    /// by a tombstone.
-    fn put_takes(&self) -> Duration {
+    /// The longest time between the steps of a put; zero where a put is one step. For so long, an
+    /// id in an index without a record is a sign-in in flight. After that, its absence can be made
+    /// sure by a tombstone.
+    fn max_put_duration(&self) -> Duration {
         Duration::ZERO
     }
 
     /// What lies under a key.
-    fn get(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
+    fn get(&self, key: &str) -> impl Future<Output = Result<KeyState>> + Send;
 
     /// What lies under each of the keys, in their order. Among several, a key of another type is
     /// absent.
-    fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Slot>>> + Send;
+    fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<KeyState>>> + Send;
 
     /// How long the values are that lie under the keys, in bytes; 0 where there is none.
     fn lengths(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<usize>>> + Send;
 
-    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever). The server is to send an
-    /// invalidation when one of them changes, if it can.
+    /// As [`Engine::get_many`], each with its life in ms (`None`: for ever). The server is to send
+    /// an invalidation when one of them changes, if it can.
     fn get_many_tracked(
         &self,
         keys: &[&str],
-    ) -> impl Future<Output = Result<Vec<(Slot, Option<u64>)>>> + Send;
+    ) -> impl Future<Output = Result<Vec<(KeyState, Option<u64>)>>> + Send;
 
     /// Writes a value that is no session record, over anything but another application's session
     /// record, also over a tombstone.
@@ -281,9 +281,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// a tombstone is left if `may_be_session`: a sign-in may be about to write there.
     fn end(&self, key: &str, may_be_session: bool) -> impl Future<Output = Result<()>> + Send;
 
-    /// As [`Engine::end`], returning what lay there. Where nothing lies, nothing is left. Carried out
-    /// at most once.
-    fn take(&self, key: &str) -> impl Future<Output = Result<Slot>> + Send;
+    /// As [`Engine::end`], returning what lay there. Where nothing lies, nothing is left. Carried
+    /// out at most once.
+    fn take(&self, key: &str) -> impl Future<Output = Result<KeyState>> + Send;
 
     /// Ends sessions in a user's index, those whose record is the user's or absent: one part of
     /// them.
@@ -296,7 +296,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Vec<(String, i64)>>>> + Send;
 
     /// Some ids in a user's index with their scores, from a score on, the lowest first. From
-    /// [`LOWEST`] on, what another store left is among them.
+    /// [`LOWEST_SCORE`] on, what another store left is among them.
     fn ids_from(
         &self,
         user: &str,
@@ -312,9 +312,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
         most: usize,
     ) -> impl Future<Output = Result<Option<Vec<(String, Stored)>>>> + Send;
 
-    /// Removes index entries whose session is surely dead: of `ids`, [`TOGETHER`] at most; of none:
-    /// of the first ones of the index, which the engine may leave to the next step. `claim`: ids
-    /// seen absent long ago, whose absence is made sure by a tombstone.
+    /// Removes index entries whose session is surely dead: of `ids`, [`IDS_PER_STEP`] at most; of
+    /// none: of the first ones of the index, which the engine may leave to the next step. `claim`:
+    /// ids seen absent long ago, whose absence is made sure by a tombstone.
     fn prune(
         &self,
         user: &str,

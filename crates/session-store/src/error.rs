@@ -85,7 +85,7 @@ impl Error {
 
     /// No answer within `commandTimeout`. `waits_for`: what is waited for, where there is no
     /// connection.
-    pub(crate) fn late(command_timeout: Duration, waits_for: Option<String>) -> Self {
+    pub(crate) fn timed_out(command_timeout: Duration, waits_for: Option<String>) -> Self {
         let ms = command_timeout.as_millis();
         let why = waits_for.map(|what| format!(": {what}")).unwrap_or_default();
         let what = "a write may or may not have been carried out";

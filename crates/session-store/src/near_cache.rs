@@ -32,7 +32,7 @@ use crate::config::NearCacheSettings;
 use crate::error::Result;
 use crate::metrics::{FlushCounts, NearCacheMetrics};
 use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch,
 /// and reads it after every session.
@@ -182,12 +182,12 @@ impl Hit {
         Hit { value: None, marker: None }
     }
 
-    pub(crate) fn into_slot(self) -> Slot {
-        self.value.map_or(Slot::Absent, Slot::Value)
+    pub(crate) fn into_slot(self) -> KeyState {
+        self.value.map_or(KeyState::Absent, KeyState::Value)
     }
 }
 
-type Waiters = Vec<oneshot::Sender<Result<Slot>>>;
+type Waiters = Vec<oneshot::Sender<Result<KeyState>>>;
 
 /// A read under way, and who waits for it.
 #[derive(Debug, Default)]
@@ -198,7 +198,7 @@ pub(crate) enum Begun<'c> {
     /// It is there by now.
     Hit(Hit),
     /// Somebody else reads it.
-    Joined(oneshot::Receiver<Result<Slot>>),
+    Joined(oneshot::Receiver<Result<KeyState>>),
     /// The caller reads it, and lands the flight.
     Leads(Lead<'c>),
 }
@@ -221,7 +221,7 @@ impl Lead<'_> {
     /// session, the key of its owner's not-before marker.
     pub(crate) fn land(
         self,
-        answer: &Result<Slot>,
+        answer: &Result<KeyState>,
         asked: Moment,
         life: Option<u64>,
         marker: Option<&Arc<str>>,
@@ -231,7 +231,7 @@ impl Lead<'_> {
     }
 
     /// The answer has come, and the server tells of no changes: it is told to those who wait.
-    pub(crate) fn tell(self, answer: &Result<Slot>) {
+    pub(crate) fn tell(self, answer: &Result<KeyState>) {
         for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
             // Whoever waited may have given up.
             let _ = waiter.send(answer.clone());
@@ -430,7 +430,7 @@ impl NearCache {
         &self,
         key: &str,
         flight: &Arc<Flight>,
-        slot: Option<&Slot>,
+        slot: Option<&KeyState>,
         asked: Moment,
         life: Option<u64>,
         marker: Option<&Arc<str>>,
@@ -443,12 +443,12 @@ impl NearCache {
         state.flights.remove(key);
         let is_mark = key.starts_with(REVOKED_BEFORE);
         let (value, ttl, life) = match slot {
-            Some(Slot::Value(stored))
+            Some(KeyState::Value(stored))
                 if is_mark || marker.is_some() && stored.is_record_of(key) =>
             {
                 (Some(stored.clone()), self.settings.ttl, life)
             }
-            Some(Slot::Absent | Slot::Ended) if is_mark => (None, self.absence, None),
+            Some(KeyState::Absent | KeyState::Tombstone) if is_mark => (None, self.absence, None),
             _ => return,
         };
         let ttl = ttl.as_secs_f64() * 1e3;

@@ -17,36 +17,36 @@ pub(crate) const TOMBSTONE_BYTES: usize = 128;
 
 /// What lies under a key.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Slot {
+pub(crate) enum KeyState {
     Absent,
-    /// A tombstone: absent to every reader.
-    Ended,
+    /// What an ended session leaves: absent to every reader.
+    Tombstone,
     Value(Stored),
 }
 
-impl Slot {
+impl KeyState {
     /// Reads what an engine holds.
     pub(crate) fn from_bytes(bytes: Option<Vec<u8>>) -> Result<Self> {
         match bytes {
-            None => Ok(Slot::Absent),
-            Some(bytes) if bytes.starts_with(TOMBSTONE) => Ok(Slot::Ended),
-            Some(bytes) => Stored::from_bytes(bytes).map(Slot::Value),
+            None => Ok(KeyState::Absent),
+            Some(bytes) if bytes.starts_with(TOMBSTONE) => Ok(KeyState::Tombstone),
+            Some(bytes) => Stored::from_bytes(bytes).map(KeyState::Value),
         }
     }
 
-    /// As [`Slot::value`], borrowed.
+    /// As [`KeyState::value`], borrowed.
     pub(crate) fn stored(&self) -> Option<&Stored> {
         match self {
-            Slot::Value(stored) => Some(stored),
-            Slot::Absent | Slot::Ended => None,
+            KeyState::Value(stored) => Some(stored),
+            KeyState::Absent | KeyState::Tombstone => None,
         }
     }
 
     /// The value, if there is one that readers may see.
     pub(crate) fn value(self) -> Option<Stored> {
         match self {
-            Slot::Value(stored) => Some(stored),
-            Slot::Absent | Slot::Ended => None,
+            KeyState::Value(stored) => Some(stored),
+            KeyState::Absent | KeyState::Tombstone => None,
         }
     }
 }
@@ -165,12 +165,16 @@ mod tests {
         assert!(String::from_utf8(TOMBSTONE.to_vec()).is_err());
         for more in ["", " ", ":1893456000000:admin"] {
             let tombstone = [TOMBSTONE, more.as_bytes()].concat();
-            assert_eq!(Slot::from_bytes(Some(tombstone)).unwrap(), Slot::Ended, "{more}");
+            assert_eq!(
+                KeyState::from_bytes(Some(tombstone)).unwrap(),
+                KeyState::Tombstone,
+                "{more}"
+            );
         }
     }
 
     #[test]
     fn a_foreign_binary_value_is_an_error_and_not_a_missing_one() {
-        assert_eq!(Slot::from_bytes(Some(vec![0xff])).unwrap_err().code, Code::Protocol);
+        assert_eq!(KeyState::from_bytes(Some(vec![0xff])).unwrap_err().code, Code::Protocol);
     }
 }

@@ -157,7 +157,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use error::Result;
 use near_cache::{Begun, Flush, Moment, NearCache, Shared, Source};
-use value::{Slot, Stored};
+use value::{KeyState, Stored};
 
 /// One whose every value is kept.
 const KEY: &str = "revoked-sessions-before-user";
@@ -183,7 +183,7 @@ struct Process {
 /// What a read came to.
 enum Read {
     Found(Version),
-    Joined(oneshot::Receiver<Result<Slot>>),
+    Joined(oneshot::Receiver<Result<KeyState>>),
 }
 
 impl Process {
@@ -204,7 +204,12 @@ impl Process {
             Some(Begun::Leads(lead)) => {
                 let asked = Moment::now();
                 let found = self.server.load(SeqCst);
-                lead.land(&Ok(Slot::Value(Stored::plain(&found.to_string()))), asked, None, None);
+                lead.land(
+                    &Ok(KeyState::Value(Stored::plain(&found.to_string()))),
+                    asked,
+                    None,
+                    None,
+                );
                 Read::Found(found)
             }
             None => Read::Found(self.server.load(SeqCst)),

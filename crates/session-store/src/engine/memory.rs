@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Mark, Namespace, Page, Pruned,
-    Put, PutOutcome, SAME_CLOCK_MS, YOUNG_MS, not_a_counter, system_clock,
+    Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, NotBeforeMarker,
+    Page, Pruned, Put, PutOutcome, SAME_CLOCK_MS, YOUNG_MS, not_a_counter, system_clock,
 };
 use crate::error::Result;
 use crate::session::Record;
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// Records in memory.
 pub(crate) struct MemoryEngine {
@@ -67,11 +67,11 @@ impl Tables {
         }
     }
 
-    fn slot(&self, key: &str) -> Slot {
+    fn slot(&self, key: &str) -> KeyState {
         match self.entries.get(key) {
-            None => Slot::Absent,
-            Some(KeyEntry { value: None, .. }) => Slot::Ended,
-            Some(KeyEntry { value: Some(stored), .. }) => Slot::Value(stored.clone()),
+            None => KeyState::Absent,
+            Some(KeyEntry { value: None, .. }) => KeyState::Tombstone,
+            Some(KeyEntry { value: Some(stored), .. }) => KeyState::Value(stored.clone()),
         }
     }
 
@@ -135,18 +135,20 @@ impl Tables {
         self.entries(user).into_iter().map(|(id, _)| id).collect()
     }
 
-    fn end(&mut self, key: &str, ends_absent: bool, now: i64) -> Slot {
+    fn end(&mut self, key: &str, ends_absent: bool, now: i64) -> KeyState {
         let found = self.slot(key);
         let owner = match &found {
-            Slot::Value(stored) => Record::parse(key, stored.text()).map(|record| record.user_id),
-            Slot::Absent | Slot::Ended => None,
+            KeyState::Value(stored) => {
+                Record::parse(key, stored.text()).map(|record| record.user_id)
+            }
+            KeyState::Absent | KeyState::Tombstone => None,
         };
         match (&found, owner) {
-            (Slot::Ended, _) => {}
-            (Slot::Absent, _) if !ends_absent => {}
-            (Slot::Absent, _) => self.write_tombstone(key, now),
-            (Slot::Value(_), None) => self.remove(key),
-            (Slot::Value(_), Some(owner)) => {
+            (KeyState::Tombstone, _) => {}
+            (KeyState::Absent, _) if !ends_absent => {}
+            (KeyState::Absent, _) => self.write_tombstone(key, now),
+            (KeyState::Value(_), None) => self.remove(key),
+            (KeyState::Value(_), Some(owner)) => {
                 self.write_tombstone(key, now);
                 self.remove_from_index(&owner, &[key.to_owned()]);
             }
@@ -160,21 +162,21 @@ fn later(now: i64, ms: u64) -> i64 {
 }
 
 impl Engine for MemoryEngine {
-    async fn get(&self, key: &str) -> Result<Slot> {
+    async fn get(&self, key: &str) -> Result<KeyState> {
         Ok(self.current().0.slot(key))
     }
 
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<KeyState>> {
         let (tables, _) = self.current();
         Ok(keys.iter().map(|key| tables.slot(key)).collect())
     }
 
     async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
-        let length = |slot: Slot| slot.value().map_or(0, |stored| stored.raw().len());
+        let length = |slot: KeyState| slot.value().map_or(0, |stored| stored.raw().len());
         Ok(self.get_many(keys).await?.into_iter().map(length).collect())
     }
 
-    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(KeyState, Option<u64>)>> {
         // The near cache keeps nothing of this engine: it is memory already.
         Ok(self.get_many(keys).await?.into_iter().map(|slot| (slot, Some(0))).collect())
     }
@@ -200,8 +202,8 @@ impl Engine for MemoryEngine {
     async fn increment(&self, key: &str, ttl_ms: u64) -> Result<i64> {
         let (mut tables, now) = self.current();
         let (count, expires_at) = match tables.slot(key) {
-            Slot::Absent | Slot::Ended => (0, None),
-            Slot::Value(stored) => {
+            KeyState::Absent | KeyState::Tombstone => (0, None),
+            KeyState::Value(stored) => {
                 let count = stored.text().parse::<i64>().map_err(|_| not_a_counter())?;
                 (count, tables.entries[key].expires_at)
             }
@@ -215,12 +217,12 @@ impl Engine for MemoryEngine {
     async fn put(&self, put: &Put<'_>) -> Result<PutOutcome> {
         let (mut tables, now) = self.current();
         let created = match tables.slot(put.id) {
-            Slot::Ended => return Ok(PutOutcome::Refused),
-            Slot::Value(stored) if Some(&stored) != put.expected => {
+            KeyState::Tombstone => return Ok(PutOutcome::Refused),
+            KeyState::Value(stored) if Some(&stored) != put.expected => {
                 return Ok(PutOutcome::Differs(stored));
             }
-            Slot::Value(_) => false,
-            Slot::Absent => match put.create {
+            KeyState::Value(_) => false,
+            KeyState::Absent => match put.create {
                 Create::Always => true,
                 Create::Young(created_at)
                     if now.abs_diff(created_at) <= YOUNG_MS.unsigned_abs() =>
@@ -254,16 +256,16 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    async fn take(&self, key: &str) -> Result<Slot> {
+    async fn take(&self, key: &str) -> Result<KeyState> {
         let (mut tables, now) = self.current();
         Ok(tables.end(key, false, now))
     }
 
     async fn end_some(
         &self,
-        &EndSome { user, except, ids, mark }: &EndSome<'_>,
+        &EndSome { user, except, ids, marker }: &EndSome<'_>,
     ) -> Result<EndedSome> {
-        if let Some(Mark { key, before, life_ms }) = mark {
+        if let Some(NotBeforeMarker { key, before, life_ms }) = marker {
             let left = {
                 let (tables, now) = self.current();
                 tables.index_life(user, now)
@@ -273,12 +275,12 @@ impl Engine for MemoryEngine {
         let (mut tables, now) = self.current();
         let is_all = ids.is_empty();
         let ids = if is_all { tables.ids(user) } else { ids.to_vec() };
-        let mut ended = EndedSome { looked: ids.len(), is_all, ..EndedSome::default() };
+        let mut ended = EndedSome { examined: ids.len(), is_all, ..EndedSome::default() };
         for id in ids.into_iter().filter(|id| Some(id.as_str()) != except) {
             match tables.slot(&id) {
-                Slot::Ended => {}
-                Slot::Absent => tables.write_tombstone(&id, now),
-                Slot::Value(stored) => match Record::parse(&id, stored.text()) {
+                KeyState::Tombstone => {}
+                KeyState::Absent => tables.write_tombstone(&id, now),
+                KeyState::Value(stored) => match Record::parse(&id, stored.text()) {
                     Some(record) if record.user_id == user => {
                         tables.write_tombstone(&id, now);
                         ended.live += 1;
@@ -322,7 +324,7 @@ impl Engine for MemoryEngine {
         let (mut tables, now) = self.current();
         let is_all = ids.is_empty();
         let ids = if is_all { tables.ids(user) } else { ids.to_vec() };
-        let mut pruned = Pruned { looked: ids.len(), is_all, ..Pruned::default() };
+        let mut pruned = Pruned { examined: ids.len(), is_all, ..Pruned::default() };
         let mut gone = Vec::new();
         let scores = tables.indexes.get(user).cloned().unwrap_or_default();
         for id in ids {
@@ -330,13 +332,13 @@ impl Engine for MemoryEngine {
                 _ if scores.get(&id).is_some_and(|score| *score < now - INDEX_MARGIN_MS) => {
                     gone.push(id)
                 }
-                Slot::Value(_) => {}
-                Slot::Ended => gone.push(id),
-                Slot::Absent if claim.contains(&id) => {
+                KeyState::Value(_) => {}
+                KeyState::Tombstone => gone.push(id),
+                KeyState::Absent if claim.contains(&id) => {
                     tables.write_tombstone(&id, now);
                     gone.push(id);
                 }
-                Slot::Absent => pruned.absent.push(id),
+                KeyState::Absent => pruned.absent.push(id),
             }
         }
         tables.remove_from_index(user, &gone);

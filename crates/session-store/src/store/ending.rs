@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::arguments::{check_key, may_be_session, ttl_ms};
 use super::state::Store;
 use crate::api::{Command, Reply};
-use crate::engine::{EndSome, EndedSome, Engine, LOWEST, Mark, TOGETHER};
+use crate::engine::{EndSome, EndedSome, Engine, IDS_PER_STEP, LOWEST_SCORE, NotBeforeMarker};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
 use crate::near_cache::{Flush, NearCache, REVOKED_BEFORE};
@@ -40,7 +40,7 @@ pub(super) struct Ending {
 
 enum Which {
     All {
-        mark: Mark,
+        marker: NotBeforeMarker,
     },
     AllBut {
         except: String,
@@ -61,8 +61,8 @@ struct Ended {
 
 impl Ending {
     /// What is raised by the first step.
-    fn mark(&self) -> Option<&Mark> {
-        if let Which::All { mark } = &self.which { Some(mark) } else { None }
+    fn marker(&self) -> Option<&NotBeforeMarker> {
+        if let Which::All { marker } = &self.which { Some(marker) } else { None }
     }
 
     fn except(&self) -> Option<&str> {
@@ -105,7 +105,7 @@ impl<E: Engine> Store<E> {
                 check_key("userId", user)?;
                 let which = match except {
                     Some(except) => Which::AllBut { except: except.clone() },
-                    None => Which::All { mark: self.mark(user, *now) },
+                    None => Which::All { marker: self.marker(user, *now) },
                 };
                 Ok(Some(Ending { user: user.clone(), which }))
             }
@@ -127,9 +127,9 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    fn mark(&self, user: &str, before: i64) -> Mark {
+    fn marker(&self, user: &str, before: i64) -> NotBeforeMarker {
         let life_ms = self.longest_life.load(Relaxed).max(LEAST_MARK_MS);
-        Mark { key: [REVOKED_BEFORE, user].concat(), before, life_ms }
+        NotBeforeMarker { key: [REVOKED_BEFORE, user].concat(), before, life_ms }
     }
 
     /// Ends what is to be ended. What takes longer than `commandTimeout` goes on afterwards.
@@ -188,14 +188,14 @@ impl<E: Engine> Store<E> {
         let user = &*ending.user;
         if let Which::Older { before, .. } = ending.which {
             self.end_older_of(user, before, ids, ended).await?;
-            return Ok(EndedSome { looked: ids.len(), ..EndedSome::default() });
+            return Ok(EndedSome { examined: ids.len(), ..EndedSome::default() });
         }
         let mut unknown = Unknown(self.cache.as_deref());
         let which = EndSome {
             user,
             except: ending.except(),
             ids,
-            mark: ending.mark().filter(|_| ids.is_empty()),
+            marker: ending.marker().filter(|_| ids.is_empty()),
         };
         let mut part = self.engine.end_some(&which).await?;
         if let Some(cache) = unknown.0.take() {
@@ -273,7 +273,7 @@ impl<E: Engine> Store<E> {
     pub(super) async fn end_older(&self, user: &str, before: i64) -> Result<()> {
         let mut ended = Ended::default();
         let ids = self.ids(user).await?;
-        for part in ids.chunks(TOGETHER) {
+        for part in ids.chunks(IDS_PER_STEP) {
             self.end_older_of(user, before, part, &mut ended).await?;
         }
         self.acknowledge(&ended).await;
@@ -294,7 +294,7 @@ impl<E: Engine> Store<E> {
 
     /// Every id that is in a user's index all the while.
     pub(super) async fn ids(&self, user: &str) -> Result<Vec<String>> {
-        let (mut ids, mut from, mut count) = (IndexSet::new(), LOWEST.to_owned(), PAGE);
+        let (mut ids, mut from, mut count) = (IndexSet::new(), LOWEST_SCORE.to_owned(), PAGE);
         loop {
             let page = self.in_time(self.engine.ids_from(user, &from, count)).await?;
             let is_last = page.len() < count;
@@ -332,9 +332,9 @@ async fn end_rest<E: Engine>(
     let mut rest = &ids[..];
     while !rest.is_empty() {
         let store = held()?;
-        let part = &rest[..rest.len().min(TOGETHER)];
-        let looked = store.in_time(store.end_part(ending, part, ended)).await?.looked;
-        rest = &rest[looked.clamp(1, part.len())..];
+        let part = &rest[..rest.len().min(IDS_PER_STEP)];
+        let examined = store.in_time(store.end_part(ending, part, ended)).await?.examined;
+        rest = &rest[examined.clamp(1, part.len())..];
     }
     Ok(())
 }

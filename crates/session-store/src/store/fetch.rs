@@ -10,7 +10,7 @@ use super::state::{Listing, Store};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::near_cache::{Begun, Lead, Moment, NearCache};
-use crate::value::Slot;
+use crate::value::KeyState;
 
 /// A key to be fetched.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(super) struct Wanted<'k> {
 type Tracked<'c> = (Option<usize>, Lead<'c>, Option<Arc<str>>);
 
 impl<E: Engine> Store<E> {
-    pub(super) async fn fetch(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Slot>> {
+    pub(super) async fn fetch(&self, wanted: &[Wanted<'_>]) -> Result<Vec<KeyState>> {
         if let Some(cache) = &self.cache {
             return self.read_through(cache, wanted).await;
         }
@@ -40,9 +40,13 @@ impl<E: Engine> Store<E> {
 
     /// What lies under the keys, each asked for once however many wait for it, and kept where the
     /// server tells of its changes.
-    async fn read_through(&self, cache: &NearCache, wanted: &[Wanted<'_>]) -> Result<Vec<Slot>> {
+    async fn read_through(
+        &self,
+        cache: &NearCache,
+        wanted: &[Wanted<'_>],
+    ) -> Result<Vec<KeyState>> {
         let asked = Moment::now();
-        let mut slots: Vec<_> = wanted.iter().map(|_| Slot::Absent).collect();
+        let mut slots: Vec<_> = wanted.iter().map(|_| KeyState::Absent).collect();
         let (mut tracked, mut untracked, mut joined, mut uncached) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (at, Wanted { key, is_tracked, marker, counts }) in wanted.iter().enumerate() {

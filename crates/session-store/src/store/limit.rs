@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::session::Record;
-use crate::value::Slot;
+use crate::value::KeyState;
 
 /// How soon it is looked again for a session that is being created.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -90,14 +90,15 @@ impl<E: Engine> Store<E> {
     async fn enforce_limit(&self, user: &str, others: &[String]) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
         let ids: Vec<_> = others.iter().map(String::as_str).collect();
-        let patience = Instant::now() + self.engine.put_takes().min(self.command_timeout / 2);
+        let patience =
+            Instant::now() + self.engine.max_put_duration().min(self.command_timeout / 2);
         loop {
             let (mut live, mut absent) = (Vec::new(), Vec::new());
             for (id, slot) in ids.iter().zip(self.engine.get_many(&ids).await?) {
                 match slot {
-                    Slot::Ended => {}
-                    Slot::Absent => absent.push((*id).to_owned()),
-                    Slot::Value(stored) => live.extend(
+                    KeyState::Tombstone => {}
+                    KeyState::Absent => absent.push((*id).to_owned()),
+                    KeyState::Value(stored) => live.extend(
                         Record::parse(id, stored.text())
                             .filter(|record| record.user_id == user && !record.is_impersonated())
                             .map(|record| (record.created_at().unwrap_or(i64::MIN), *id)),

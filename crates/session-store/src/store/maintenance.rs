@@ -8,9 +8,9 @@ use futures_util::future::try_join_all;
 
 use super::state::Store;
 use crate::api::Reply;
-use crate::engine::{Engine, LEGACY_INDEX, Namespace, TOGETHER};
+use crate::engine::{Engine, IDS_PER_STEP, LEGACY_INDEX, Namespace};
 use crate::error::Result;
-use crate::value::Slot;
+use crate::value::KeyState;
 
 /// An index entry may be dropped when its record was absent for this long: no sign-in takes that
 /// long.
@@ -30,10 +30,10 @@ impl<E: Engine> Store<E> {
             let mut rest = &ids[..];
             while !rest.is_empty() {
                 let part =
-                    self.engine.prune(user, &claim, &rest[..rest.len().min(TOGETHER)]).await?;
+                    self.engine.prune(user, &claim, &rest[..rest.len().min(IDS_PER_STEP)]).await?;
                 pruned.removed += part.removed;
                 pruned.absent.extend(part.absent);
-                rest = &rest[part.looked.clamp(1, rest.len())..];
+                rest = &rest[part.examined.clamp(1, rest.len())..];
             }
         }
         let absent: HashMap<_, _> = pruned
@@ -90,7 +90,7 @@ impl<E: Engine> Store<E> {
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         for part in keys.chunks(500) {
             let slots = self.in_time(self.engine.get_many(part)).await?;
-            let is_own = |(key, slot): &(&&str, Slot)| matches!(slot, Slot::Value(stored) if !stored.is_record_of_another(key));
+            let is_own = |(key, slot): &(&&str, KeyState)| matches!(slot, KeyState::Value(stored) if !stored.is_record_of_another(key));
             live.extend(part.iter().zip(slots).filter(is_own).map(|(key, _)| (*key).to_owned()));
         }
         Ok(live)

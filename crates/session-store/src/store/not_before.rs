@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::near_cache::REVOKED_BEFORE;
 use crate::session::Record;
-use crate::value::Slot;
+use crate::value::KeyState;
 
 /// The key of a user's not-before marker.
 pub(super) fn marker_of(user: &str) -> Arc<str> {
@@ -32,7 +32,7 @@ pub(super) fn is_revoked(token: &str, text: &str, marker: Option<&str>) -> bool 
 }
 
 /// The marker of the owner of a session.
-pub(super) fn owner_marker(key: &str, slot: &Slot) -> Option<Arc<str>> {
+pub(super) fn owner_marker(key: &str, slot: &KeyState) -> Option<Arc<str>> {
     let stored = slot.stored().filter(|stored| stored.is_indexed())?;
     Record::parse(key, stored.text()).map(|record| marker_of(&record.user_id))
 }
@@ -51,11 +51,11 @@ impl<E: Engine> Store<E> {
     }
 
     /// What the engine holds of a session.
-    pub(super) async fn session_now(&self, token: &str) -> Result<Slot> {
+    pub(super) async fn session_now(&self, token: &str) -> Result<KeyState> {
         let known = self.read_log.look_up(&[token]).pop().and_then(|asked| asked.marker);
         let keys: Vec<_> = [token].into_iter().chain(known.as_deref()).collect();
         let mut slots = self.engine.get_many(&keys).await?.into_iter();
-        let (slot, marker) = (slots.next().unwrap_or(Slot::Absent), slots.next());
+        let (slot, marker) = (slots.next().unwrap_or(KeyState::Absent), slots.next());
         let Some(record) = slot.stored().and_then(|stored| Record::parse(token, stored.text()))
         else {
             return Ok(slot);
@@ -66,6 +66,6 @@ impl<E: Engine> Store<E> {
         };
         let is_revoked =
             marker.stored().is_some_and(|marker| is_older(record.created_at(), marker.text()));
-        Ok(if is_revoked { Slot::Ended } else { slot })
+        Ok(if is_revoked { KeyState::Tombstone } else { slot })
     }
 }

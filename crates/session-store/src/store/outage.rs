@@ -24,7 +24,7 @@ use crate::near_cache::{Flush, REVOKED_BEFORE};
 use crate::session::Record;
 
 /// How many ends are done together.
-const TOGETHER: usize = 500;
+const IDS_PER_STEP: usize = 500;
 
 /// Between two attempts to do what is pending: at least, and at most.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
@@ -147,7 +147,7 @@ impl<E: Engine> Store<E> {
         match &self.journal {
             Some(journal) => timeout(self.command_timeout, journal.settled())
                 .await
-                .unwrap_or_else(|_| Err(Error::late(self.command_timeout, None))),
+                .unwrap_or_else(|_| Err(Error::timed_out(self.command_timeout, None))),
             None => Ok(()),
         }
     }
@@ -183,7 +183,7 @@ impl<E: Engine> Store<E> {
     /// Does what is pending, ends first.
     async fn catch_up(self: &Arc<Self>, journal: &Journal) -> Result<()> {
         loop {
-            let ends = journal.ends(TOGETHER);
+            let ends = journal.ends(IDS_PER_STEP);
             if ends.is_empty() {
                 let Some((number, put)) = journal.next_put() else { return Ok(()) };
                 self.finish(self.in_time(self.put_late(&put)).await, || journal.written(number))?;

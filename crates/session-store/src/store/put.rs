@@ -13,7 +13,7 @@ use crate::engine::{
 };
 use crate::error::{Code, Error, Result};
 use crate::session::{Record, hash_of, is_stale, merge, replace};
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// What a write of a session record came to.
 pub(super) enum Written {
@@ -120,7 +120,7 @@ impl<E: Engine> Store<E> {
                 }
                 // Over, unless what really lies there lives on.
                 if !known_for_sure
-                    && let Slot::Value(current) = Box::pin(self.engine.get(token)).await?
+                    && let KeyState::Value(current) = Box::pin(self.engine.get(token)).await?
                 {
                     known = Some(current);
                     known_for_sure = true;

@@ -22,11 +22,11 @@ use crate::error::Result;
 use crate::near_cache::Hit;
 use crate::read_log::{Asked, Serving};
 use crate::session::Record;
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// What lies under a key.
 struct Found {
-    slot: Slot,
+    slot: KeyState,
     /// Of a session that was not known before, its owner's marker.
     marker: Option<Arc<str>>,
 }
@@ -67,7 +67,7 @@ impl<'m> Markers<'m> {
     }
 
     /// Which of the records their owners' markers revoke. `slots`: what lies under the keys.
-    fn revoked(&self, slots: &[Slot], asked: &[&Asked<'_>], found: &[Found]) -> Vec<usize> {
+    fn revoked(&self, slots: &[KeyState], asked: &[&Asked<'_>], found: &[Found]) -> Vec<usize> {
         if slots.iter().all(|slot| slot.stored().is_none()) {
             return Vec::new();
         }
@@ -179,24 +179,24 @@ impl<E: Engine> Store<E> {
             revoked.extend(late.revoked(&slots, asked, &found));
         }
         for at in revoked {
-            found[at].slot = Slot::Ended;
+            found[at].slot = KeyState::Tombstone;
         }
         Ok(found)
     }
 
     /// The marker of the owner of a session that this store does not know yet. One that another
     /// store left is indexed.
-    async fn met(&self, asked: &Asked<'_>, slot: &mut Slot) -> Option<Arc<str>> {
-        let Slot::Value(stored) = slot else { return None };
+    async fn met(&self, asked: &Asked<'_>, slot: &mut KeyState) -> Option<Arc<str>> {
+        let KeyState::Value(stored) = slot else { return None };
         if stored.is_record_of_another(asked.key) {
-            *slot = Slot::Absent;
+            *slot = KeyState::Absent;
             return None;
         }
         let user = Record::parse(asked.key, stored.text())?.user_id;
         if !stored.is_indexed() {
             // What fails now is done at the next read.
             let _ = self.engine.adopt(asked.key, &user, stored).await;
-            *slot = Slot::Value(Stored::record(stored.text()));
+            *slot = KeyState::Value(Stored::record(stored.text()));
         }
         Some(marker_of(&user))
     }

@@ -19,7 +19,7 @@ use crate::session::{Record, User, with_user};
 use crate::value::Stored;
 
 /// How many sessions are written together.
-const TOGETHER: usize = 64;
+const IDS_PER_STEP: usize = 64;
 
 /// Of each of a user's sessions its id, and a hash of its user half; `None`: it has no place for
 /// one.
@@ -72,7 +72,7 @@ impl<E: Engine> Store<E> {
             .filter(|(_, half)| **half != row.half)
             .collect();
         let mut changed = 0;
-        for part in differing.chunks(TOGETHER) {
+        for part in differing.chunks(IDS_PER_STEP) {
             let written =
                 try_join_all(part.iter().map(|(id, half)| self.install_in(user, id, half, &row)))
                     .await?;

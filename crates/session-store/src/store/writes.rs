@@ -11,7 +11,7 @@ use crate::engine::{Create, Engine, LEGACY_INDEX, Put, PutOutcome};
 use crate::error::{Code, Error, Result};
 use crate::near_cache::REVOKED_BEFORE;
 use crate::session::{Object, Record, patch};
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 impl<E: Engine> Store<E> {
     pub(super) async fn set(
@@ -164,7 +164,7 @@ impl<E: Engine> Store<E> {
                 list_others: false,
             };
             match self.engine.put(&put).await? {
-                PutOutcome::Differs(current) => slot = Slot::Value(current),
+                PutOutcome::Differs(current) => slot = KeyState::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
                     self.read_log.wrote(token, &marker_of(&record.user_id), &written);
                     return Ok(json);

@@ -218,7 +218,7 @@ impl<R: Route> Executor<R> {
     }
 
     fn timeout_error(&self) -> Error {
-        Error::late(self.command_timeout, self.route.missing_link_reason())
+        Error::timed_out(self.command_timeout, self.route.missing_link_reason())
     }
 
     pub(super) async fn command<T: FromRedisValue + Send>(

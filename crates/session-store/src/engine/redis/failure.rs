@@ -18,7 +18,8 @@ pub(super) enum FailureKind {
     /// The server refused for now, and did nothing: it loads its data, waits for its primary or for
     /// replicas, or runs a long script.
     NotReady,
-    /// The server refused, did nothing, and will refuse until an operator acts or a quota begins anew.
+    /// The server refused, did nothing, and will refuse until an operator acts or a quota begins
+    /// anew.
     Blocked,
     /// The key lies on another server of the cluster, which the refusal names.
     Elsewhere,
@@ -113,7 +114,8 @@ fn code_and_text(error: &RedisError) -> (&str, &str) {
     inner.next().map_or((code, text), |inner| inner.split_once(' ').unwrap_or((inner, "")))
 }
 
-/// The refusal, if a reply is one that will change later: it says nothing of what the server can do.
+/// The refusal, if a reply is one that will change later: it says nothing of what the server can
+/// do.
 pub(super) fn temporary_refusal(answer: &Value) -> Option<RedisError> {
     let Value::ServerError(_) = answer else { return None };
     let refusal = answer.clone().extract_error().err()?;

@@ -12,7 +12,7 @@ use super::executor::{Executor, Repeat};
 use super::replies;
 use super::route::Route;
 use super::scripts::{self, Script, ScriptInvocation};
-use crate::engine::LOWEST;
+use crate::engine::LOWEST_SCORE;
 use crate::error::{Code, Result};
 
 /// Life of an index entry whose record was not looked at, in ms: Better Auth's own default. A prune
@@ -100,7 +100,7 @@ impl<R: Route> Executor<R> {
         from: &str,
         count: usize,
     ) -> Result<Vec<(String, String)>> {
-        if from == LOWEST {
+        if from == LOWEST_SCORE {
             self.fold(user).await?;
         }
         let add = |zrange: &mut Cmd| {

@@ -20,12 +20,12 @@ use super::scan::{scan, without_prefix};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::{arguments, failure, replies};
 use crate::engine::{
-    Create, EndSome, EndedSome, Engine, Keyspace, Mark, Namespace, Page, Pruned, Put, PutOutcome,
-    YOUNG_MS, another_application, system_clock,
+    Create, EndSome, EndedSome, Engine, Keyspace, Namespace, NotBeforeMarker, Page, Pruned, Put,
+    PutOutcome, YOUNG_MS, another_application, system_clock,
 };
 use crate::error::Result;
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
-use crate::value::{Slot, Stored, TOMBSTONE_BYTES};
+use crate::value::{KeyState, Stored, TOMBSTONE_BYTES};
 
 /// How much the scripts that are sent together read of records, in bytes. A larger record is read
 /// alone.
@@ -38,10 +38,10 @@ const SERVER_SHIFT: u32 = 48;
 const REMOVED_TOGETHER: usize = 1000;
 
 /// The longest time between the steps of a put.
-pub(super) const PUT_TAKES: Duration = Duration::from_secs(1);
+pub(super) const MAX_PUT_DURATION: Duration = Duration::from_secs(1);
 
 /// A step's reply to a key that is absent, or of another type.
-const NOTHING_FOUND: (Slot, Option<u64>) = (Slot::Absent, Some(0));
+const NOTHING_FOUND: (KeyState, Option<u64>) = (KeyState::Absent, Some(0));
 
 /// Records, by steps over one key each.
 pub(super) struct OneKeyEngine<R> {
@@ -98,7 +98,7 @@ impl<R: Route> OneKeyEngine<R> {
     }
 
     /// Ends a key. Returns what it held.
-    async fn end_key(&self, key: &str, repeat: Repeat, how: &str) -> Result<Slot> {
+    async fn end_key(&self, key: &str, repeat: Repeat, how: &str) -> Result<KeyState> {
         let Keyspace { tombstone_ms, .. } = self.keyspace();
         let mut known = KnownOwner::none();
         let ended = loop {
@@ -110,25 +110,25 @@ impl<R: Route> OneKeyEngine<R> {
                 Value::Array(undecided) if undecided.len() == 1 => {
                     match KnownOwner::read(key, replies::single_value(undecided)?) {
                         Some(owner) => known = owner,
-                        None => return Ok(Slot::Absent),
+                        None => return Ok(KeyState::Absent),
                     }
                 }
                 ended => break ended,
             }
         };
         let ended: Option<(Option<Vec<u8>>, Option<String>)> = replies::parse(ended)?;
-        let Some((found, owner)) = ended else { return Ok(Slot::Ended) };
+        let Some((found, owner)) = ended else { return Ok(KeyState::Tombstone) };
         if let Some(owner) = owner {
             // The session is dead, whether or not the server of its owner's index can be reached: a
             // prune finds what is left there.
             let _ = self.remove_from_index(&owner, &[key.to_owned()]).await;
         }
-        Slot::from_bytes(found)
+        KeyState::from_bytes(found)
     }
 
     /// What lies under the keys, those of one server read together, each with its life as in
     /// [`Engine::get_many_tracked`].
-    async fn read(&self, keys: &[&str], tracked: bool) -> Result<Vec<(Slot, Option<u64>)>> {
+    async fn read(&self, keys: &[&str], tracked: bool) -> Result<Vec<(KeyState, Option<u64>)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -158,7 +158,7 @@ impl<R: Route> OneKeyEngine<R> {
         keys: Vec<&str>,
         several: bool,
         tracked: bool,
-    ) -> Result<Vec<(Slot, Option<u64>)>> {
+    ) -> Result<Vec<(KeyState, Option<u64>)>> {
         let names: Vec<_> = keys.iter().map(|key| self.keyspace().key(key)).collect();
         let read = self.executor.run(&names[0], Repeat::Safe, |mut target| {
             let names = &names;
@@ -198,20 +198,20 @@ impl<R: Route> OneKeyEngine<R> {
         found: &Value,
         life_ms: Option<u64>,
         several: bool,
-    ) -> Result<(Slot, Option<u64>)> {
+    ) -> Result<(KeyState, Option<u64>)> {
         match found {
             Value::ServerError(error) if several && error.code() == "WRONGTYPE" => {
                 Ok(NOTHING_FOUND)
             }
             // It lies elsewhere by now, for example.
             Value::ServerError(_) => Ok((self.get(key).await?, Some(0))),
-            found => Ok((Slot::from_bytes(replies::parse_ref(found)?)?, life_ms)),
+            found => Ok((KeyState::from_bytes(replies::parse_ref(found)?)?, life_ms)),
         }
     }
 
     /// Raises the not-before marker, so that it outlives the user's index.
-    async fn raise_marker(&self, user: &str, mark: &Mark) -> Result<()> {
-        let Mark { key, before, life_ms } = mark;
+    async fn raise_marker(&self, user: &str, marker: &NotBeforeMarker) -> Result<()> {
+        let NotBeforeMarker { key, before, life_ms } = marker;
         let index = self.keyspace().index(user);
         let left: i64 =
             self.executor.command(&index, Repeat::Safe, cmd("PTTL").arg(&index)).await?;
@@ -264,17 +264,17 @@ fn is_new(create: Create) -> bool {
 }
 
 impl<R: Route> Engine for OneKeyEngine<R> {
-    fn put_takes(&self) -> Duration {
-        PUT_TAKES
+    fn max_put_duration(&self) -> Duration {
+        MAX_PUT_DURATION
     }
 
-    async fn get(&self, key: &str) -> Result<Slot> {
+    async fn get(&self, key: &str) -> Result<KeyState> {
         let key = self.keyspace().key(key);
         let found = self.executor.command(&key, Repeat::Safe, cmd("GET").arg(&key)).await?;
-        Slot::from_bytes(found)
+        KeyState::from_bytes(found)
     }
 
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<KeyState>> {
         Ok(self.read(keys, false).await?.into_iter().map(|(slot, _)| slot).collect())
     }
 
@@ -287,7 +287,7 @@ impl<R: Route> Engine for OneKeyEngine<R> {
         .await
     }
 
-    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(KeyState, Option<u64>)>> {
         self.read(keys, true).await
     }
 
@@ -364,23 +364,23 @@ impl<R: Route> Engine for OneKeyEngine<R> {
         self.end_key(key, Repeat::Safe, arguments::how_to_end(may_be_session)).await.map(drop)
     }
 
-    async fn take(&self, key: &str) -> Result<Slot> {
+    async fn take(&self, key: &str) -> Result<KeyState> {
         self.end_key(key, Repeat::Never, "take").await
     }
 
     async fn end_some(
         &self,
-        &EndSome { user, except, ids, mark }: &EndSome<'_>,
+        &EndSome { user, except, ids, marker }: &EndSome<'_>,
     ) -> Result<EndedSome> {
         if ids.is_empty() {
-            if let Some(mark) = mark {
-                self.raise_marker(user, mark).await?;
+            if let Some(marker) = marker {
+                self.raise_marker(user, marker).await?;
             }
             return Ok(EndedSome::default());
         }
-        let looked = self.fitting(ids).await?;
+        let examined = self.fitting(ids).await?;
         let to_end: Vec<_> =
-            ids[..looked].iter().filter(|id| Some(id.as_str()) != except).collect();
+            ids[..examined].iter().filter(|id| Some(id.as_str()) != except).collect();
         let outcomes = join_all(to_end.iter().map(async |id| {
             let add = |call: &mut ScriptInvocation<'_>| {
                 _ = call.arg(id).arg(user).arg(self.keyspace().tombstone_ms)
@@ -388,7 +388,7 @@ impl<R: Route> Engine for OneKeyEngine<R> {
             self.on_record::<String>(&scripts::END_IF_OWNED, id, Repeat::Safe, add).await
         }))
         .await;
-        let mut ended = EndedSome { looked, ..EndedSome::default() };
+        let mut ended = EndedSome { examined, ..EndedSome::default() };
         let mut failure = None;
         for (id, outcome) in to_end.into_iter().zip(outcomes) {
             match outcome.as_deref() {
@@ -440,18 +440,18 @@ impl<R: Route> Engine for OneKeyEngine<R> {
         let (mut gone, mut absent) = (Vec::new(), Vec::new());
         for (id, slot) in short.into_iter().map(str::to_owned).zip(slots) {
             match slot {
-                Slot::Value(_) => {}
-                Slot::Ended => gone.push(id),
-                Slot::Absent if claim.contains(&id) => {
+                KeyState::Value(_) => {}
+                KeyState::Tombstone => gone.push(id),
+                KeyState::Absent if claim.contains(&id) => {
                     if self.claim_absence(&id).await? {
                         gone.push(id);
                     }
                 }
-                Slot::Absent => absent.push(id),
+                KeyState::Absent => absent.push(id),
             }
         }
         self.remove_from_index(user, &gone).await?;
-        Ok(Pruned { looked: ids.len(), removed: past + gone.len() as u64, absent, is_all: false })
+        Ok(Pruned { examined: ids.len(), removed: past + gone.len() as u64, absent, is_all: false })
     }
 
     /// Server after server. What a slot's move takes from one to another meanwhile may be missed.

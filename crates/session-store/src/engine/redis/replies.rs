@@ -4,7 +4,7 @@ use ::redis::{FromRedisValue, RedisResult, Value, parse_redis_value};
 
 use crate::engine::PutOutcome;
 use crate::error::{Code, Error, Result};
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// A reply in the type that is expected of it.
 pub(super) fn parse<T: FromRedisValue>(reply: Value) -> Result<T> {
@@ -25,8 +25,8 @@ pub(super) fn reply_to_one(reply: Value) -> RedisResult<Value> {
     match &reply {
         Value::Array(parts) => match &parts[..] {
             [Value::BulkString(word), Value::BulkString(text)] if word == b"ERROR" => {
-                // As the server would have written it, so that it is classified like any other of its
-                // errors.
+                // As the server would have written it, so that it is classified like any other of
+                // its errors.
                 parse_redis_value(&[b"-", &text[..], b"\r\n"].concat())?.extract_error()
             }
             _ => Ok(reply),
@@ -108,8 +108,8 @@ pub(super) fn listed(found: Vec<Value>) -> Result<Vec<(String, Stored)>> {
     while let (Some(id), Some(bytes)) = (found.next(), found.next()) {
         let (Value::BulkString(id), Value::BulkString(bytes)) = (id, bytes) else { continue };
         // An id that is no text was not written by this store.
-        if let (Ok(id), Slot::Value(stored)) =
-            (String::from_utf8(id), Slot::from_bytes(Some(bytes))?)
+        if let (Ok(id), KeyState::Value(stored)) =
+            (String::from_utf8(id), KeyState::from_bytes(Some(bytes))?)
         {
             values.push((id, stored));
         }

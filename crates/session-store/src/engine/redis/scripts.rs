@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use ::redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::connection::wire::Wire;
-use crate::engine::{INDEX_MARGIN_MS, SAME_CLOCK_MS, TOGETHER, YOUNG_MS};
+use crate::engine::{IDS_PER_STEP, INDEX_MARGIN_MS, SAME_CLOCK_MS, YOUNG_MS};
 use crate::value::{TOMBSTONE, TOMBSTONE_BYTES};
 
 /// In place of what is expected to lie under a key: nothing is. It is no text, so no record equals
@@ -123,7 +123,7 @@ fn constants(code: &str) -> String {
         ("YOUNG_MS", YOUNG_MS.to_string()),
         ("INDEX_MARGIN_MS", INDEX_MARGIN_MS.to_string()),
         ("SAME_CLOCK_MS", SAME_CLOCK_MS.to_string()),
-        ("TOGETHER", TOGETHER.to_string()),
+        ("IDS_PER_STEP", IDS_PER_STEP.to_string()),
         ("TOMBSTONE_BYTES", TOMBSTONE_BYTES.to_string()),
     ] {
         if code.contains(name) {

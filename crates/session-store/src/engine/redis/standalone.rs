@@ -21,14 +21,14 @@ use super::{arguments, failure, replies};
 use crate::config::{Config, Server};
 use crate::credentials::Credentials;
 use crate::engine::{
-    EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned, Put,
-    PutOutcome, TOGETHER,
+    EndSome, EndedSome, Engine, IDS_PER_STEP, INDEX_MARGIN_MS, Keyspace, Namespace, Page, Pruned,
+    Put, PutOutcome,
 };
 use crate::error::Result;
 use crate::events::Events;
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
 use crate::near_cache::NearCache;
-use crate::value::{Slot, Stored};
+use crate::value::{KeyState, Stored};
 
 /// Records on one server.
 pub(crate) struct StandaloneEngine {
@@ -155,18 +155,18 @@ async fn run_tracked(
 }
 
 impl Engine for StandaloneEngine {
-    fn put_takes(&self) -> Duration {
+    fn max_put_duration(&self) -> Duration {
         match self.executor.route.last_script_reach() {
-            ScriptReach::OneKey => one_key::PUT_TAKES,
+            ScriptReach::OneKey => one_key::MAX_PUT_DURATION,
             ScriptReach::AnyKeys => Duration::ZERO,
         }
     }
 
-    async fn get(&self, key: &str) -> Result<Slot> {
+    async fn get(&self, key: &str) -> Result<KeyState> {
         self.one_key.get(key).await
     }
 
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Slot>> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<KeyState>> {
         match keys {
             [] => return Ok(Vec::new()),
             [key] => return Ok(vec![self.get(key).await?]),
@@ -178,7 +178,7 @@ impl Engine for StandaloneEngine {
         let mut mget = cmd("MGET");
         self.keyspace().each_key(keys, |key| _ = mget.arg(key));
         let found: Vec<Option<Vec<u8>>> = self.executor.command("", Repeat::Safe, &mget).await?;
-        found.into_iter().map(Slot::from_bytes).collect()
+        found.into_iter().map(KeyState::from_bytes).collect()
     }
 
     async fn lengths(&self, keys: &[&str]) -> Result<Vec<usize>> {
@@ -190,7 +190,7 @@ impl Engine for StandaloneEngine {
         Ok(lengths.iter().map(replies::length).collect())
     }
 
-    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(Slot, Option<u64>)>> {
+    async fn get_many_tracked(&self, keys: &[&str]) -> Result<Vec<(KeyState, Option<u64>)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -211,7 +211,7 @@ impl Engine for StandaloneEngine {
         found
             .into_iter()
             .zip(&replies[2..])
-            .map(|(bytes, life)| Ok((Slot::from_bytes(bytes)?, replies::life_ms(life))))
+            .map(|(bytes, life)| Ok((KeyState::from_bytes(bytes)?, replies::life_ms(life))))
             .collect()
     }
 
@@ -276,27 +276,27 @@ impl Engine for StandaloneEngine {
         self.end_key(key, Repeat::Safe, arguments::how_to_end(may_be_session)).await.map(drop)
     }
 
-    async fn take(&self, key: &str) -> Result<Slot> {
+    async fn take(&self, key: &str) -> Result<KeyState> {
         if let Some(one_key) = self.one_key().await? {
             return Box::pin(one_key.take(key)).await;
         }
-        self.end_key(key, Repeat::Never, "take").await.and_then(Slot::from_bytes)
+        self.end_key(key, Repeat::Never, "take").await.and_then(KeyState::from_bytes)
     }
 
     async fn end_some(&self, which: &EndSome<'_>) -> Result<EndedSome> {
         if let Some(one_key) = self.one_key().await? {
             return Box::pin(one_key.end_some(which)).await;
         }
-        let &EndSome { user, except, ids, mark } = which;
+        let &EndSome { user, except, ids, marker } = which;
         let Keyspace { key_prefix, tombstone_ms, .. } = self.keyspace();
         let mut call = scripts::END_SOME.key(self.keyspace().index(user));
         call.key(self.keyspace().legacy_index(user));
-        call.key(self.keyspace().key(mark.map(|mark| &*mark.key).unwrap_or_default()));
+        call.key(self.keyspace().key(marker.map(|marker| &*marker.key).unwrap_or_default()));
         call.arg(user).arg(except.unwrap_or_default()).arg(tombstone_ms).arg(key_prefix);
-        call.arg(mark.map(|mark| mark.before.to_string()).unwrap_or_default());
-        call.arg(mark.map(|mark| mark.life_ms).unwrap_or_default()).arg(ids);
-        let (looked, live, gone, undecided, is_all) = self.script(Repeat::Safe, &call).await?;
-        Ok(EndedSome { looked, live, gone, undecided, is_all })
+        call.arg(marker.map(|marker| marker.before.to_string()).unwrap_or_default());
+        call.arg(marker.map(|marker| marker.life_ms).unwrap_or_default()).arg(ids);
+        let (examined, live, gone, undecided, is_all) = self.script(Repeat::Safe, &call).await?;
+        Ok(EndedSome { examined, live, gone, undecided, is_all })
     }
 
     async fn entries(&self, users: &[&str]) -> Result<Vec<Vec<(String, i64)>>> {
@@ -362,8 +362,11 @@ impl Engine for StandaloneEngine {
         if let Some(one_key) = self.one_key().await? {
             return Box::pin(one_key.prune(user, claim, ids)).await;
         }
-        let claim: Vec<_> =
-            claim.iter().filter(|id| ids.is_empty() || ids.contains(id)).take(TOGETHER).collect();
+        let claim: Vec<_> = claim
+            .iter()
+            .filter(|id| ids.is_empty() || ids.contains(id))
+            .take(IDS_PER_STEP)
+            .collect();
         let mut call = scripts::PRUNE.key(self.keyspace().index(user));
         call.key(self.keyspace().legacy_index(user));
         call.arg(&self.keyspace().key_prefix)
@@ -371,8 +374,8 @@ impl Engine for StandaloneEngine {
             .arg(claim.len())
             .arg(&claim)
             .arg(ids);
-        let (looked, removed, absent, is_all) = self.script(Repeat::Safe, &call).await?;
-        Ok(Pruned { looked, removed, absent, is_all })
+        let (examined, removed, absent, is_all) = self.script(Repeat::Safe, &call).await?;
+        Ok(Pruned { examined, removed, absent, is_all })
     }
 
     async fn scan(&self, namespace: Namespace, cursor: u64) -> Result<Page> {

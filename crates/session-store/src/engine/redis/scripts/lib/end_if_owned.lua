@@ -3,8 +3,8 @@
 
 -- Ends a session if it is this user's, or absent. `tombstone_ms`: life of the tombstone.
 --
--- Returns 'LIVE': it was; 'GONE': there was none; 'OTHER': it is left alone; 'UNDECIDED': it is left
--- alone, and Rust has to decide whose it is.
+-- Returns 'LIVE': it was; 'GONE': there was none; 'OTHER': it is left alone; 'UNDECIDED': it is
+-- left alone, and Rust has to decide whose it is.
 local function end_if_owned(record, id, user, tombstone_ms)
   local current = redis.call('GET', record)
   if is_tombstone(current) then return 'GONE' end

@@ -9,8 +9,9 @@
 -- `how`: 'end': the key may be a session's, so nothing becomes a tombstone, too.
 --        'delete': it can be no session's. 'take': nothing stays nothing.
 --
--- Returns nil, what lay there, and whose session record it was. Where it has done nothing it returns
--- the script's answer instead: false, or { value } when Rust has to decide whose record it is.
+-- Returns nil, what lay there, and whose session record it was. Where it has done nothing it
+-- returns the script's answer instead: false, or { value } when Rust has to decide whose record it
+-- is.
 local function end_record(record, id, tombstone_ms, how, known_value, known_owner)
   local current = redis.call('GET', record)
   if is_tombstone(current) then return false end

@@ -1,6 +1,6 @@
--- Enters a session in its owner's index. A full memory refuses the first of its writes: then nothing
--- has been written. Answers the ids in the index for the limit, if they are asked for and the entry
--- is new: two sign-ins that saw each other would each end the other.
+-- Enters a session in its owner's index. A full memory refuses the first of its writes: then
+-- nothing has been written. Answers the ids in the index for the limit, if they are asked for and
+-- the entry is new: two sign-ins that saw each other would each end the other.
 --
 -- KEYS[1]  index
 --

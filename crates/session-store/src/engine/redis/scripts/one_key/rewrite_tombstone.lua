@@ -1,6 +1,7 @@
--- Writes the tombstone of an ended key once more, so that the server's answer to WAIT counts it. Any
--- other value is left alone. A record that is back, because the primary that had ended it was lost,
--- is ended again. Answers the value and does nothing when Rust has to decide whose record it is.
+-- Writes the tombstone of an ended key once more, so that the server's answer to WAIT counts it.
+-- Any other value is left alone. A record that is back, because the primary that had ended it was
+-- lost, is ended again. Answers the value and does nothing when Rust has to decide whose record it
+-- is.
 --
 -- KEYS[1]  record
 --

@@ -19,7 +19,7 @@
 --- @include "raise"
 --- @include "remove_from_index"
 
-local MOST, MOST_BYTES = TOGETHER, 1024 * 1024
+local MOST, MOST_BYTES = IDS_PER_STEP, 1024 * 1024
 local index, legacy_list, marker = KEYS[1], KEYS[2], KEYS[3]
 local user, spared, tombstone_ms, key_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 

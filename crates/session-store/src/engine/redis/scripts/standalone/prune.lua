@@ -17,7 +17,7 @@
 --- @include "remove_from_index"
 --- @include "tombstone"
 
-local MOST = TOGETHER
+local MOST = IDS_PER_STEP
 local index, legacy_list = KEYS[1], KEYS[2]
 local key_prefix, tombstone_ms = ARGV[1], ARGV[2]
 
