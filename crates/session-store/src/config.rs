@@ -3,7 +3,7 @@
 //!
 //! `options` is the table of all options and `reader` reads one of them by its row. `location`,
 //! `url`, `query`, `host` and `tls` read where the sessions lie, into the types of `server`.
-//! `near_cache`, `outages` and `keys` read options that depend on each other.
+//! `near_cache`, `outages` and `prefixes` read options that depend on each other.
 //!
 //! What must always hold:
 //! - Equal settings give an equal [`Config`], however they were spelled: it is the key of the
@@ -13,11 +13,11 @@
 
 mod describe;
 mod host;
-mod keys;
 mod location;
 mod near_cache;
 mod options;
 mod outages;
+mod prefixes;
 mod query;
 mod reader;
 mod server;

@@ -17,6 +17,7 @@ use std::future::{Future, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Code, Error, Result};
+use crate::keys::LIST_PREFIX;
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
 use crate::value::{KeyState, Stored};
 
@@ -33,11 +34,6 @@ pub(crate) const INDEX_MARGIN_MS: i64 = 60_000;
 /// clock that it comes from, in ms. Otherwise it has the expiry by the engine's clock, so that a
 /// wrong clock cannot drop a live session from its index.
 pub(crate) const SAME_CLOCK_MS: i64 = 1000;
-
-/// Better Auth's own index, which this store composes from the sorted set:
-/// `active-sessions-<user>`. Where another store left a real one, the engine folds it into the
-/// sorted set.
-pub(crate) const LEGACY_INDEX: &str = "active-sessions-";
 
 /// How keys are named, and how long tombstones live.
 #[derive(Clone, Debug)]
@@ -74,7 +70,7 @@ impl Keyspace {
     }
 
     pub(crate) fn legacy_index(&self, user: &str) -> String {
-        [&self.key_prefix, LEGACY_INDEX, user].concat()
+        [&self.key_prefix, LIST_PREFIX, user].concat()
     }
 }
 

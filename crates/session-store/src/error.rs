@@ -41,6 +41,29 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code there is.
+    pub const ALL: [Code; 13] = [
+        Code::Unavailable,
+        Code::Timeout,
+        Code::Auth,
+        Code::Tls,
+        Code::ReadOnly,
+        Code::OutOfMemory,
+        Code::InvalidArgument,
+        Code::NotFound,
+        Code::Revoked,
+        Code::Conflict,
+        Code::Limit,
+        Code::Closed,
+        Code::Protocol,
+    ];
+
+    /// Whether it says that Redis cannot answer. Under these codes the journal keeps what is still
+    /// to be done, and Better Auth may look into its database.
+    pub fn is_outage(self) -> bool {
+        matches!(self, Code::Unavailable | Code::Timeout | Code::ReadOnly | Code::Auth | Code::Tls)
+    }
+
     /// The code as JavaScript sees it, for example `INVALID_ARGUMENT`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,6 +83,9 @@ impl Code {
         }
     }
 }
+
+// A new code stands before `Protocol`, and in `ALL`.
+const _: () = assert!(Code::ALL.len() == Code::Protocol as usize + 1);
 
 /// An operation's failure.
 #[derive(Clone, Debug)]

@@ -2,15 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
 /// How many events wait for a listener that is slow; of more it misses the oldest.
 const KEPT: usize = 64;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// The connection is up.
     Ready,
@@ -24,6 +23,39 @@ pub enum EventKind {
     Degraded,
     /// An end was carried out, and acknowledged by fewer replicas than were asked for.
     UnderReplicated,
+}
+
+impl EventKind {
+    /// Every kind there is.
+    pub const ALL: [EventKind; 6] = [
+        EventKind::Ready,
+        EventKind::Down,
+        EventKind::Reconnecting,
+        EventKind::Failover,
+        EventKind::Degraded,
+        EventKind::UnderReplicated,
+    ];
+
+    /// The name of the event as JavaScript sees it, for example `underReplicated`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Ready => "ready",
+            EventKind::Down => "down",
+            EventKind::Reconnecting => "reconnecting",
+            EventKind::Failover => "failover",
+            EventKind::Degraded => "degraded",
+            EventKind::UnderReplicated => "underReplicated",
+        }
+    }
+}
+
+// A new kind stands before `UnderReplicated`, and in `ALL`.
+const _: () = assert!(EventKind::ALL.len() == EventKind::UnderReplicated as usize + 1);
+
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// Something that happened.

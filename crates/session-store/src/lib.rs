@@ -9,6 +9,7 @@
 //! - `near_cache`: the near cache, which `engine::redis` tells of changes.
 //! - `read_log`: what this process handed out, and to whom: the base of a merge. `known_sessions`:
 //!   which keys were seen to be sessions.
+//! - `keys`: how long keys may be, and which families of them Better Auth reserves.
 //! - `events`: what happens to the connection. `credentials`: who is asked for user name and
 //!   password.
 //! - `metrics`: how a store stands, as one snapshot.
@@ -25,6 +26,7 @@ mod error;
 mod events;
 mod gate;
 mod guarded;
+mod keys;
 mod known_sessions;
 mod metrics;
 mod near_cache;
@@ -46,6 +48,7 @@ pub use engine::system_clock;
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind, Listener};
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
+pub use keys::{LIST_PREFIX, MARKER_PREFIX, MAX_KEY_BYTES};
 pub use near_cache::{Hit, Moment, Shared};
 pub use read_log::{Seen, Serving};
 pub use registry::open;

@@ -30,13 +30,10 @@ use tokio::sync::oneshot;
 
 use crate::config::NearCacheSettings;
 use crate::error::Result;
+use crate::keys::MARKER_PREFIX;
 use crate::metrics::{FlushCounts, NearCacheMetrics};
 use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
 use crate::value::{KeyState, Stored};
-
-/// Better Auth 1.7.16+ keeps the time of a user's last "revoke all" here, in ms since the epoch,
-/// and reads it after every session.
-pub(crate) const REVOKED_BEFORE: &str = "revoked-sessions-before-";
 
 /// What an entry weighs beside its texts, in bytes.
 const ENTRY_BYTES: usize = 350;
@@ -441,7 +438,7 @@ impl NearCache {
             return;
         }
         state.flights.remove(key);
-        let is_mark = key.starts_with(REVOKED_BEFORE);
+        let is_mark = key.starts_with(MARKER_PREFIX);
         let (value, ttl, life) = match slot {
             Some(KeyState::Value(stored))
                 if is_mark || marker.is_some() && stored.is_record_of(key) =>
@@ -477,7 +474,7 @@ impl NearCache {
         let mut state = self.lock();
         state.flights.remove(key);
         self.values.remove(key);
-        if key.starts_with(REVOKED_BEFORE) {
+        if key.starts_with(MARKER_PREFIX) {
             // Whose sessions the threads have copies of, nobody knows.
             return state.each_copy(Shared::take_all);
         }

@@ -21,6 +21,10 @@ mod value;
 #[path = "../src/metrics.rs"]
 mod metrics;
 
+#[allow(dead_code, unreachable_pub, reason = "the library uses all of it")]
+#[path = "../src/keys.rs"]
+mod keys;
+
 mod config {
     pub(crate) use session_store::NearCacheSettings;
 }

@@ -1,21 +1,7 @@
 //! Which keys, tokens and lives a store accepts.
 
-use crate::engine::LEGACY_INDEX;
 use crate::error::{Error, Result};
-use crate::near_cache::REVOKED_BEFORE;
-
-/// The longest key, token or user id, in bytes.
-const MAX_KEY_BYTES: usize = 4096;
-
-/// The longest token of a session, in bytes. Better Auth's have 32.
-pub(super) const MAX_TOKEN_BYTES: usize = 512;
-
-/// What the keys begin with under which Better Auth 1.3 to 1.7 stores something else than a
-/// session: every `secondaryStorage` call in `better-auth/dist` (db/internal-adapter,
-/// plugins/api-key), `@better-auth/core/dist` (oauth2/dpop) and `@better-auth/api-key/dist`. (The
-/// keys of its rate limits begin with an IP address.)
-const RESERVED: [&str; 5] =
-    [LEGACY_INDEX, REVOKED_BEFORE, "verification:", "api-key:", "dpop-proof:"];
+use crate::keys::{MAX_KEY_BYTES, MAX_TOKEN_BYTES, RESERVED};
 
 /// The furthest expiry that an engine is told, in ms from now: 100 years.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;

@@ -20,7 +20,8 @@ use crate::api::{Command, Reply};
 use crate::engine::{EndSome, EndedSome, Engine, IDS_PER_STEP, LOWEST_SCORE, NotBeforeMarker};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
-use crate::near_cache::{Flush, NearCache, REVOKED_BEFORE};
+use crate::keys::MARKER_PREFIX;
+use crate::near_cache::{Flush, NearCache};
 use crate::session::Record;
 
 /// A marker lives for so long at least, in ms: 7 days, Better Auth's own default for sessions.
@@ -110,7 +111,7 @@ impl<E: Engine> Store<E> {
                 Ok(Some(Ending { user: user.clone(), which }))
             }
             Command::Set { key, value, ttl, .. } => {
-                let Some((user, before)) = key.strip_prefix(REVOKED_BEFORE).zip(value.parse().ok())
+                let Some((user, before)) = key.strip_prefix(MARKER_PREFIX).zip(value.parse().ok())
                 else {
                     return Ok(None);
                 };
@@ -129,7 +130,7 @@ impl<E: Engine> Store<E> {
 
     fn marker(&self, user: &str, before: i64) -> NotBeforeMarker {
         let life_ms = self.longest_life.load(Relaxed).max(LEAST_MARK_MS);
-        NotBeforeMarker { key: [REVOKED_BEFORE, user].concat(), before, life_ms }
+        NotBeforeMarker { key: [MARKER_PREFIX, user].concat(), before, life_ms }
     }
 
     /// Ends what is to be ended. What takes longer than `commandTimeout` goes on afterwards.
@@ -169,7 +170,7 @@ impl<E: Engine> Store<E> {
 
     /// Takes the first step; whether it was the last.
     async fn begin(&self, ending: &mut Ending, ended: &mut Ended) -> Result<bool> {
-        let key = [REVOKED_BEFORE, &ending.user].concat();
+        let key = [MARKER_PREFIX, &ending.user].concat();
         let _writing = ending.except().is_none().then(|| self.writing(&key));
         if let Which::Older { before, ttl_ms } = &mut ending.which {
             *before = self.engine.raise(&key, *before, *ttl_ms).await?;
@@ -261,7 +262,7 @@ impl<E: Engine> Store<E> {
         before: i64,
         ttl_ms: Option<u64>,
     ) -> Result<()> {
-        let key = [REVOKED_BEFORE, user].concat();
+        let key = [MARKER_PREFIX, user].concat();
         let before = {
             let _writing = self.writing(&key);
             self.engine.raise(&key, before, ttl_ms).await?

@@ -139,14 +139,6 @@ impl Journal {
         }
     }
 
-    /// Whether an error says that the engine cannot answer.
-    pub(crate) fn is_outage(error: &Error) -> bool {
-        matches!(
-            error.code,
-            Code::Unavailable | Code::Timeout | Code::ReadOnly | Code::Auth | Code::Tls
-        )
-    }
-
     // ---- Taking over ----
 
     /// Takes over the end of a key; `is_session`: it was seen to be a session. Whether somebody has

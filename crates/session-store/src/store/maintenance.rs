@@ -8,8 +8,9 @@ use futures_util::future::try_join_all;
 
 use super::state::Store;
 use crate::api::Reply;
-use crate::engine::{Engine, IDS_PER_STEP, LEGACY_INDEX, Namespace};
+use crate::engine::{Engine, IDS_PER_STEP, Namespace};
 use crate::error::Result;
+use crate::keys::LIST_PREFIX;
 use crate::value::KeyState;
 
 /// An index entry may be dropped when its record was absent for this long: no sign-in takes that
@@ -69,7 +70,7 @@ impl<E: Engine> Store<E> {
         for part in users.chunks(500) {
             let views = self.in_time(self.index_views(part)).await?;
             let listed = part.iter().zip(views).filter(|(_, view)| view.is_some());
-            keys.extend(listed.map(|(user, _)| [LEGACY_INDEX, user].concat()));
+            keys.extend(listed.map(|(user, _)| [LIST_PREFIX, user].concat()));
         }
         let keys: Vec<_> = keys.into_iter().collect();
         Ok(Reply::from(serde_json::Value::from(keys).to_string()))

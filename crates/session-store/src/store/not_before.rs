@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::state::Store;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::near_cache::REVOKED_BEFORE;
+use crate::keys::MARKER_PREFIX;
 use crate::session::Record;
 use crate::value::KeyState;
 
 /// The key of a user's not-before marker.
 pub(super) fn marker_of(user: &str) -> Arc<str> {
-    [REVOKED_BEFORE, user].concat().into()
+    [MARKER_PREFIX, user].concat().into()
 }
 
 /// Whether a session that was created then (in ms since the epoch) is older than its owner's marker

@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::arguments::{MAX_TOKEN_BYTES, check_key, may_be_session, ttl_ms};
+use super::arguments::{check_key, may_be_session, ttl_ms};
 use super::journal::{Before, Journal, PendingEnd, PendingPut};
 use super::state::{Connected, Store};
 use crate::api::{Command, Reply};
-use crate::engine::{Create, Engine, LEGACY_INDEX};
+use crate::engine::{Create, Engine};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
 use crate::guarded::again_after_panics;
-use crate::near_cache::{Flush, REVOKED_BEFORE};
+use crate::keys::{LIST_PREFIX, MARKER_PREFIX, MAX_TOKEN_BYTES};
+use crate::near_cache::Flush;
 use crate::session::Record;
 
 /// How many ends are done together.
@@ -65,7 +66,7 @@ impl<E: Engine> Store<E> {
         if ttl_ms == Some(0) {
             return self.kept_end(key);
         }
-        if let Some(user) = key.strip_prefix(REVOKED_BEFORE)
+        if let Some(user) = key.strip_prefix(MARKER_PREFIX)
             && let Ok(created_at) = value.parse()
         {
             return Kept::EndUser(user.to_owned(), Before { created_at, ttl_ms });
@@ -86,7 +87,7 @@ impl<E: Engine> Store<E> {
     /// Takes over what a command has failed to do.
     pub(super) fn keep(self: &Arc<Self>, kept: Kept, outcome: Result<Reply>) -> Result<Reply> {
         let (Some(journal), Err(error)) = (&self.journal, &outcome) else { return outcome };
-        if !Journal::is_outage(error) {
+        if !error.code.is_outage() {
             return outcome;
         }
         let begins = match kept {
@@ -132,7 +133,7 @@ impl<E: Engine> Store<E> {
     /// tokens: to delete one says nothing of the user's sessions. (When Better Auth ends them, it
     /// deletes what lib/outage-session-list.ts has listed.)
     fn kept_end(&self, key: &str) -> Kept {
-        if key.starts_with(LEGACY_INDEX) || key.starts_with(REVOKED_BEFORE) {
+        if key.starts_with(LIST_PREFIX) || key.starts_with(MARKER_PREFIX) {
             Kept::Housekeeping
         } else if key.len() > MAX_TOKEN_BYTES || check_key("key", key).is_err() {
             Kept::Nothing
@@ -200,7 +201,7 @@ impl<E: Engine> Store<E> {
     /// One of them is done, or will never be: then that is told.
     fn finish(&self, outcome: Result<()>, done: impl FnOnce()) -> Result<()> {
         match outcome {
-            Err(error) if Journal::is_outage(&error) => return Err(error),
+            Err(error) if error.code.is_outage() => return Err(error),
             Err(error) => {
                 if let Some(Connected { events, .. }) = &self.connected {
                     events.tell(

@@ -2,9 +2,9 @@
 //! times are bounded whatever their number and length.
 
 use super::state::Store;
-use crate::engine::{Engine, LEGACY_INDEX};
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::near_cache::REVOKED_BEFORE;
+use crate::keys::{LIST_PREFIX, MARKER_PREFIX};
 use crate::read_log::Asked;
 
 /// How much is read together at most, in bytes. A value that is larger is read alone.
@@ -30,7 +30,7 @@ impl<E: Engine> Store<E> {
     /// How long the values are, in bytes: as far as is known, else as the engine tells.
     async fn lengths(&self, asked: &[Asked<'_>]) -> Result<Vec<usize>> {
         // What this store makes by itself is short: a number, or a list of tokens.
-        let is_short = |key: &str| key.starts_with(REVOKED_BEFORE) || key.starts_with(LEGACY_INDEX);
+        let is_short = |key: &str| key.starts_with(MARKER_PREFIX) || key.starts_with(LIST_PREFIX);
         let known = |asked: &Asked<'_>| {
             asked
                 .length

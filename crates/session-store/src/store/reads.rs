@@ -17,8 +17,9 @@ use super::not_before::{is_revoked, marker_of};
 use super::parts::UNMEASURED;
 use super::state::Store;
 use crate::api::{Take, Text, Values};
-use crate::engine::{Engine, LEGACY_INDEX};
+use crate::engine::Engine;
 use crate::error::Result;
+use crate::keys::LIST_PREFIX;
 use crate::near_cache::Hit;
 use crate::read_log::{Asked, Serving};
 use crate::session::Record;
@@ -120,9 +121,9 @@ impl<E: Engine> Store<E> {
             check_key("key", asked.key)?;
         }
         let users: Vec<_> =
-            asked.iter().filter_map(|asked| asked.key.strip_prefix(LEGACY_INDEX)).collect();
+            asked.iter().filter_map(|asked| asked.key.strip_prefix(LIST_PREFIX)).collect();
         let own: Vec<_> =
-            asked.iter().filter(|asked| !asked.key.starts_with(LEGACY_INDEX)).collect();
+            asked.iter().filter(|asked| !asked.key.starts_with(LIST_PREFIX)).collect();
         let both = pin!(try_join(self.read_records(&own, is_trusted), self.index_views(&users)));
         let (found, views) = self.in_time(both).await?;
 
@@ -136,7 +137,7 @@ impl<E: Engine> Store<E> {
         self.read_log.serve(served, serving);
         let (mut found, mut views) = (found.into_iter(), views.into_iter());
         let values = asked.iter().map(|asked| {
-            if asked.key.starts_with(LEGACY_INDEX) {
+            if asked.key.starts_with(LIST_PREFIX) {
                 return views.next().flatten().map(Text::from);
             }
             let found = found.next()?;

@@ -7,9 +7,9 @@ use super::not_before::marker_of;
 use super::put::Written;
 use super::state::Store;
 use crate::api::{Read, Reply};
-use crate::engine::{Create, Engine, LEGACY_INDEX, Put, PutOutcome};
+use crate::engine::{Create, Engine, Put, PutOutcome};
 use crate::error::{Code, Error, Result};
-use crate::near_cache::REVOKED_BEFORE;
+use crate::keys::{LIST_PREFIX, MARKER_PREFIX};
 use crate::session::{Object, Record, patch};
 use crate::value::{KeyState, Stored};
 
@@ -23,7 +23,7 @@ impl<E: Engine> Store<E> {
     ) -> Result<Reply> {
         check_key("key", key)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
-        if key.starts_with(LEGACY_INDEX) {
+        if key.starts_with(LIST_PREFIX) {
             return Ok(Reply::Nothing);
         }
         if ttl_ms == Some(0) {
@@ -62,12 +62,12 @@ impl<E: Engine> Store<E> {
 
     pub(super) async fn delete(&self, key: &str) -> Result<()> {
         check_key("key", key)?;
-        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
+        if let Some(user) = key.strip_prefix(LIST_PREFIX) {
             return self.prune(user).await.map(drop);
         }
         // Its life ends it. Better Auth deletes none, and a stranger who names one as a session's
         // token must not.
-        if key.starts_with(REVOKED_BEFORE) {
+        if key.starts_with(MARKER_PREFIX) {
             return Ok(());
         }
         self.end(key).await
@@ -75,7 +75,7 @@ impl<E: Engine> Store<E> {
 
     pub(super) async fn take(&self, key: &str) -> Result<Reply> {
         check_key("key", key)?;
-        if let Some(user) = key.strip_prefix(LEGACY_INDEX) {
+        if let Some(user) = key.strip_prefix(LIST_PREFIX) {
             let view = self.index_views(&[user]).await?.pop().flatten();
             self.prune(user).await?;
             return Ok(view.map_or(Reply::Nothing, Reply::from));
