@@ -11,63 +11,84 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** Reads session cookies that were signed with one secret. */
 export declare class CookieVerifier {
-  /** `secret`: Better Auth's; then the names of its cookies. */
+  /** `secret`: Better Auth's. The others are the names of its cookies. */
   constructor(secret: string, sessionToken: string, dontRemember: string, sessionData: string)
-  /** The session cookie in a `Cookie` header; or why there is none: the names of [`Refusal`]s as `stats()` has them. */
+  /**
+   * Reads the session cookie of a `Cookie` header. Returns the reason, by its name in the gate's
+   * `stats()`, when there is none that is valid.
+   */
   verify(header: string): SessionCookie | 'noCookie' | 'badSignature'
 }
 
-/** Answers a question for user name and password. `expires_at`: when the password expires, in ms since the epoch. */
-export declare function answer(border: number, question: number, password: string, username?: string | undefined | null, expiresAt?: number | undefined | null): void
+/**
+ * Answers a request for user name and password. `expires_at`: when the password expires, in ms
+ * since the epoch.
+ */
+export declare function answerCredentials(instance: number, request: number, password: string, username?: string | undefined | null, expiresAt?: number | undefined | null): void
 
 /**
- * Registers this module instance: `onCompletions` is called when there is something to drain. `resource`: what async hooks are shown in
- * its place. Answers its number.
+ * Registers this module instance and returns its number. `onCompletions` is called when `drain`
+ * has something to return. `resource` is what async hooks see in place of the addon's function.
  */
 export declare function attach(onCompletions: () => void, resource: object): number
 
-/** What the near cache knows a key to hold: a text, or null where there is nothing; undefined when it does not know. */
+/**
+ * What a key holds according to the near cache: a text, or null where there is nothing. Undefined
+ * when the near cache does not know.
+ */
 export declare function cached(handle: number, key: string): string | null | undefined
 
+/**
+ * For how many ms what [`cached`] returned stays valid, while the memory of [`near_cache_memory`]
+ * says that nothing has changed.
+ */
+export declare function cachedLifeMs(handle: number, key: string): number
+
 /** Throws what is wrong with the options of a store (JSON), one problem a line. */
-export declare function check(options: string): void
+export declare function checkOptions(options: string): void
 
-/** The monotonic clock of [`near_cache`], in ms. */
-export declare function clock(): number
-
-/** Releases a handle. Calls under way end as if nothing had happened; the connection ends with the last handle. */
+/** Releases a handle. Calls in flight complete as usual; the connection ends with the last handle. */
 export declare function close(handle: number): void
 
 /**
- * Everything that has completed, flat: number of the call, code of its error or null, then its answer or the error's message. A `Set`
- * answers the user's id when a session was created or its user half changed, 0 when it was ignored, else null. Reads answer one string
- * (src/packed.rs); or, where that would be too long, an array of how many values follow and their string (null: too long by itself), with
- * false in place of the code while there are more to come. An
- * event has the number 0, the store's handle in place of the code, and JSON; a question for user name and password has its own number in
- * place of the JSON, and null says that this handle is not asked any more.
+ * Returns everything that has completed, flat, three items each: number, status, value.
+ *
+ * - A call: its number, undefined, its answer (string, number or null). A `Set` answers the user's
+ *   id when a session was created or its user half changed, 0 when it was ignored, else null.
+ * - A failed call, or failed reads: their number, the code of the error, its message.
+ * - All reads of a tick: their number, undefined, one string (src/packed.rs).
+ * - Some reads of a tick: their number, false while more parts follow, an array. The array holds
+ *   how many values a string holds, then the string (null: it is too long by itself), and so on.
+ * - An event: 0, the store's handle, the event as JSON.
+ * - A request for credentials: 0, the store's handle, the number of the request.
+ * - The end of such requests: 0, the store's handle, null.
  */
-export declare function drain(border: number): unknown[]
+export declare function drain(instance: number): unknown[]
 
-/** Tells a store how long sessions live, in s: a user's not-before marker then lives as long. */
-export declare function expectLife(handle: number, seconds: number): void
+/**
+ * Hands this tick's batch to the store thread. Throws when the system refuses the thread; then no
+ * call of this instance is pending any more.
+ */
+export declare function flush(instance: number): void
 
-/** Hands this tick's batch to the store thread. */
-export declare function flush(border: number): void
-
-/** For how many ms what [`cached`] answered may be answered again, while the memory of [`near_cache`] says that nothing has changed. */
-export declare function life(handle: number, key: string): number
-
-/** How a store stands, as JSON. */
+/** The metrics of a store, as JSON. */
 export declare function metrics(handle: number): string
 
-/** The near cache of a store, if it has one. */
-export declare function nearCache(handle: number): NearCache | null
+/** The monotonic clock of [`near_cache_memory`], in ms. */
+export declare function monotonicMs(): number
 
-/** What is needed to keep copies of the near cache's answers. */
-export interface NearCache {
+/**
+ * The near cache's memory for this module instance. Null when the store has no near cache, or the
+ * runtime allows no external memory.
+ */
+export declare function nearCacheMemory(handle: number): NearCacheMemory | null
+
+/** What a JavaScript thread needs to keep copies of the near cache's values. */
+export interface NearCacheMemory {
   /**
-   * The last sign of life by the monotonic clock of [`clock`] and by the wall clock (two doubles, in ms), then 32-bit integers: hits of
-   * the copies, and how often a key of each stripe was taken away.
+   * The last sign of life by the clock of [`monotonic_ms`] and by the wall clock (two doubles,
+   * in ms), then 32-bit integers: hits of the copies, and for each stripe of keys a counter of
+   * removals.
    */
   memory: ArrayBuffer
   /** How old a sign of life may be, in ms. */
@@ -76,8 +97,14 @@ export interface NearCache {
   maxBytes: number
 }
 
+/**
+ * Opens a store for the options (JSON) and returns its handle. Throws as [`check_options`] does,
+ * and for prefixes that nest in an open store's.
+ */
+export declare function open(instance: number, options: string): number
+
 /** What a call does. `a`, `b` and `n` are its arguments. */
-export declare enum Op {
+export declare enum Operation {
   /** `a`: key, `b`: value, `n`: ttl in s (NaN: none). */
   Set = 0,
   /** `a`: key. */
@@ -102,48 +129,63 @@ export declare enum Op {
   Cleanup = 10,
   /** `a`: user id. */
   UserHalves = 11,
-  /** `a`: user id, `b`: row as JSON, `n`: 1 to write an older row, too, `handed`: what `UserHalves` answered. */
+  /**
+   * `a`: user id, `b`: row as JSON, `n`: 1 to write an older row too, `handed`: what
+   * `UserHalves` returned.
+   */
   InstallUser = 12,
   /** No arguments. */
   Ping = 13,
 }
 
-/** Opens a store for the options (JSON) and answers its handle. Throws as [`check`] does, and for prefixes that nest in an open store's. */
-export declare function open(border: number, options: string): number
+/**
+ * From now on a store's connections request user name and password from this module instance,
+ * through what `drain` returns, until the handle is released. Of several handles of one store, the
+ * newest that registered is asked.
+ */
+export declare function registerCredentials(handle: number): void
 
 /**
- * From now on a store's connections ask this module instance for user name and password, until the handle is released: among what
- * [`drain`] answers. The last that says so is asked.
+ * Answers that there are none: the function failed, or (`is_wrong`) it returned something
+ * unusable. `problem`: a text without secrets.
  */
-export declare function provide(handle: number): void
+export declare function rejectCredentials(instance: number, request: number, isWrong: boolean, problem: string): void
 
-/**
- * Adds the reads of a store in this tick to its batch. `keys`: one or more, separated by NUL. `is_trusted`: no stranger chose them. `now`:
- * as in [`submit`].
- */
-export declare function read(handle: number, id: number, keys: string, isTrusted: boolean, now: number): void
-
-/** Answers that there is none: the function failed, or (`is_wrong`) what it gave is of no use. `what`: without secrets. */
-export declare function refuse(border: number, question: number, isWrong: boolean, what: string): void
-
-/** What a request's cookies say, their signatures checked. */
+/** What the cookies of a request hold; their signatures are valid. */
 export interface SessionCookie {
   /** The token of the session. */
   token: string
   /** Whether the session is not to be extended. */
   dontRemember: boolean
-  /** Whether there is a cookie of Better Auth's cookie cache. */
+  /** Whether the request has a cookie of Better Auth's cookie cache. */
   hasData: boolean
 }
 
+/** Sets how long sessions live, in s. A user's not-before marker then lives as long. */
+export declare function setSessionLife(handle: number, seconds: number): void
+
 /**
- * Adds a call to this tick's batch. `handed`: for [`Op::Set`], what the near cache has just handed out under this key, the latest last.
+ * Adds a call to this tick's batch. `id`: the number of its completion. `handed`: for
+ * [`Operation::Set`], what the near cache has just handed out under this key, the latest last.
  * `now`: JavaScript's clock, in ms since the epoch.
  */
-export declare function submit(handle: number, id: number, op: Op, a: string, b: string, n: number, now: number, handed?: Array<string> | undefined | null): void
+export declare function submitCall(handle: number, id: number, operation: Operation, a: string, b: string, n: number, now: number, handed?: Array<string> | undefined | null): void
 
-/** Trusts the certificates of a PEM text beside the public authorities; see `trust_certificates` of the core. Answers whether all of it could be read. */
+/**
+ * Adds the reads of a store in this tick to its batch. `id`: the number of their completions.
+ * `keys`: one or more, separated by NUL. `is_trusted`: the application chose or signed the keys.
+ * `now`: as in [`submit_call`].
+ */
+export declare function submitReads(handle: number, id: number, keys: string, isTrusted: boolean, now: number): void
+
+/**
+ * Trusts the certificates of a PEM text beside the public authorities; see `trust_certificates` of
+ * the core. Returns whether all of it could be read.
+ */
 export declare function trustCertificates(pem: string): boolean
 
-/** Tells this module instance from now on what happens to a store's connection: among what [`drain`] answers. */
-export declare function watch(handle: number): void
+/**
+ * From now on `drain` also returns the events of a store's connection. The store in memory has
+ * none.
+ */
+export declare function watchEvents(handle: number): void

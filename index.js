@@ -769,28 +769,28 @@ if (
   }
 }
 
-const { CookieVerifier, answer, attach, cached, check, clock, close, drain, expectLife, flush, life, metrics, nearCache, Op, open, provide, read, refuse, submit, trustCertificates, watch } = nativeBinding
+const { CookieVerifier, answerCredentials, attach, cached, cachedLifeMs, checkOptions, close, drain, flush, metrics, monotonicMs, nearCacheMemory, open, Operation, registerCredentials, rejectCredentials, setSessionLife, submitCall, submitReads, trustCertificates, watchEvents } = nativeBinding
 export { CookieVerifier }
-export { answer }
+export { answerCredentials }
 export { attach }
 export { cached }
-export { check }
-export { clock }
+export { cachedLifeMs }
+export { checkOptions }
 export { close }
 export { drain }
-export { expectLife }
 export { flush }
-export { life }
 export { metrics }
-export { nearCache }
-export { Op }
+export { monotonicMs }
+export { nearCacheMemory }
 export { open }
-export { provide }
-export { read }
-export { refuse }
-export { submit }
+export { Operation }
+export { registerCredentials }
+export { rejectCredentials }
+export { setSessionLife }
+export { submitCall }
+export { submitReads }
 export { trustCertificates }
-export { watch }
+export { watchEvents }
 export const __napiBindingTarget = __napiLoadedBindingTarget
 
 // Added by scripts/loader.js.

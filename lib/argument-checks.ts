@@ -1,8 +1,8 @@
-/** What is checked before an argument crosses the border. Lengths and contents are checked behind it. */
+/** Checks of arguments before they cross the native boundary. Lengths and contents of values are checked behind it. */
 import { invalid } from "./error.js";
 import { clientIn, type StoreOptions } from "./options.js";
 
-/** A store's options, from a URL or as they are. */
+/** A store's options, from a URL or from an object. */
 export function checkOptions(options: string | StoreOptions | undefined): StoreOptions {
 	if (options === undefined) return {};
 	if (typeof options === "string") return { url: options };
@@ -19,11 +19,11 @@ export function checkOptions(options: string | StoreOptions | undefined): StoreO
 }
 
 export function checkString(name: string, text: unknown): string {
-	if (typeof text !== "string") throw invalid(`${name}: must be a string, not ${kind(text)}`);
+	if (typeof text !== "string") throw invalid(`${name}: must be a string, not ${kindOf(text)}`);
 	return text;
 }
 
-/** A text that survives the way to UTF-8 and back. */
+/** A text that stays the same when it is written as UTF-8 and read back. */
 export function checkText(name: string, text: unknown): string {
 	const string = checkString(name, text);
 	if (!string.isWellFormed()) throw invalid(`${name}: holds half of a surrogate pair, which cannot be stored`);
@@ -33,7 +33,7 @@ export function checkText(name: string, text: unknown): string {
 /** The longest key, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 4096;
 
-/** A key, token or user id. Checked here in full, because reads cross the border together: one wrong key must not fail the others. */
+/** A key, token or user id. Checked here in full, because reads cross the native boundary together: one wrong key must not fail the others. */
 export function checkKey(name: string, key: unknown): string {
 	const text = checkText(name, key);
 	if (text === "") throw invalid(`${name}: must not be empty`);
@@ -45,8 +45,8 @@ export function checkKey(name: string, key: unknown): string {
 }
 
 /**
- * Whether something can lie under a key: what `checkKey` refuses is never stored. A stranger chooses keys (cookies, bearer tokens, tokens
- * in links), so reading or ending one that cannot be stored is no error.
+ * Whether a value can be stored under a key: not under one that `checkKey` refuses. Strangers choose keys (cookies, bearer tokens, tokens in
+ * links), so reading or ending a key that cannot be stored is no error.
  */
 export function isStorable(key: string): boolean {
 	return key !== "" && !key.includes("\0") && key.isWellFormed() && !isTooLong(key);
@@ -56,33 +56,27 @@ function isTooLong(key: string): boolean {
 	return key.length > MAX_KEY_BYTES / 3 && Buffer.byteLength(key) > MAX_KEY_BYTES;
 }
 
-/** What the keys of Better Auth's own lists of a user's sessions begin with. */
-export const LIST_PREFIX = "active-sessions-";
+/** The beginning of Better Auth's list of a user's sessions. The rest is not checked, because it may be long and is not used. */
+const SESSION_LIST = /^\s*\[\s*(\]|\{\s*"(token|expiresAt)"\s*:)/;
 
-/** What the keys of the times before which a user's sessions are revoked begin with, in ms since the epoch. */
-export const REVOKED_BEFORE = "revoked-sessions-before-";
-
-/** Better Auth's list of a user's sessions, by how it begins and ends: it may be long, and nothing of it is used. */
-const LIST = /^\s*\[\s*(\]|\{\s*"(token|expiresAt)"\s*:)/;
-
-/** Refuses what is no list of Better Auth's: a wrapper that encrypts values would make the user's sessions unreadable. */
-export function checkList(value: string): void {
-	if (LIST.test(value) && value.trimEnd().endsWith("]")) return;
+/** Refuses a value that is not Better Auth's list: a wrapper that encrypts values would make the user's sessions unreadable. */
+export function checkSessionList(value: string): void {
+	if (SESSION_LIST.test(value) && value.trimEnd().endsWith("]")) return;
 	throw invalid(
 		"value: active-sessions-<user> must be Better Auth's list of sessions; do not encrypt or transform values on their way to the storage",
 	);
 }
 
-/** A life in s. */
+/** A time to live in s. */
 export function checkTtl(ttl: unknown): number {
 	if (typeof ttl === "number" && Number.isFinite(ttl)) return ttl;
-	throw invalid(`ttl: must be a finite number of seconds, not ${typeof ttl === "number" ? ttl : kind(ttl)}`);
+	throw invalid(`ttl: must be a finite number of seconds, not ${typeof ttl === "number" ? ttl : kindOf(ttl)}`);
 }
 
 /** An object as JSON. */
 export function checkJson(name: string, object: unknown): string {
 	if (typeof object !== "object" || object === null || Array.isArray(object)) {
-		throw invalid(`${name}: must be an object, not ${kind(object)}`);
+		throw invalid(`${name}: must be an object, not ${kindOf(object)}`);
 	}
 	let json: string | undefined;
 	try {
@@ -93,7 +87,7 @@ export function checkJson(name: string, object: unknown): string {
 	return checkText(`${name} as JSON`, json);
 }
 
-/** A date, or something that says one, in ms since the epoch. */
+/** A `Date`, or a text or number that denotes one, in ms since the epoch. */
 export function checkDate(name: string, date: unknown): number {
 	const ms =
 		date instanceof Date || typeof date === "string" || typeof date === "number"
@@ -103,6 +97,6 @@ export function checkDate(name: string, date: unknown): number {
 	return ms;
 }
 
-function kind(value: unknown): string {
+function kindOf(value: unknown): string {
 	return value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
 }

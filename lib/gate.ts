@@ -1,12 +1,13 @@
 /** A full session check in this process: what `auth.api.getSession` answers, in microseconds. */
 
 import type * as native from "#native";
+import { NOT_BEFORE_PREFIX } from "./better-auth-keys.js";
 import { invalid } from "./error.js";
 import { SessionRecord } from "./gate/record.js";
-import { type Asked, asked, type GateRequest } from "./gate/request.js";
-import { type AuthContext, checkLimit, Setup } from "./gate/setup.js";
-import { Generations } from "./two-generation-map.js";
+import { type CheckedRequest, type GateRequest, readRequest } from "./gate/request.js";
+import { type AuthContext, AuthSetup, checkLimit } from "./gate/setup.js";
 import { internalsOf, type StorageInternals } from "./storage-internals.js";
+import { TwoGenerationMap } from "./two-generation-map.js";
 
 export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
 
@@ -29,13 +30,13 @@ export interface GateAuth {
 /** Options of a gate. */
 export interface GateOptions {
 	/**
-	 * What to do with a session that is due to be extended (Better Auth's `updateAge`): `full` lets Better Auth extend it, on its full
-	 * path; `skip` answers it as it is, which suits a place that cannot set cookies when another place extends. Default `full`.
+	 * What to do with a session that is due for an extension (Better Auth's `updateAge`). `full`: Better Auth extends it, on its full path.
+	 * `skip`: the gate returns it as it is, for a place that cannot set cookies when another place extends. Default `full`.
 	 */
 	onRefresh?: "full" | "skip" | undefined;
 }
 
-/** How the checks of a gate went, each counted once. */
+/** Counts of a gate's checks; each check is counted once. */
 export interface GateStats {
 	/** Answered by the gate with a session. */
 	fast: number;
@@ -73,15 +74,15 @@ export interface GateCheck<A extends GateAuth> {
 	 * @throws {SessionStoreError} when Redis cannot answer, as the store does: never `null` for that.
 	 */
 	(from: GateRequest): Promise<GateSession<A>>;
-	/** How the checks went so far. */
+	/** The counts so far. */
 	stats(): GateStats;
 }
 
-/** What remembered cookies may take in a thread, and what their records may, in bytes, about. */
+/** The bounds on remembered cookies and on remembered records in a thread, in bytes each. Approximate. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
-/** A larger record is read anew at each check, in characters. */
+/** A larger record is parsed at each check, in UTF-16 units. */
 const MAX_REMEMBERED = 64 * 1024;
-/** Of what is remembered, beside its texts. */
+/** The size of an entry beside its texts, in bytes. */
 const ENTRY_BYTES = 500;
 
 /** A Cookie header whose signature has been checked. */
@@ -91,30 +92,29 @@ interface Verified extends native.SessionCookie {
 
 type Refusal = keyof GateStats["refused"];
 
-/** So many bad signatures within so many ms give a warning, which is repeated after so many ms at the earliest. */
+/** This many bad signatures within `withinMs` give a warning, at most once per `repeatMs`. */
 const MANY_BAD_SIGNATURES = { count: 20, withinMs: 60_000, repeatMs: 3_600_000 };
 const BAD_SIGNATURES =
 	"many session cookies have a bad signature: a server with another secret (BETTER_AUTH_SECRET) probably signs cookies for this site, or the secret was changed (docs/troubleshooting.md#signed-out-when-another-server-answers)";
 const COOKIE_CACHE =
 	"session.cookieCache is enabled: a session that was ended is accepted until the copy in its cookie is too old, and the gate takes the full path; remove the option, the near cache saves the same read (docs/gate.md)";
 
-/** A record as it was read from a text. */
-interface Read {
+/** A text and the record that it holds. */
+interface ParsedRecord {
 	readonly text: string;
 	readonly record: SessionRecord | undefined;
 }
 
 /**
  * Makes a gate: a check of the session cookie's signature, the session, its expiry and its revocation in this process, with the near
- * cache of the storage. Where Better Auth would do more than read, the request goes to `auth.api.getSession`; {@link GateStats} tells why.
+ * cache of the storage. Where Better Auth would do more than read, the request goes to `auth.api.getSession`; {@link GateStats} counts the reasons.
  *
  * The storage reads users' rows by way of `auth` from then on, to keep the user in the sessions as the database has it (option `loadUser`).
  * So make the gate where `auth` is made.
  *
- * Everything is read from `auth`, once. Two things cannot be seen: a patched `internalAdapter` or `auth.api`, and settings that
- * are changed later.
+ * Everything is read from `auth`, once. Not recognized are a patched `internalAdapter` or `auth.api`, and settings that change later.
  *
- * @param auth What `betterAuth(…)` returned; 1.4 and later profit.
+ * @param auth What `betterAuth(…)` returned. Before Better Auth 1.4 every check takes the full path.
  * @param storage The very storage that `auth` has as `secondaryStorage`.
  * @throws {SessionStoreError} `INVALID_ARGUMENT` for a wrong argument, and when the storage has `maxSessionsPerUser` and `auth`
  *   `session.storeSessionInDatabase`.
@@ -133,7 +133,7 @@ export function sessionGate<A extends GateAuth>(
 	options: GateOptions = {},
 ): SessionGate<A> {
 	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
-	// Plugins may change the options later: these are looked at again with the first check.
+	// Plugins may change the options later: the first check reads them again.
 	checkLimit(auth.options ?? {}, storage);
 	const internals = internalsOf(storage);
 	const read = internals?.readTrusted ?? ((key: string) => storage.get(key));
@@ -154,7 +154,7 @@ function checkOptions(options: GateOptions): GateOptions {
 	return options;
 }
 
-/** A storage's `get`; it may answer at once what is known, without a promise. */
+/** A storage's `get`, which may return a value without a promise. */
 type GetValue = GateStorage["get"];
 
 type Warn = StorageInternals["warn"];
@@ -167,11 +167,11 @@ class Gate {
 	readonly #get: GetValue;
 	readonly #skipsRefresh: boolean;
 	/** By Cookie header. */
-	readonly #verified = new Generations<Verified>(MEMORY_BYTES);
+	readonly #verified = new TwoGenerationMap<Verified>(MEMORY_BYTES);
 	/** By token. */
-	readonly #read = new Generations<Read>(MEMORY_BYTES);
+	readonly #read = new TwoGenerationMap<ParsedRecord>(MEMORY_BYTES);
 	readonly #warn: Warn | undefined;
-	#setup: Setup | undefined;
+	#setup: AuthSetup | undefined;
 	#fast = 0;
 	readonly #refused = { noCookie: 0, badSignature: 0 };
 	readonly #full = new Map<string, number>();
@@ -192,15 +192,15 @@ class Gate {
 
 	async check(from: unknown): Promise<unknown> {
 		this.#setup ??= this.#readSetup((await this.#auth.$context) as AuthContext);
-		const request = asked(from);
-		if (request.wantsMore) return this.#takeFullPath("options", from);
+		const request = readRequest(from);
+		if (request.hasMore) return this.#takeFullPath("options", from);
 		const answer = this.#answer(this.#setup, request);
 		const settled = answer instanceof Promise ? await answer : answer;
 		return typeof settled === "string" ? this.#takeFullPath(settled, { headers: request.headers() }) : settled;
 	}
 
-	#readSetup(context: AuthContext): Setup {
-		const setup = new Setup(context, this.#storage);
+	#readSetup(context: AuthContext): AuthSetup {
+		const setup = new AuthSetup(context, this.#storage);
 		if (setup.hasCookieCache) this.#warn?.(COOKIE_CACHE, Number.POSITIVE_INFINITY);
 		return setup;
 	}
@@ -210,10 +210,10 @@ class Gate {
 		return this.#auth.api.getSession(argument);
 	}
 
-	/** The answer; or a text: why Better Auth has to give it. */
-	#answer(setup: Setup, request: Asked): Answer | string | Promise<Answer | string> {
-		if (setup.always !== undefined) return setup.always;
-		const plugin = setup.before.wanting(request);
+	/** The answer, or the reason why Better Auth has to give it, as a text. */
+	#answer(setup: AuthSetup, request: CheckedRequest): Answer | string | Promise<Answer | string> {
+		if (setup.fullPathReason !== undefined) return setup.fullPathReason;
+		const plugin = setup.before.matching(request);
 		if (plugin !== undefined) return `plugin:${plugin}`;
 		const { cookie } = request;
 		const verified = this.#verify(setup, cookie);
@@ -221,7 +221,7 @@ class Gate {
 		if (verified.hasData) return "sessionData";
 		const text = this.#get(verified.token);
 		if (text instanceof Promise) {
-			// Whoever comes for the first time may not come again: what is remembered is known to the near cache already.
+			// Not remembered: a session that the near cache does not hold may be checked only once.
 			return text.then((text) =>
 				text === null
 					? "noSession"
@@ -236,7 +236,7 @@ class Gate {
 		return this.#answerFor(setup, request, verified, this.#recordIn(setup, verified.token, text));
 	}
 
-	#recordIn(setup: Setup, token: string, text: string): SessionRecord | undefined {
+	#recordIn(setup: AuthSetup, token: string, text: string): SessionRecord | undefined {
 		const known = this.#read.get(token);
 		if (known?.text === text) return known.record;
 		const record = SessionRecord.parse(text, setup.hidden);
@@ -244,41 +244,47 @@ class Gate {
 		return record;
 	}
 
-	#verify(setup: Setup, cookie: string | null | undefined): Verified | Refusal {
+	#verify(setup: AuthSetup, cookie: string | null | undefined): Verified | Refusal {
 		if (!cookie) return "noCookie";
 		const known = this.#verified.get(cookie);
 		if (known !== undefined) return known;
 		return setup.verifier.verify(cookie);
 	}
 
-	#answerFor(setup: Setup, request: Asked, verified: Verified, record: SessionRecord | undefined) {
+	#answerFor(setup: AuthSetup, request: CheckedRequest, verified: Verified, record: SessionRecord | undefined) {
 		if (record === undefined) return "unreadable";
-		// Better Auth 1.7.16 and later keep the time of a user's last "revoke all" here; to earlier ones it is never there.
-		const revokedBefore = this.#get(`revoked-sessions-before-${record.userId}`);
+		// The user's not-before marker. Better Auth writes one since 1.7.16.
+		const revokedBefore = this.#get(`${NOT_BEFORE_PREFIX}${record.userId}`);
 		return revokedBefore instanceof Promise
 			? revokedBefore.then((before) => this.#answerWith(setup, request, verified, record, before))
 			: this.#answerWith(setup, request, verified, record, revokedBefore);
 	}
 
-	#answerWith(setup: Setup, request: Asked, verified: Verified, record: SessionRecord, revokedBefore: string | null) {
+	#answerWith(
+		setup: AuthSetup,
+		request: CheckedRequest,
+		verified: Verified,
+		record: SessionRecord,
+		revokedBefore: string | null,
+	) {
 		if (revokedBefore !== null && record.createdAt < Number(revokedBefore)) return "revoked";
 		const now = Date.now();
 		if (record.expiresAt < now) return "expired";
 		const answer: Answer = record.copy();
 		if (!verified.dontRemember) {
-			const isDue = setup.refreshes && record.expiresAt - setup.refreshedBefore <= now;
+			const isDue = setup.refreshes && record.expiresAt - setup.refreshBeforeExpiryMs <= now;
 			if (isDue && !this.#skipsRefresh) return "refresh";
 			if (setup.defersRefresh) answer.needsRefresh = isDue;
 		}
-		const plugin = setup.after.wanting(request, answer);
+		const plugin = setup.after.matching(request, answer);
 		if (plugin !== undefined) return `plugin:${plugin}`;
 		this.#fast++;
 		return answer;
 	}
 
-	#refuse(setup: Setup, request: Asked, why: Refusal): null | string {
+	#refuse(setup: AuthSetup, request: CheckedRequest, why: Refusal): null | string {
 		if (why === "badSignature") this.#noteBadSignature();
-		const plugin = setup.after.wanting(request, null);
+		const plugin = setup.after.matching(request, null);
 		if (plugin !== undefined) return `plugin:${plugin}`;
 		this.#refused[why]++;
 		return null;

@@ -1,7 +1,6 @@
 /** Better Auth sessions in Redis. */
-export type { Credentials, CredentialsFunction } from "./native/credentials.js";
+
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
-export type { StoreEvent, StoreListener, StoreLogger } from "./native/events.js";
 export type {
 	DegradedMetrics,
 	JournalMetrics,
@@ -11,6 +10,8 @@ export type {
 	StoreMetrics,
 	UserLookMetrics,
 } from "./metrics.js";
+export type { Credentials, CredentialsFunction } from "./native/credentials.js";
+export type { StoreEvent, StoreListener, StoreLogger } from "./native/events.js";
 export type { NearCacheOptions, RevokeOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
 export { type RedisStorage, redisStorage } from "./storage.js";

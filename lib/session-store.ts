@@ -1,19 +1,20 @@
-/** Sessions by their own names, beside Better Auth or without it, on the same data as `redisStorage`. */
+/** Sessions by methods of their own, beside Better Auth or without it, on the same data as `redisStorage`. */
 
 import { checkDate, checkJson, checkKey, checkOptions, checkString, isStorable } from "./argument-checks.js";
-import { Connection, Op } from "./native/native-store.js";
 import { invalid, SessionStoreError } from "./error.js";
-import type { StoreEvent, StoreListener } from "./native/events.js";
 import type { StoreMetrics } from "./metrics.js";
+import type { StoreEvent, StoreListener } from "./native/events.js";
+import { Operation } from "./native/native-store.js";
 import type { StoreOptions } from "./options.js";
+import { SyncedStore } from "./synced-store.js";
 
 /** A session. Further fields are kept as JSON keeps them. */
 export interface Session {
-	/** Id of the user whose session this is. Never changes. */
+	/** Id of the session's user. Never changes. */
 	userId: string;
-	/** What names the session; the secret that its cookie carries. Never changes. */
+	/** The session's key and the secret in its cookie. Never changes. */
 	token: string;
-	/** When the session ends by itself. */
+	/** When the session expires. */
 	expiresAt: Date;
 	createdAt?: Date | undefined;
 	updatedAt?: Date | undefined;
@@ -23,7 +24,7 @@ export interface Session {
 	[key: string]: any;
 }
 
-/** A session with the user that Better Auth stored beside it. */
+/** A session with the user that Better Auth stored with it. */
 export interface SessionWithUser<S extends Session = Session, U = Record<string, unknown>> {
 	session: S;
 	/** `null` for a session that `createSession` wrote. */
@@ -35,14 +36,14 @@ const DATES = ["expiresAt", "createdAt", "updatedAt"];
 /**
  * Sessions in Redis: created, read, changed, listed and ended by token and by user.
  *
- * Shares its data with `redisStorage` of the same options: what Better Auth signed in is listed and ended here. All
- * methods reject with a `SessionStoreError` when Redis cannot answer, and with `INVALID_ARGUMENT` on bad input, which writes nothing. A token
- * that no session can have (an empty one, for example) is no bad input to those that read or end a session: there is none.
+ * Shares its data with `redisStorage` of the same options: sessions that Better Auth created are listed and ended here. All methods reject
+ * with a `SessionStoreError` when Redis cannot answer, and with `INVALID_ARGUMENT` on bad input, which writes nothing. A token that no
+ * session can have (an empty one, for example) is accepted by methods that read or end a session: they find none.
  *
  * @typeParam S The application's own session type.
  */
 export class RedisSessionStore<S extends Session = Session> {
-	readonly #connection: Connection;
+	readonly #store: SyncedStore;
 
 	/**
 	 * Opens no connection: the first call does.
@@ -51,15 +52,15 @@ export class RedisSessionStore<S extends Session = Session> {
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong.
 	 */
 	constructor(options?: string | StoreOptions) {
-		this.#connection = new Connection(checkOptions(options));
+		this.#store = new SyncedStore(checkOptions(options));
 	}
 
 	/**
-	 * Writes a new session, which lives until its `expiresAt`. A live one of the same token and user is replaced.
+	 * Writes a new session, which lives until its `expiresAt`. A live session of the same token and user is replaced.
 	 *
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when it is already expired, when its token has more than 512 bytes or begins with a
 	 *   name that Better Auth reserves (`active-sessions-`, `revoked-sessions-before-`, `verification:`, `api-key:`, `dpop-proof:`), `REVOKED` when a session of this token was ended
-	 *   a short while ago, `CONFLICT` when the token is another user's, `LIMIT` when it is too large.
+	 *   less than `tombstoneSeconds` ago, `CONFLICT` when the token is another user's, `LIMIT` when it is too large.
 	 */
 	async createSession(session: S): Promise<void> {
 		const json = checkJson("session", session);
@@ -67,25 +68,24 @@ export class RedisSessionStore<S extends Session = Session> {
 		checkKey("session.userId", session.userId);
 		if (session.expiresAt === undefined) throw invalid("session.expiresAt: must be a date in the future");
 		checkDates("session", session, "must be a date in the future");
-		this.#connection.warnOfSize(session.token, json);
-		await this.#connection.call(Op.Create, session.token, json);
+		this.#store.warnOfSize(session.token, json);
+		await this.#store.call(Operation.Create, session.token, json);
 	}
 
-	/** The live session of a token, else `null`. */
+	/** Reads the live session of a token; `null` when there is none. */
 	async getSession(token: string): Promise<S | null> {
 		return (await this.getSessionWithUser(token))?.session ?? null;
 	}
 
-	/** The live session of a token with the user that Better Auth stored beside it, else `null`. */
+	/** Reads the live session of a token with the user that Better Auth stored with it; `null` when there is none. */
 	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
 		const json =
-			this.#connection.copied(token) ??
-			(isStorable(checkString("token", token)) ? await this.#connection.read(token) : null);
+			this.#store.copied(token) ?? (isStorable(checkString("token", token)) ? await this.#store.read(token) : null);
 		return json === null ? null : readRecord<S, U>(token, json);
 	}
 
 	/**
-	 * Sets fields of a session and keeps the others, also those that somebody else changes at the same time.
+	 * Sets fields of a session and keeps the others, also those that another writer changes at the same time.
 	 *
 	 * @param updates The fields to set; a field given as `undefined` is left as it is. `token` and `userId` cannot change.
 	 * @returns The session as it is now.
@@ -96,96 +96,96 @@ export class RedisSessionStore<S extends Session = Session> {
 		const json = checkJson("updates", updates);
 		checkDates("updates", updates, "must be a date in the future; deleteSession ends a session");
 		if (!isStorable(token)) throw new SessionStoreError("NOT_FOUND", "there is no live session with this token");
-		const updated = (await this.#connection.call(Op.Update, token, json)) as string;
+		const updated = (await this.#store.call(Operation.Update, token, json)) as string;
 		return (readRecord<S>(token, updated) as SessionWithUser<S>).session;
 	}
 
-	/** Ends a session. It stays ended, whoever is writing it at the time. */
+	/** Ends a session. It stays ended, even when another writer writes it at the same time. */
 	async deleteSession(token: string): Promise<void> {
-		if (isStorable(checkString("token", token))) await this.#connection.call(Op.Delete, token);
+		if (isStorable(checkString("token", token))) await this.#store.call(Operation.Delete, token);
 	}
 
 	/**
-	 * Ends every session that the user has when the call begins, in parts: other calls go on meanwhile. Without `except`, all sessions that
-	 * were created before the call are refused at once, also one that Redis has evicted from the user's index.
+	 * Ends every session that the user has when the call begins, in parts, so that other calls go on meanwhile. Without `except`, all sessions
+	 * that were created before the call are refused at once, also one that Redis has evicted from the user's index.
 	 *
 	 * @param options `except`: the token of a session that stays.
 	 * @returns How many live sessions were ended.
-	 * @throws {SessionStoreError} `TIMEOUT` when not all were ended within `commandTimeout`: the rest is being ended.
+	 * @throws {SessionStoreError} `TIMEOUT` when not all were ended within `commandTimeout`; the others are still ended in the background.
 	 */
 	async deleteUserSessions(userId: string, options: { except?: string | undefined } = {}): Promise<number> {
 		if (typeof options !== "object" || options === null) throw invalid("options: must be an object");
 		const except = options.except === undefined ? "" : checkKey("options.except", options.except);
-		return (await this.#connection.call(Op.EndAll, checkKey("userId", userId), except)) as number;
+		return (await this.#store.call(Operation.EndAll, checkKey("userId", userId), except)) as number;
 	}
 
-	/** The user's live sessions, read in one round trip, the soonest to expire first. */
+	/** Reads the user's live sessions in one round trip, the soonest to expire first. */
 	async getUserSessions(userId: string): Promise<S[]> {
-		const json = (await this.#connection.call(Op.List, checkKey("userId", userId))) as string;
-		return (JSON.parse(json) as S[]).map(revive);
+		const json = (await this.#store.call(Operation.List, checkKey("userId", userId))) as string;
+		return (JSON.parse(json) as S[]).map(reviveDates);
 	}
 
 	/**
-	 * Removes what is dead from every user's index. Redis expires sessions by itself and indexes are mended as they are used, so this
-	 * is only ever housekeeping: calling it once a day is plenty.
+	 * Removes dead entries from every user's index. Redis expires sessions by itself, and indexes are cleaned as they are used, so this is
+	 * housekeeping only: once a day is enough.
 	 *
 	 * @returns How many index entries were removed.
 	 */
 	async cleanupExpiredSessions(): Promise<number> {
-		return (await this.#connection.call(Op.Cleanup)) as number;
+		return (await this.#store.call(Operation.Cleanup)) as number;
 	}
 
 	/**
-	 * Writes the user's row into all of the user's sessions that Better Auth made, for a change that it does not know of, such as one by SQL.
+	 * Writes the user's row into all of the user's sessions that Better Auth made, after a change that it does not know of, such as one by SQL.
 	 * Ends the sessions of a user without a row.
 	 *
 	 * @returns How many sessions the user has, or, without a row, how many were ended.
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` without the option `loadUser`.
 	 */
 	async refreshUser(userId: string): Promise<number> {
-		return this.#connection.looks.refresh(checkKey("userId", userId));
+		return this.#store.userSync.refresh(checkKey("userId", userId));
 	}
 
 	/** Resolves when Redis answers. */
 	async ping(): Promise<void> {
-		await this.#connection.call(Op.Ping);
+		await this.#store.call(Operation.Ping);
 	}
 
-	/** How the store stands, at this moment. */
+	/** The metrics of the store, at this moment. */
 	metrics(): StoreMetrics {
-		return this.#connection.metrics();
+		return this.#store.metrics();
 	}
 
 	/**
-	 * Listens to what happens to the connection. Returns a function that ends it.
+	 * Adds a listener of a connection event. Returns a function that removes it.
 	 *
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for another event.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for an unknown event.
 	 */
 	on(event: StoreEvent, listener: StoreListener): () => void {
-		return this.#connection.events.on(event, listener);
+		return this.#store.events.on(event, listener);
 	}
 
 	/**
-	 * Releases this store, and resolves when every call that was made before is settled. Later calls reject with `CLOSED`; the connection ends
-	 * with the last store that shares it.
+	 * Closes this store, and resolves when every call that was made before is settled. Later calls reject with `CLOSED`. The connection ends with
+	 * the last store that shares it.
 	 */
 	close(): Promise<void> {
-		return this.#connection.close();
+		return this.#store.close();
 	}
 }
 
-/** A store of the server that `REDIS_URL` names, ready to use. Opened by its first call. */
+/** The store of the server that `REDIS_URL` names. Its first call opens it. */
 export const redisSessionStore = new RedisSessionStore();
 
 /** `{ session, user }`, as Better Auth writes it, or the session itself. */
 type StoredRecord<S, U = unknown> = S | { session: S; user?: U };
 
-/** A session may have a field called `session`: what counts is where the token is. */
-function isBetterAuths<S extends Session, U>(record: StoredRecord<S, U>): record is { session: S; user?: U } {
+/** A flat session may have a field called `session`, so the place of the token decides. */
+function isBetterAuthRecord<S extends Session, U>(record: StoredRecord<S, U>): record is { session: S; user?: U } {
 	return (record as Partial<S>).token === undefined;
 }
 
-/** What a key holds, if it is the record of `token`: under the same prefix lie Better Auth's other values, too. */
+/** Parses the live record of `token`; `null` for anything else, because Better Auth's other values have the same key prefix. */
 function readRecord<S extends Session, U = unknown>(token: string, json: string): SessionWithUser<S, U> | null {
 	let record: StoredRecord<S, U> | null;
 	try {
@@ -194,25 +194,25 @@ function readRecord<S extends Session, U = unknown>(token: string, json: string)
 		return null;
 	}
 	if (typeof record !== "object" || record === null) return null;
-	const [session, user] = isBetterAuths(record) ? [record.session, record.user] : [record, undefined];
-	if (session?.token !== token || !isId(session.userId) || isOver(session.expiresAt)) return null;
-	return { session: revive(session), user: user ?? null };
+	const [session, user] = isBetterAuthRecord(record) ? [record.session, record.user] : [record, undefined];
+	if (session?.token !== token || !isId(session.userId) || isExpired(session.expiresAt)) return null;
+	return { session: reviveDates(session), user: user ?? null };
 }
 
-/** A text, or the number that a database with serial ids gives. */
+/** Whether this is a user id: a text, or the number of a database with serial ids. */
 function isId(id: unknown): boolean {
 	return typeof id === "string" ? id !== "" : Number.isInteger(id);
 }
 
-/** Where JavaScript's clock may be ahead of Redis' by so many ms, a session that Redis holds lives. */
-const CLOCKS_DIFFER_MS = 1000;
+/** How far JavaScript's clock may be ahead of Redis' clock, in ms, before a session that Redis holds counts as expired. */
+const MAX_CLOCK_DIFFERENCE_MS = 1000;
 
-/** A key that has no life (by PERSIST, or an import) outlives its session. What is no time says nothing. */
-function isOver(expiresAt: unknown): boolean {
+/** Whether a session has expired: a key without an expiry (by PERSIST, or an import) outlives its session. */
+function isExpired(expiresAt: unknown): boolean {
 	if (typeof expiresAt !== "string" && typeof expiresAt !== "number") return false;
 	const ms = new Date(expiresAt).getTime();
-	// What no Date can hold is before or after all of them.
-	return ms <= Date.now() - CLOCKS_DIFFER_MS || (Number.isNaN(ms) && Number(expiresAt) < 0);
+	// A number that no Date can hold is before or after every date.
+	return ms <= Date.now() - MAX_CLOCK_DIFFERENCE_MS || (Number.isNaN(ms) && Number(expiresAt) < 0);
 }
 
 function checkDates(argument: string, fields: Partial<Session>, future: string): void {
@@ -223,7 +223,7 @@ function checkDates(argument: string, fields: Partial<Session>, future: string):
 	}
 }
 
-function revive<S extends Session>(session: S): S {
+function reviveDates<S extends Session>(session: S): S {
 	for (const name of DATES) {
 		const value: unknown = session[name];
 		if (typeof value === "string" || typeof value === "number") (session as Session)[name] = new Date(value);

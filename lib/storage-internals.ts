@@ -1,22 +1,22 @@
 /** What a gate needs of a storage beyond its public methods. */
 import type { AuthWithUsers } from "./user-sync.js";
 
-/** Not enumerable, so that a copy of the storage that changes methods has none of it; the same in all module instances. */
+/** Not enumerable, so that a copy of the storage with changed methods does not have it. The same in all module instances. */
 const INTERNALS = Symbol.for("better-auth-redis-store.internals");
 
 export interface StorageInternals {
 	/** The storage itself. An object that inherits from it is another one. */
 	readonly owner: object;
-	/** As `get` of a key that the application signed, but what the near cache knows is answered at once. */
+	/** As `get` of a key that the application signed, but without a promise when the near cache holds the value. */
 	readTrusted(key: string): string | null | Promise<string | null>;
-	/** Writes a warning to the storage's logger, the same one once in `everyMs` at most. */
-	warn(line: string, everyMs: number): void;
+	/** Writes a warning to the storage's logger, the same one at most once per interval, in ms. */
+	warn(line: string, intervalMs: number): void;
 	/** Whether the option `maxSessionsPerUser` is set. */
 	readonly limitsSessions: boolean;
-	/** The store may read users' rows by way of this one. */
+	/** Lets the storage read users' rows by way of this Better Auth. */
 	bind(auth: AuthWithUsers): void;
-	/** Sessions live for so many s. */
-	expectLife(seconds: number): void;
+	/** Sets how long sessions live, in s. */
+	setSessionLife(seconds: number): void;
 }
 
 export function setInternals(storage: object, internals: Omit<StorageInternals, "owner">): void {

@@ -1,15 +1,14 @@
-/** A bounded map: what was put in last stays, what was put in long ago goes. */
-
-/** Of two generations: when the young one is full it becomes the old one, and the old one is forgotten. */
-export class Generations<V> {
-	readonly #bytesEach: number;
+/** A bounded map of two generations: when the young one is full it becomes the old one, and the old one is dropped. */
+export class TwoGenerationMap<V> {
+	readonly #maxBytesEach: number;
 	#young = new Map<string, V>();
 	#old = new Map<string, V>();
+	/** Of the young generation, by the sizes that `set` got. */
 	#bytes = 0;
 
-	/** @param maxBytes what all entries may come to, by the sizes that `set` is told */
+	/** @param maxBytes The bound on all entries together, by the sizes that `set` gets. */
 	constructor(maxBytes: number) {
-		this.#bytesEach = maxBytes / 2;
+		this.#maxBytesEach = maxBytes / 2;
 	}
 
 	get(key: string): V | undefined {
@@ -18,7 +17,7 @@ export class Generations<V> {
 
 	set(key: string, value: V, bytes: number): void {
 		this.#bytes += bytes;
-		if (this.#bytes > this.#bytesEach) {
+		if (this.#bytes > this.#maxBytesEach) {
 			this.#old = this.#young;
 			this.#young = new Map();
 			this.#bytes = bytes;

@@ -1,19 +1,25 @@
 /**
- * Keeps the copy of the user in each session equal to the user's row, whatever order writes arrive in and whatever clocks say.
+ * Keeps the copy of the user in each session equal to the user's row, in whatever order writes arrive and whatever the clocks show.
  *
- * Better Auth writes its copy some time after the row, so that two writers can overtake each other. After each write that created a
- * session or changed a copy, this handle therefore looks: it reads the copies, then the row, and writes the row where they differ
- * (crates/session-store/src/store/user_half.rs). The look at once writes no row that is older than the copy, because a replica may lag
- * and a transaction may be open. A second look follows, which writes the row as it is. A look that wrote something is itself followed
- * by one. The rules are explored by crates/session-store/tests/user_half.rs.
+ * Better Auth writes its copy some time after the row, so two writers can overtake each other. So after each write that created a session
+ * or changed a copy, a comparison (`metrics().userLooks` calls it a look) reads the copies, then the row, and writes the row where they
+ * differ (crates/session-store/src/store/user_half.rs):
+ *
+ * 1. The first comparison runs at once. It writes no row that is older than the copy, because a replica may lag and a transaction may be
+ *    open.
+ * 2. The second one runs 5 s later and writes the row as it is.
+ * 3. A comparison that wrote something is followed by another second one.
+ *
+ * The rules are explored by crates/session-store/tests/user_half.rs.
  */
 import { AsyncResource } from "node:async_hooks";
 import { setImmediate, setTimeout } from "node:timers";
 import * as native from "#native";
-import { checkJson, LIST_PREFIX } from "./argument-checks.js";
+import { checkJson } from "./argument-checks.js";
+import { SESSION_LIST_PREFIX } from "./better-auth-keys.js";
 import { invalid, OUTAGE, SessionStoreError } from "./error.js";
-import type { StoreEvents } from "./native/events.js";
 import type { UserLookMetrics } from "./metrics.js";
+import type { StoreEvents } from "./native/events.js";
 
 /** Reads the row of a user, as Better Auth's adapter returns it; `null` when there is none. */
 export type LoadUser = (userId: string) => object | null | undefined | Promise<object | null | undefined>;
@@ -24,52 +30,58 @@ export interface AuthWithUsers {
 	readonly $context: Promise<any>;
 }
 
-type Call = (op: native.Op, a: string, b?: string, n?: number, handed?: string[]) => Promise<string | number | null>;
+type Call = (
+	operation: native.Operation,
+	a: string,
+	b?: string,
+	n?: number,
+	handedOut?: string[],
+) => Promise<string | number | null>;
 
-/** How many looks go on at a time. */
-const AT_ONCE = 4;
-/** How many users wait for a look, and how many for their second one. */
+/** How many comparisons run at a time. */
+const MAX_RUNNING = 4;
+/** The largest number of users in each of the waiting lists. */
 const MAX_QUEUED = 10_000;
-/** From a write to the second look, in ms: longer than replicas lag and transactions stay open. */
-const SECOND_LOOK_MS = 5000;
-/** How long a row is waited for, in ms. */
-const ROW_MS = 10_000;
-/** How often a look is repeated that could not read the row. */
-const ATTEMPTS = 12;
-/** How often a look begins again because a copy changed meanwhile. */
-const PASSES = 20;
+/** From a write to the second comparison, in ms: longer than replicas lag and transactions stay open. */
+const SECOND_AFTER_MS = 5000;
+/** How long reading a row may take, in ms. */
+const ROW_TIMEOUT_MS = 10_000;
+/** How often the comparison of a user is tried while the row cannot be read. */
+const MAX_ATTEMPTS = 12;
+/** How often a comparison starts again because a copy changed meanwhile. */
+const MAX_PASSES = 20;
 
-/** Not in the context of a request: there Better Auth's adapter may be one of an open transaction. */
+/** Outside the context of a request, where Better Auth's adapter may be one of an open transaction. */
 const OUTSIDE = new AsyncResource("better-auth-redis-store");
 
 const now = performance.now.bind(performance);
 
-/** What a look found. */
-interface Found {
+/** The result of a comparison. */
+interface Compared {
 	sessions: number;
-	/** Whether there is no row. */
-	isGone: boolean;
+	hasNoRow: boolean;
 }
 
-export class UserLooks {
+export class UserSync {
 	readonly #call: Call;
 	readonly #events: StoreEvents;
 	#loadUser: LoadUser | undefined;
 	/** Of the gate that is bound to the storage. */
 	#auth: AuthWithUsers | undefined;
+	/** Whether the option `loadUser` was given. */
 	readonly #isGiven: boolean;
-	/** Users who wait for a look, and whether an older row is written, too. */
+	/** Users who wait for a comparison, each with whether an older row is written too. */
 	readonly #queued = new Map<string, boolean>();
 	readonly #running = new Set<string>();
-	/** Users who wait for their second look, the soonest first: when it is due, and whether another one is wanted after it. */
+	/** Users who wait for their second comparison, the soonest first: when it is due, and whether another one follows it. */
 	readonly #second = new Map<string, { due: number; again?: boolean }>();
-	/** Users whose look has to wait until Redis answers. */
-	readonly #stalled = new Set<string>();
-	/** How often in a row the looks at a user have failed. */
+	/** Users whose comparison waits until Redis answers. */
+	readonly #waitingForRedis = new Set<string>();
+	/** How often in a row the comparison of a user has failed. */
 	readonly #failures = new Map<string, number>();
 	#isStarting = false;
-	#secondTimer = false;
-	#stalledTimer = false;
+	#hasSecondTimer = false;
+	#hasRedisTimer = false;
 	#isClosed = false;
 	readonly #counts = { done: 0, written: 0, failed: 0, dropped: 0 };
 
@@ -85,7 +97,10 @@ export class UserLooks {
 		events.on("ready", () => this.#resume());
 	}
 
-	/** Reads rows by way of Better Auth from now on, unless `loadUser` was given. With two of them nobody knows whose row it is. */
+	/**
+	 * Reads rows by way of Better Auth from now on, unless `loadUser` was given. A second Better Auth turns this off, because it is not
+	 * known whose row counts.
+	 */
 	bind(auth: AuthWithUsers, storage: object): void {
 		if (this.#isGiven || this.#auth === auth) return;
 		const isFirst = this.#auth === undefined;
@@ -97,50 +112,54 @@ export class UserLooks {
 		this.#loadUser = undefined;
 	}
 
-	/** After a write that created a session or changed its copy of the user. */
+	/** Notes a write that created a session or changed its copy of the user. */
 	noteWrite(user: string): void {
 		if (this.#loadUser === undefined || this.#isClosed) return;
 		this.#enqueue(user, false);
-		this.#expectSecond(user);
+		this.#scheduleSecond(user);
 	}
 
-	/** After a write that may not have reached Redis. */
+	/** Notes a write that may not have reached Redis. */
 	noteFailedWrite(token: string, value: string, error: unknown): void {
 		if (this.#loadUser === undefined || !isOutage(error)) return;
-		const user = userIn(token, value);
-		if (user !== undefined) this.#stall(user);
+		const user = userOf(token, value);
+		if (user !== undefined) this.#waitForRedis(user);
 	}
 
-	/** After a user's sessions could not be listed: a change of the user has not reached them. */
+	/** Notes that a user's sessions could not be listed: a change of the user has not reached them. */
 	noteFailedList(listKey: string, error: unknown): void {
-		if (this.#loadUser !== undefined && isOutage(error)) this.#stall(listKey.slice(LIST_PREFIX.length));
+		if (this.#loadUser !== undefined && isOutage(error)) this.#waitForRedis(listKey.slice(SESSION_LIST_PREFIX.length));
 	}
 
 	/**
-	 * Looks now.
+	 * Compares now.
 	 *
 	 * @returns How many sessions the user has, or, without a row, how many were ended.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when there is no way to read a row.
 	 */
 	async refresh(user: string): Promise<number> {
-		const { sessions, isGone } = await OUTSIDE.runInAsyncScope(() => this.#look(user, true));
+		const { sessions, hasNoRow } = await OUTSIDE.runInAsyncScope(() => this.#compare(user, true));
 		if (this.#loadUser === undefined) {
 			throw invalid(
 				"refreshUser: there is no way to read a user's row: make one sessionGate of this storage where Better Auth has a database, or set loadUser",
 			);
 		}
-		if (!isGone) return sessions;
-		return (await this.#call(native.Op.EndAll, user)) as number;
+		if (!hasNoRow) return sessions;
+		return (await this.#call(native.Operation.EndAll, user)) as number;
 	}
 
 	metrics(): UserLookMetrics {
-		return { ...this.#counts, queued: this.#queued.size + this.#running.size + this.#second.size + this.#stalled.size };
+		const queued = this.#queued.size + this.#running.size + this.#second.size + this.#waitingForRedis.size;
+		return { ...this.#counts, queued };
 	}
 
+	/** Forgets all users who wait. A comparison that runs goes on. */
 	close(): void {
 		this.#isClosed = true;
-		for (const users of [this.#queued, this.#second, this.#stalled, this.#failures]) users.clear();
+		for (const users of [this.#queued, this.#second, this.#waitingForRedis, this.#failures]) users.clear();
 	}
 
+	/** @param asItIs Whether a row is written that is older than the copy. */
 	#enqueue(user: string, asItIs: boolean): void {
 		if (this.#isClosed) return;
 		const queued = this.#queued.get(user);
@@ -150,7 +169,7 @@ export class UserLooks {
 		}
 		this.#queued.set(user, asItIs || queued === true);
 		if (this.#isStarting) return;
-		// Later, so that all writes of this turn are one look.
+		// Later, so that all writes of this turn are one comparison.
 		this.#isStarting = true;
 		setImmediate(() => {
 			this.#isStarting = false;
@@ -158,9 +177,10 @@ export class UserLooks {
 		});
 	}
 
+	/** Starts as many comparisons as may run. */
 	#start(): void {
 		for (const [user, asItIs] of this.#queued) {
-			if (this.#running.size >= AT_ONCE) return;
+			if (this.#running.size >= MAX_RUNNING) return;
 			if (this.#running.has(user)) continue;
 			this.#queued.delete(user);
 			this.#running.add(user);
@@ -170,15 +190,15 @@ export class UserLooks {
 
 	async #run(user: string, asItIs: boolean): Promise<void> {
 		try {
-			await this.#look(user, asItIs);
+			await this.#compare(user, asItIs);
 			this.#counts.done++;
 			this.#failures.delete(user);
 		} catch (error) {
-			if (isOutage(error)) this.#stall(user);
+			if (isOutage(error)) this.#waitForRedis(user);
 			else if (!this.#isClosed) {
 				this.#counts.failed++;
 				this.#tryAgain(user);
-				// What it says may hold values of the row.
+				// The message of another error may hold values of the row.
 				const name = error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : typeof error;
 				const why = error instanceof SessionStoreError ? error.message : name;
 				this.#events.warn(`a user's row could not be compared with the sessions: ${why}`);
@@ -188,97 +208,102 @@ export class UserLooks {
 		this.#start();
 	}
 
-	/** The database may be away for a while. */
+	/** Schedules a comparison after a failure: the database may be down for a while. */
 	#tryAgain(user: string): void {
 		const failures = (this.#failures.get(user) ?? 0) + 1;
-		if (failures >= ATTEMPTS || this.#second.size >= MAX_QUEUED) {
+		if (failures >= MAX_ATTEMPTS || this.#second.size >= MAX_QUEUED) {
 			this.#failures.delete(user);
 			return;
 		}
 		this.#failures.set(user, failures);
-		this.#expectSecond(user);
+		this.#scheduleSecond(user);
 	}
 
-	async #look(user: string, asItIs: boolean): Promise<Found> {
-		for (let pass = 0; pass < PASSES; pass++) {
-			const halves = (await this.#call(native.Op.UserHalves, user)) as string | null;
-			if (halves === null && !asItIs) return { sessions: 0, isGone: false };
-			const row = await this.#row(user);
-			if (row === undefined) return { sessions: 0, isGone: false };
-			const sessions = halves === null ? 0 : (JSON.parse(halves) as unknown[]).length;
-			if (row === null || halves === null) return { sessions, isGone: row === null };
-			const left = (await this.#call(native.Op.InstallUser, user, row, asItIs ? 1 : 0, [halves])) as number;
-			if (left === 0) return { sessions, isGone: false };
-			this.#counts.written += left;
+	async #compare(user: string, asItIs: boolean): Promise<Compared> {
+		for (let pass = 0; pass < MAX_PASSES; pass++) {
+			const copies = (await this.#call(native.Operation.UserHalves, user)) as string | null;
+			if (copies === null && !asItIs) return { sessions: 0, hasNoRow: false };
+			const row = await this.#readRow(user);
+			if (row === undefined) return { sessions: 0, hasNoRow: false };
+			const sessions = copies === null ? 0 : (JSON.parse(copies) as unknown[]).length;
+			if (row === null || copies === null) return { sessions, hasNoRow: row === null };
+			const written = (await this.#call(native.Operation.InstallUser, user, row, asItIs ? 1 : 0, [copies])) as number;
+			if (written === 0) return { sessions, hasNoRow: false };
+			this.#counts.written += written;
 			// What was written may have been an old row, of a replica.
-			this.#expectSecond(user);
+			this.#scheduleSecond(user);
 		}
 		throw new SessionStoreError("CONFLICT", "the user's sessions keep changing");
 	}
 
-	/** The row as JSON; `null` when there is none, `undefined` when nobody can be asked any more. */
-	async #row(user: string): Promise<string | null | undefined> {
+	/** The row as JSON; `null` when there is none, `undefined` when there is no way to read rows any more. */
+	async #readRow(user: string): Promise<string | null | undefined> {
 		const loadUser = this.#loadUser;
 		if (loadUser === undefined) return undefined;
-		const row = await withDeadline(Promise.resolve(loadUser(user)));
+		const row = await withTimeout(Promise.resolve(loadUser(user)));
 		if (this.#loadUser === undefined) return undefined;
 		return row === null || row === undefined ? null : checkJson("the row that loadUser resolves to", row);
 	}
 
-	#expectSecond(user: string): void {
+	#scheduleSecond(user: string): void {
 		if (this.#isClosed) return;
 		const at = now();
-		const expected = this.#second.get(user);
-		if (expected !== undefined) expected.again = true;
+		const scheduled = this.#second.get(user);
+		if (scheduled !== undefined) scheduled.again = true;
 		else if (this.#second.size >= MAX_QUEUED) this.#counts.dropped++;
-		else this.#second.set(user, { due: at + SECOND_LOOK_MS });
-		this.#waitForSecond();
+		else this.#second.set(user, { due: at + SECOND_AFTER_MS });
+		this.#setSecondTimer();
 	}
 
-	#waitForSecond(): void {
+	#setSecondTimer(): void {
 		const next = this.#second.values().next();
-		if (this.#secondTimer || next.done) return;
-		this.#secondTimer = true;
+		if (this.#hasSecondTimer || next.done) return;
+		this.#hasSecondTimer = true;
 		setTimeout(
 			() => {
-				this.#secondTimer = false;
-				const at = now();
-				for (const [user, { due, again }] of this.#second) {
-					if (due > at) break;
-					this.#second.delete(user);
-					if (again) this.#second.set(user, { due: at + SECOND_LOOK_MS });
-					this.#enqueue(user, true);
-				}
-				this.#waitForSecond();
+				this.#hasSecondTimer = false;
+				this.#enqueueDue();
+				this.#setSecondTimer();
 			},
 			Math.max(next.value.due - now(), 1),
 		).unref();
 	}
 
-	#stall(user: string): void {
+	/** Enqueues each user whose second comparison is due. */
+	#enqueueDue(): void {
+		const at = now();
+		for (const [user, { due, again }] of this.#second) {
+			if (due > at) break;
+			this.#second.delete(user);
+			if (again) this.#second.set(user, { due: at + SECOND_AFTER_MS });
+			this.#enqueue(user, true);
+		}
+	}
+
+	#waitForRedis(user: string): void {
 		if (this.#isClosed) return;
-		if (this.#stalled.size >= MAX_QUEUED && !this.#stalled.has(user)) {
+		if (this.#waitingForRedis.size >= MAX_QUEUED && !this.#waitingForRedis.has(user)) {
 			this.#counts.dropped++;
 			return;
 		}
-		this.#stalled.add(user);
-		if (this.#stalledTimer) return;
-		this.#stalledTimer = true;
+		this.#waitingForRedis.add(user);
+		if (this.#hasRedisTimer) return;
+		this.#hasRedisTimer = true;
 		setTimeout(() => {
-			this.#stalledTimer = false;
+			this.#hasRedisTimer = false;
 			this.#resume();
-		}, SECOND_LOOK_MS).unref();
+		}, SECOND_AFTER_MS).unref();
 	}
 
 	/** Tries again what Redis did not answer. */
 	#resume(): void {
-		const users = [...this.#stalled];
-		this.#stalled.clear();
+		const users = [...this.#waitingForRedis];
+		this.#waitingForRedis.clear();
 		for (const user of users) this.noteWrite(user);
 	}
 }
 
-/** Rows by Better Auth's own adapter. Without a database of its own it has none: then `disable` is called. */
+/** Reads rows by Better Auth's own adapter. Calls `disable` when Better Auth has no database of its own, or another storage. */
 function rowsOf(auth: AuthWithUsers, storage: object, disable: () => void): LoadUser {
 	return async (userId) => {
 		const { adapter, options } = await auth.$context;
@@ -290,10 +315,10 @@ function rowsOf(auth: AuthWithUsers, storage: object, disable: () => void): Load
 	};
 }
 
-function withDeadline<T>(row: Promise<T>): Promise<T> {
+function withTimeout<T>(row: Promise<T>): Promise<T> {
 	return new Promise((resolve, reject) => {
-		const late = () => reject(new SessionStoreError("CONFLICT", `it was not read within ${ROW_MS} ms`));
-		const timer = setTimeout(late, ROW_MS).unref();
+		const timeOut = () => reject(new SessionStoreError("CONFLICT", `it was not read within ${ROW_TIMEOUT_MS} ms`));
+		const timer = setTimeout(timeOut, ROW_TIMEOUT_MS).unref();
 		row.then(resolve, reject).finally(() => clearTimeout(timer));
 	});
 }
@@ -302,8 +327,8 @@ function isOutage(error: unknown): boolean {
 	return error instanceof SessionStoreError && (OUTAGE.includes(error.code) || error.code === "OUT_OF_MEMORY");
 }
 
-/** Whose session record this is; `undefined` when it is none. */
-function userIn(token: string, value: string): string | undefined {
+/** The user id in the session record of `token`; `undefined` when the value is no such record. */
+function userOf(token: string, value: string): string | undefined {
 	try {
 		const { session } = JSON.parse(value);
 		return session.token === token ? String(session.userId) : undefined;

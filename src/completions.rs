@@ -1,98 +1,123 @@
-//! The queue between the store's thread and one JavaScript thread: many completions, one wake-up.
+//! The queue between the store thread and one JavaScript thread: many completions, one wake-up.
+//!
+//! Threads: the store thread pushes, the JavaScript thread drains, and the environment's cleanup
+//! hook closes, on the JavaScript thread. No wake-up is lost: the flag falls before the queue is
+//! taken, so a completion that is pushed after that wakes the thread again. After
+//! [`CompletionQueue::close`] nothing is woken, because the environment is gone.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use session_store::{Event, Question, Reply, Result, Serving};
 use tokio::sync::oneshot;
 
 use crate::packed::Packed;
+use crate::runtime;
+use crate::waker::Waker;
 
-/// What has ended.
+/// What JavaScript gets. A `handle` is the store's that it belongs to.
 pub(crate) enum Outcome {
-    /// One call.
+    /// One call has ended.
     Call(Result<Reply>),
-    /// Something that happened to the connection of the store with this handle.
-    Event(u32, Event),
-    /// The store with this handle wants to log in.
-    Asked(u32, Question),
-    /// The store with this handle asks no more.
-    AsksNoMore(u32),
     /// A tick's reads, or some of them.
-    Reads(Result<Part>),
+    Reads(Result<ReadsPart>),
+    /// Something happened to a store's connection.
+    Event { handle: u32, event: Event },
+    /// A store needs credentials.
+    CredentialsWanted { handle: u32, question: Question },
+    /// A store's credentials function is not called any more.
+    CredentialsReleased { handle: u32 },
 }
 
 /// Some of a tick's reads, in their order.
-pub(crate) struct Part {
+pub(crate) struct ReadsPart {
     /// The values, each string with how many it holds.
     pub(crate) packed: Vec<(usize, Packed)>,
-    /// Whether these are all.
+    /// Whether these are all reads of the tick.
     pub(crate) is_whole: bool,
-    /// The number of their serving.
+    /// The number of this serving.
     pub(crate) serving: Serving,
-    /// Told when JavaScript has them, if there are more to come.
+    /// Signalled when JavaScript has taken this part. `None`: it is the last.
     pub(crate) taken: Option<oneshot::Sender<()>>,
 }
 
-/// Something that has ended, and the number that JavaScript gave it; 0 for what it did not begin.
+/// The number that JavaScript gave a call, and its outcome. [`NOT_A_CALL`] for what JavaScript did
+/// not begin.
 pub(crate) type Completion = (u32, Outcome);
 
-/// Completions on their way to JavaScript. `W` wakes its thread.
-///
-/// No wake-up is lost: the flag falls before the queue is taken, so that a completion pushed after
-/// the taking wakes again. After [`Completions::close`] nothing is woken: the environment is gone.
-pub(crate) struct Completions<W> {
-    /// `None`: closed. What comes later is dropped, so that a question finds out that nobody will
-    /// answer it.
+/// In place of a call's number.
+pub(crate) const NOT_A_CALL: u32 = 0;
+
+/// Completions on their way to one JavaScript thread.
+pub(crate) struct CompletionQueue {
+    /// `None`: closed. Later completions are dropped, and with them the credentials requests in
+    /// them, which then fail over to another function.
     queue: Mutex<Option<Vec<Completion>>>,
-    waking: AtomicBool,
+    /// Whether a wake-up is under way.
+    is_waking: AtomicBool,
     /// Taken away under this lock when the environment ends, because a threadsafe function must not
     /// be called from another thread while its environment is torn down (nodejs/node#55706).
-    waker: Mutex<Option<W>>,
+    waker: Mutex<Option<Waker>>,
 }
 
-impl<W: Fn()> Completions<W> {
-    pub(crate) fn new(waker: W) -> Self {
-        Completions {
+impl CompletionQueue {
+    pub(crate) fn new(waker: Waker) -> Self {
+        CompletionQueue {
             queue: Mutex::new(Some(Vec::new())),
-            waking: AtomicBool::new(false),
+            is_waking: AtomicBool::new(false),
             waker: Mutex::new(Some(waker)),
         }
     }
 
-    /// Adds a completion. Answers whether [`Completions::wake`] is to be called, now or later.
-    #[must_use]
-    pub(crate) fn push(&self, completion: Completion) -> bool {
-        match &mut *lock(&self.queue) {
-            Some(queue) => queue.push(completion),
-            None => return false,
+    /// Adds a completion and wakes the JavaScript thread, unless a wake-up is under way.
+    pub(crate) fn push_now(&self, completion: Completion) {
+        if self.push(completion) {
+            self.wake();
         }
-        !self.waking.swap(true, Ordering::AcqRel)
     }
 
-    /// Wakes the JavaScript thread.
-    pub(crate) fn wake(&self) {
-        if let Some(wake) = &*lock(&self.waker) {
-            wake();
+    /// Adds a completion. The JavaScript thread is woken at the end of the store thread's turn, so
+    /// that one wake-up covers the whole turn. On the store thread only.
+    pub(crate) fn push_at_turn_end(self: &Arc<Self>, completion: Completion) {
+        if self.push(completion) {
+            let queue = self.clone();
+            runtime::at_turn_end(move || queue.wake());
         }
     }
 
     /// Takes everything that has completed.
     pub(crate) fn drain(&self) -> Vec<Completion> {
-        self.waking.store(false, Ordering::Release);
+        self.is_waking.store(false, Ordering::Release);
         lock(&self.queue).as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether nobody will take anything any more.
+    /// Whether the environment has ended.
     pub(crate) fn is_closed(&self) -> bool {
         lock(&self.waker).is_none()
     }
 
-    /// Lets go of the waker, for ever.
+    /// Drops the waker and everything that is queued, for good.
     pub(crate) fn close(&self) {
         lock(&self.waker).take();
         let dropped = lock(&self.queue).take();
+        // Outside the lock: dropping a credentials request may push to this queue.
         drop(dropped);
+    }
+
+    /// Adds a completion. Returns whether the caller has to call [`CompletionQueue::wake`].
+    #[must_use]
+    fn push(&self, completion: Completion) -> bool {
+        match &mut *lock(&self.queue) {
+            Some(queue) => queue.push(completion),
+            None => return false,
+        }
+        !self.is_waking.swap(true, Ordering::AcqRel)
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*lock(&self.waker) {
+            waker.wake();
+        }
     }
 }
 

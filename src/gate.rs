@@ -1,22 +1,24 @@
-//! The session cookie's reader, as JavaScript sees it: `session_store::CookieVerifier`.
+//! The session cookie: `session_store::CookieVerifier` as a JavaScript class.
+//!
+//! Threads: on the JavaScript thread of the object.
 
 use napi::{Either, Env, JsString, Result};
 use napi_derive::napi;
 use session_store::{CookieNames, Refusal};
 
-use crate::border::with_text;
+use crate::text::with_utf8;
 
-/// `Cookie` headers are shorter than this, most of them.
+/// Most `Cookie` headers are shorter, in bytes.
 const HEADER_BYTES: usize = 1024;
 
-/// What a request's cookies say, their signatures checked.
+/// What the cookies of a request hold; their signatures are valid.
 #[napi(object)]
 pub struct SessionCookie {
     /// The token of the session.
     pub token: String,
     /// Whether the session is not to be extended.
     pub dont_remember: bool,
-    /// Whether there is a cookie of Better Auth's cookie cache.
+    /// Whether the request has a cookie of Better Auth's cookie cache.
     pub has_data: bool,
 }
 
@@ -26,7 +28,7 @@ pub struct CookieVerifier(session_store::CookieVerifier);
 
 #[napi]
 impl CookieVerifier {
-    /// `secret`: Better Auth's; then the names of its cookies.
+    /// `secret`: Better Auth's. The others are the names of its cookies.
     #[napi(constructor, catch_unwind)]
     pub fn new(
         secret: String,
@@ -38,15 +40,15 @@ impl CookieVerifier {
         CookieVerifier(session_store::CookieVerifier::new(&secret, names))
     }
 
-    /// The session cookie in a `Cookie` header; or why there is none: the names of [`Refusal`]s as
-    /// `stats()` has them.
+    /// Reads the session cookie of a `Cookie` header. Returns the reason, by its name in the gate's
+    /// `stats()`, when there is none that is valid.
     #[napi(catch_unwind, ts_return_type = "SessionCookie | 'noCookie' | 'badSignature'")]
     pub fn verify(
         &self,
         env: &Env,
         header: JsString,
     ) -> Result<Either<SessionCookie, &'static str>> {
-        let cookie = with_text::<HEADER_BYTES, _>(env, &header, |header| self.0.verify(header))?;
+        let cookie = with_utf8::<HEADER_BYTES, _>(env, &header, |header| self.0.verify(header))?;
         Ok(match cookie {
             Ok(session_store::SessionCookie { token, dont_remember, has_data }) => {
                 Either::A(SessionCookie { token, dont_remember, has_data })

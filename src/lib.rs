@@ -1,17 +1,43 @@
-//! The N-API surface of the session store: conversions and the queue of completions, nothing else.
+//! The N-API surface of the session store. It converts values and queues completions; everything
+//! about sessions is in `session-store`.
 //!
-//! A call costs one crossing; the calls of one tick leave as one batch, and whatever has completed
-//! comes back in one wake-up. The public interface is TypeScript (`lib/`); these functions are its
-//! private border.
+//! The public interface is TypeScript (`lib/`). These functions are private to `lib/native/` and
+//! `lib/gate/`. Together the two halves are the native boundary.
+//!
+//! # Layout
+//! - [`handles`]: the numbers that JavaScript holds, for module instances and open stores.
+//! - [`calls`]: operations and reads on their way to the store thread.
+//! - [`drain`]: completions on their way to JavaScript. `packed`: many values as one string.
+//! - [`near_cache`]: synchronous reads of the near cache.
+//! - [`credentials`]: the application's function for user name and password.
+//! - [`events`]: what happens to a store's connection.
+//! - [`gate`]: the session cookie.
+//! - `completions`: the queue between the threads. `runtime`: the store thread. `waker`: wakes a
+//!   JavaScript thread. `text`: strings in and out.
+//!
+//! # Threads
+//! A JavaScript thread calls every exported function and owns the tables in [`handles`]. One store
+//! thread for the whole process carries out the work. They meet in two queues only: the task queue
+//! in `runtime`, and one completion queue for each module instance. The near cache's memory is the
+//! one thing that both read at any time.
+//!
+//! A call costs one crossing. The calls of one tick leave as one batch, and everything that has
+//! completed comes back in one wake-up.
 
-pub mod border;
+pub mod calls;
 mod completions;
+pub mod credentials;
+pub mod drain;
+pub mod events;
 pub mod gate;
+pub mod handles;
+pub mod near_cache;
 mod packed;
 mod runtime;
+mod text;
 mod waker;
 
-// Much is allocated on one thread and freed on the other, which the system's allocators are slow
-// at.
+// Much memory is allocated on one thread and freed on the other, which the system's allocators are
+// slow at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,25 +1,28 @@
-//! The values of a tick's reads as one JavaScript string: one string is made and sliced, instead of
-//! one made per value.
+//! The values of a tick's reads as one JavaScript string. Making one string and slicing it costs
+//! less than making a string for each value.
 //!
-//! No string is longer than [`PART_BYTES`], but for that of one value: V8 has a longest string, and
-//! one value that exceeds it must not take others along.
+//! No string is longer than [`PART_BYTES`], except that of a single value. V8 limits the length of
+//! a string, and one value that exceeds the limit must not fail the others.
+//!
+//! Threads: packed on the store thread, turned into a string on the JavaScript thread.
+//! `lib/native/reads.ts` unpacks.
 
 use napi::{Env, JsString};
 use session_store::{PART_BYTES, Text};
 
-/// First the length of each value in UTF-16 units, four characters of a base-256 digit each (least
-/// first; all 255: there is no value), then the values.
+/// First the length of each value in UTF-16 units, then the values. A length is four characters,
+/// each a base-256 digit, the least significant first. All four are 255 where there is no value.
 pub(crate) enum Packed {
     /// Every value is ASCII.
     Latin1(Vec<u8>),
     Utf16(Vec<u16>),
 }
 
-/// The length that tells of no value.
+/// In place of a length: there is no value.
 const ABSENT: u32 = u32::MAX;
 
 impl Packed {
-    /// The values in as few strings as may be, each with how many values it holds.
+    /// The values in as few strings as possible, each with how many values it holds.
     pub(crate) fn parts(values: &[Option<Text>]) -> Vec<(usize, Self)> {
         let size = |value: &Option<Text>| value.as_ref().map_or(0, |text| text.as_str().len());
         let (mut parts, mut begin, mut bytes) = (Vec::with_capacity(1), 0, 0);
@@ -47,7 +50,7 @@ impl Packed {
         if texts().all(str::is_ascii) {
             let mut packed = Vec::with_capacity(head + texts().map(str::len).sum::<usize>());
             for value in values {
-                packed.extend(length(value.as_ref().map(|text| text.as_str().len())));
+                packed.extend(length_digits(value.as_ref().map(|text| text.as_str().len())));
             }
             for text in texts() {
                 packed.extend_from_slice(text.as_bytes());
@@ -57,7 +60,7 @@ impl Packed {
         let mut packed = Vec::with_capacity(head + texts().map(str::len).sum::<usize>());
         for value in values {
             let units = value.as_ref().map(|text| text.as_str().encode_utf16().count());
-            packed.extend(length(units).map(u16::from));
+            packed.extend(length_digits(units).map(u16::from));
         }
         for text in texts() {
             packed.extend(text.encode_utf16());
@@ -66,6 +69,6 @@ impl Packed {
     }
 }
 
-fn length(units: Option<usize>) -> [u8; 4] {
+fn length_digits(units: Option<usize>) -> [u8; 4] {
     units.map_or(ABSENT, |units| units as u32).to_le_bytes()
 }

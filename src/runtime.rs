@@ -1,8 +1,10 @@
-//! The thread on which stores do their work. Started by the first batch, shared by the whole
-//! process.
+//! The store thread, which does the work of all stores. The first batch starts it, and the whole
+//! process shares it.
+//!
+//! Threads: JavaScript threads call [`submit`]. Everything else here runs on the store thread.
 //!
 //! Waking a sleeping thread costs tens of microseconds, more than a read itself. So the thread
-//! looks for what comes next for a moment before it sleeps, as long as looking has paid off lately.
+//! spins for a moment before it sleeps, as long as spinning has paid off lately.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -17,166 +19,184 @@ use futures_util::FutureExt;
 use session_store::{Code, Error, Result};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 
-/// Something to be carried out on the store thread. It tells its outcome by itself.
+/// Work for the store thread. It pushes its own completion.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How long the thread looks before it sleeps.
-const LOOK: Duration = Duration::from_micros(50);
+/// How long the thread spins before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
 
-/// Each task has a deadline of its own. Setting one costs a system call unless the thread is to be
-/// woken before it anyhow: so while there is work, it is woken this often.
+/// Each task has a deadline of its own. Setting one costs a system call, unless the thread is to be
+/// woken earlier anyway. So while there is work, the thread is woken at this interval.
 const ALARM: Duration = Duration::from_millis(50);
 
-/// How many tasks go on in one turn, at most.
-const TURN: u32 = 512;
+/// The largest number of tasks that run in one turn.
+const TASKS_PER_TURN: u32 = 512;
 
-/// How many chances to look are let go at most, after looking was in vain.
-const MOST_SKIPPED: u32 = 1023;
+/// The largest number of chances to spin that are skipped after spinning was in vain.
+const MAX_SKIPPED: u32 = 1023;
 
+/// Tasks on their way to the store thread.
 #[derive(Default)]
-struct Inbox {
+struct TaskQueue {
     tasks: Mutex<Vec<Task>>,
-    /// Whether the thread waits for `arrival`. While it is awake, submitting wakes nobody.
-    asleep: AtomicBool,
+    /// Whether the thread waits for `arrival`. While it is awake, submitting wakes no thread.
+    is_asleep: AtomicBool,
     arrival: Notify,
 }
 
 thread_local! {
-    /// What is left for the end of a turn, on the store thread.
-    static AFTER_TURN: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
+    /// What the store thread does at the end of this turn.
+    static AT_TURN_END: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
 }
 
-static INBOX: OnceLock<Arc<Inbox>> = OnceLock::new();
+static TASK_QUEUE: OnceLock<Arc<TaskQueue>> = OnceLock::new();
 
-/// Hands tasks to the store thread. An error: the system refuses the thread or its descriptors, and
+/// Hands tasks to the store thread. Fails when the system refuses the thread or its descriptors;
 /// the next call tries again.
 pub(crate) fn submit(tasks: Vec<Task>) -> IoResult<()> {
-    let inbox = inbox()?;
-    inbox.lock().extend(tasks);
-    if inbox.asleep.swap(false, Ordering::SeqCst) {
-        inbox.arrival.notify_one();
+    let queue = task_queue()?;
+    queue.lock().extend(tasks);
+    if queue.is_asleep.swap(false, Ordering::SeqCst) {
+        queue.arrival.notify_one();
     }
     Ok(())
 }
 
-/// Starts something that goes on by itself. On the store thread only.
+/// Starts background work, which is not counted as work in progress. On the store thread only.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);
 }
 
-/// Leaves something for the end of this turn of the store thread, when every task that can go on
-/// has: one wake-up of a JavaScript thread then tells it of everything.
-pub(crate) fn after_turn(work: impl FnOnce() + 'static) {
-    AFTER_TURN.with_borrow_mut(|left| left.push(Box::new(work)));
+/// Runs `work` at the end of this turn of the store thread, after every task that can go on. One
+/// wake-up of a JavaScript thread then covers all their completions.
+pub(crate) fn at_turn_end(work: impl FnOnce() + 'static) {
+    AT_TURN_END.with_borrow_mut(|queued| queued.push(Box::new(work)));
 }
 
-/// What `work` comes to; a panic is an error.
-pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// The result of `work`; a panic becomes an error.
+pub(crate) async fn catch_panic<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let defect = |_| {
         Err(Error::new(Code::Protocol, "a defect in better-auth-redis-store: please report it"))
     };
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(defect)
 }
 
-fn inbox() -> IoResult<&'static Arc<Inbox>> {
+/// The store thread's queue. Starts the thread if there is none.
+fn task_queue() -> IoResult<&'static Arc<TaskQueue>> {
     static STARTING: Mutex<()> = Mutex::new(());
-    if let Some(inbox) = INBOX.get() {
-        return Ok(inbox);
+    if let Some(queue) = TASK_QUEUE.get() {
+        return Ok(queue);
     }
     let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    match INBOX.get() {
-        Some(inbox) => Ok(inbox),
-        None => start().map(|inbox| INBOX.get_or_init(|| inbox)),
+    match TASK_QUEUE.get() {
+        Some(queue) => Ok(queue),
+        None => start_thread().map(|queue| TASK_QUEUE.get_or_init(|| queue)),
     }
 }
 
-fn start() -> IoResult<Arc<Inbox>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().event_interval(TURN).enable_all().build()?;
-    let inbox = Arc::new(Inbox::default());
-    let served = inbox.clone();
+fn start_thread() -> IoResult<Arc<TaskQueue>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .event_interval(TASKS_PER_TURN)
+        .enable_all()
+        .build()?;
+    let queue = Arc::new(TaskQueue::default());
+    let thread_queue = queue.clone();
     std::thread::Builder::new().name("session-store".into()).spawn(move || {
-        // As a task, because waking what `block_on` itself polls costs a system call each time. It
-        // ends by a panic only.
-        while runtime.block_on(runtime.spawn(serve(served.clone()))).is_err() {}
+        // The loop is a task, because waking what `block_on` itself polls costs a system call each
+        // time. It ends by a panic only.
+        while runtime.block_on(runtime.spawn(run_tasks(thread_queue.clone()))).is_err() {}
     })?;
-    Ok(inbox)
+    Ok(queue)
 }
 
-async fn serve(inbox: Arc<Inbox>) {
+/// Starts each task that arrives, spins, then sleeps until something happens.
+async fn run_tasks(queue: Arc<TaskQueue>) {
     let running = Arc::new(AtomicUsize::new(0));
-    let (mut for_calls, mut for_replies) = (Patience::default(), Patience::default());
+    let (mut for_calls, mut for_replies) = (AdaptiveSpin::default(), AdaptiveSpin::default());
     let mut alarm = None;
     loop {
-        for task in std::mem::take(&mut *inbox.lock()) {
+        for task in std::mem::take(&mut *queue.lock()) {
             alarm.get_or_insert_with(|| Box::pin(sleep(ALARM)));
-            let (running, inbox) = (running.clone(), inbox.clone());
-            running.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                task.await;
-                running.fetch_sub(1, Ordering::Relaxed);
-                inbox.arrival.notify_one();
-            });
+            start(task, &running, &queue);
         }
-        for work in AFTER_TURN.take() {
+        for work in AT_TURN_END.take() {
             work();
         }
-        let waited_for = running.load(Ordering::Relaxed);
-        let happened = || !inbox.lock().is_empty() || running.load(Ordering::Relaxed) != waited_for;
-        let patience = if waited_for == 0 { &mut for_calls } else { &mut for_replies };
-        if patience.look(happened).await {
+        let in_progress = running.load(Ordering::Relaxed);
+        let has_news =
+            || !queue.lock().is_empty() || running.load(Ordering::Relaxed) != in_progress;
+        let spin = if in_progress == 0 { &mut for_calls } else { &mut for_replies };
+        if spin.until(has_news).await {
             continue;
         }
-        inbox.asleep.store(true, Ordering::SeqCst);
-        // Whoever submitted before the flag stood is found here; whoever does after it wakes.
-        if inbox.lock().is_empty() {
-            let ring = async {
-                match &mut alarm {
-                    Some(alarm) => alarm.await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                () = inbox.arrival.notified() => {}
-                () = ring => alarm = None,
-            }
-        }
-        inbox.asleep.store(false, Ordering::SeqCst);
+        sleep_until_arrival(&queue, &mut alarm).await;
     }
 }
 
-impl Inbox {
+fn start(task: Task, running: &Arc<AtomicUsize>, queue: &Arc<TaskQueue>) {
+    let (running, queue) = (running.clone(), queue.clone());
+    running.fetch_add(1, Ordering::Relaxed);
+    tokio::spawn(async move {
+        task.await;
+        running.fetch_sub(1, Ordering::Relaxed);
+        queue.arrival.notify_one();
+    });
+}
+
+/// Returns when a task arrived or ended, or the alarm went off.
+async fn sleep_until_arrival(queue: &TaskQueue, alarm: &mut Option<Pin<Box<Sleep>>>) {
+    queue.is_asleep.store(true, Ordering::SeqCst);
+    // What was submitted before the flag was set is found here. What is submitted after it wakes
+    // the thread.
+    if queue.lock().is_empty() {
+        let ring = async {
+            match alarm {
+                Some(alarm) => alarm.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = queue.arrival.notified() => {}
+            () = ring => *alarm = None,
+        }
+    }
+    queue.is_asleep.store(false, Ordering::SeqCst);
+}
+
+impl TaskQueue {
     fn lock(&self) -> MutexGuard<'_, Vec<Task>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether looking is worth while: each time it was in vain, twice as many chances are let go
-/// before it is tried again.
+/// Decides whether spinning is worthwhile. Each time it was in vain, twice as many chances are
+/// skipped before the next attempt.
 #[derive(Default)]
-struct Patience {
-    skip: u32,
+struct AdaptiveSpin {
+    to_skip: u32,
     skipped: u32,
 }
 
-impl Patience {
-    /// Looks for a moment whether something happens, letting tasks and sockets go on meanwhile.
-    async fn look(&mut self, happened: impl Fn() -> bool) -> bool {
-        if self.skipped < self.skip {
+impl AdaptiveSpin {
+    /// Spins until `has_news`, for [`SPIN`] at most, while tasks and sockets go on. Returns whether
+    /// there was any.
+    async fn until(&mut self, has_news: impl Fn() -> bool) -> bool {
+        if self.skipped < self.to_skip {
             self.skipped += 1;
             return false;
         }
         let since = Instant::now();
-        while since.elapsed() < LOOK {
+        while since.elapsed() < SPIN {
             yield_now().await;
-            if happened() {
-                *self = Patience::default();
+            if has_news() {
+                *self = AdaptiveSpin::default();
                 return true;
             }
         }
-        *self = Patience { skip: (self.skip * 2 + 1).min(MOST_SKIPPED), skipped: 0 };
+        let to_skip = (self.to_skip * 2 + 1).min(MAX_SKIPPED);
+        *self = AdaptiveSpin { to_skip, skipped: 0 };
         false
     }
 }

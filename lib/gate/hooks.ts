@@ -1,5 +1,5 @@
-/** The hooks of Better Auth's plugins: which of them a check has to ask whether they want this request. */
-import type { Asked } from "./request.js";
+/** The hooks of Better Auth's plugins: finds a plugin whose hook would run for a request. */
+import type { CheckedRequest } from "./request.js";
 
 type Phase = "before" | "after";
 
@@ -7,7 +7,7 @@ interface Hook {
 	matcher(context: object): boolean;
 }
 
-/** The parts of a plugin that are looked at. */
+/** The parts of a plugin that are read. */
 export interface Plugin {
 	id: string;
 	hooks?: { [phase in Phase]?: readonly Hook[] } | undefined;
@@ -18,8 +18,8 @@ export interface Plugin {
 export type Fields = Record<string, { returned?: boolean | undefined }>;
 
 /**
- * Hooks that match every request and do nothing to a session that is merely read: they look for cookies that were set, or for
- * a new session. (next-cookies' first one stops a refresh where cookies cannot be set; a refresh takes the full path.)
+ * Hooks that match every request and change nothing when a session is only read: they act on cookies that were set, or on a new session.
+ * (The before-hook of next-cookies prevents a refresh where cookies cannot be set; a refresh takes the full path.)
  * __test__/gate/plugins.test.js runs each of them.
  */
 const HARMLESS: Record<string, readonly Phase[]> = {
@@ -35,12 +35,12 @@ const HARMLESS: Record<string, readonly Phase[]> = {
 
 type Answer = { session: unknown } | null | undefined;
 
-/** The hooks of one phase, without those that do nothing. */
-export class Hooks {
+/** The hooks of one phase, without the harmless ones. */
+export class PluginHooks {
 	readonly #hooks: { plugin: string; matcher: Hook["matcher"] }[];
 	readonly #context: object;
 
-	/** @param context Better Auth's, as it is in this phase */
+	/** @param context Better Auth's context, as it is in this phase. */
 	constructor(plugins: readonly Plugin[], phase: Phase, context: object) {
 		this.#hooks = plugins
 			.filter(({ id }) => !HARMLESS[id]?.includes(phase))
@@ -49,21 +49,22 @@ export class Hooks {
 	}
 
 	/**
-	 * The plugin whose hook wants this request.
-	 * @param answer what it is going to be answered, once that is known
+	 * The id of a plugin whose hook matches the request; `undefined` when there is none.
+	 *
+	 * @param answer The answer of the check, in the after phase.
 	 */
-	wanting(asked: Asked, answer?: Answer): string | undefined {
+	matching(from: CheckedRequest, answer?: Answer): string | undefined {
 		if (this.#hooks.length === 0) return undefined;
-		// Plain objects with properties of their own, as Better Auth's are: a matcher may spread them.
+		// Plain objects with own properties, like Better Auth's: a matcher may spread them.
 		const context = { ...this.#context, returned: answer, session: answer ?? null };
-		const request = { path: "/get-session", asResponse: false, headers: asked.headers(), context };
-		for (const { plugin, matcher } of this.#hooks) if (wants(matcher, request)) return plugin;
+		const request = { path: "/get-session", asResponse: false, headers: from.headers(), context };
+		for (const { plugin, matcher } of this.#hooks) if (matches(matcher, request)) return plugin;
 		return undefined;
 	}
 }
 
-/** One that throws is for Better Auth to report. */
-function wants(matcher: Hook["matcher"], request: object): boolean {
+/** A matcher that throws counts as a match: Better Auth then reports its error on the full path. */
+function matches(matcher: Hook["matcher"], request: object): boolean {
 	try {
 		return Boolean(matcher(request));
 	} catch {

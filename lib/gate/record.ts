@@ -1,17 +1,17 @@
-/** A session record as Better Auth answers it: read once, copied for each who asks. */
+/** A session record as Better Auth returns it: parsed once, copied for each check. */
 
-/** As Better Auth's `safeJSONParse` (1.3 to 1.7) recognizes a date: anywhere, and whatever the field is called. */
+/** How Better Auth's `safeJSONParse` (1.3 to 1.7) recognizes a date: at any depth, in a field of any name. */
 const ISO_DATE = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z$/;
 
 type Fields = Record<string, unknown>;
 
-/** The names of the fields that are not to be told (`returned: false`). */
-export interface Hidden {
+/** The names of the fields that a check does not return (`returned: false`). */
+export interface HiddenFields {
 	session: ReadonlySet<string>;
 	user: ReadonlySet<string>;
 }
 
-/** An object, and what of it has to be made anew in each copy. */
+/** The session or the user of a record, and which of its fields each copy needs a copy of. */
 class Half {
 	readonly #fields: Fields;
 	readonly #dates: [string, number][] = [];
@@ -44,9 +44,9 @@ export class SessionRecord {
 	readonly #session: Half;
 	readonly #user: Half;
 
-	/** The record in a text; `undefined` when it is none that Better Auth could answer with. */
-	static parse(text: string, hidden: Hidden): SessionRecord | undefined {
-		// An object that is told by its prototype is nothing to be copied.
+	/** Parses a text; `undefined` when it is no record that Better Auth could return. */
+	static parse(text: string, hidden: HiddenFields): SessionRecord | undefined {
+		// A field `__proto__` would set a prototype where fields are revived.
 		if (text.includes("__proto__")) return undefined;
 		let record: { session?: unknown; user?: unknown; token?: unknown } | null;
 		try {
@@ -55,7 +55,7 @@ export class SessionRecord {
 			return undefined;
 		}
 		const [session, user] = [record?.session, record?.user];
-		// With a token of its own it is a session that has a field called `session`.
+		// A token at the top means a flat session that has a field called `session`.
 		if (record?.token !== undefined) return undefined;
 		if (!isObject(session) || !isObject(user)) return undefined;
 		reviveDates(session);
@@ -65,7 +65,7 @@ export class SessionRecord {
 		return new SessionRecord(session, user, hidden);
 	}
 
-	private constructor(session: Fields, user: Fields, hidden: Hidden) {
+	private constructor(session: Fields, user: Fields, hidden: HiddenFields) {
 		this.userId = session.userId;
 		this.createdAt = (session.createdAt as Date).getTime();
 		this.expiresAt = (session.expiresAt as Date).getTime();
@@ -75,7 +75,7 @@ export class SessionRecord {
 		this.#user = new Half(user);
 	}
 
-	/** What is answered, nobody else's. */
+	/** A fresh copy, which the caller may change. */
 	copy(): { session: Fields; user: Fields } {
 		return { session: this.#session.copy(), user: this.#user.copy() };
 	}
@@ -85,7 +85,7 @@ function isObject(value: unknown): value is Fields {
 	return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** In place, at any depth. (By itself three times as fast as a reviver of JSON.parse.) */
+/** Turns texts into dates in place, at any depth. (Three times as fast as a reviver of JSON.parse.) */
 function reviveDates(holder: Fields): void {
 	for (const name in holder) {
 		const value = holder[name];
@@ -98,7 +98,7 @@ function reviveDates(holder: Fields): void {
 	}
 }
 
-/** Whether the field says a date; it is one then, as Better Auth makes it one. */
+/** Turns a field into a date, as Better Auth does. Returns whether that is a valid one. */
 function makeDate(holder: Fields, name: string): boolean {
 	const value = holder[name];
 	const date = value instanceof Date ? value : new Date(value as string);

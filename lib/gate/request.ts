@@ -1,4 +1,4 @@
-/** What a check is asked about: where a request's Cookie header is, whatever kind of request it is. */
+/** Reads the Cookie header and other headers of any kind of request. */
 import { invalid } from "../error.js";
 
 /** Headers as Node.js has them: `IncomingMessage.headers`. */
@@ -6,55 +6,55 @@ export interface NodeHeaders {
 	readonly [name: string]: string | readonly string[] | undefined;
 }
 
-/** Headers of any kind: a `Headers` object, what Next.js' `headers()` resolves to, or `IncomingMessage.headers`. */
+/** Headers of any kind: a `Headers` object, the result of Next.js' `headers()`, or `IncomingMessage.headers`. */
 export type HeadersLike = (Iterable<[string, string]> & { get(name: string): string | null }) | NodeHeaders;
 
-/** What a session can be asked for: a request (Fetch, Next.js, Node.js, Express, Fastify), its headers, or its Cookie header as a text. */
+/** The request to check: a request object (Fetch, Next.js, Node.js, Express, Fastify), its headers, or its Cookie header as a text. */
 export type GateRequest = string | HeadersLike | { readonly headers: HeadersLike };
 
-/** A request as the gate looks at it. */
-export interface Asked {
+/** A request as the gate reads it. */
+export interface CheckedRequest {
 	/** Its Cookie header, if it has one. */
 	readonly cookie: string | null | undefined;
-	/** Its headers, made for whoever needs them. */
+	/** Its headers, converted when they are needed. */
 	headers(): Headers;
-	/** Whether it is the argument of a call that wants more than the session: a query, a `Response`, headers. */
-	readonly wantsMore: boolean;
+	/** Whether this is an argument of `auth.api.getSession` with more than headers: a query, `asResponse` and so on. */
+	readonly hasMore: boolean;
 }
 
-/** What no HTTP header may hold. */
-const NO_HEADER = /[\0\r\n]|[^\0-\xff]/;
+/** Characters that no HTTP header may hold. */
+const NOT_IN_HEADER = /[\0\r\n]|[^\0-\xff]/;
 
-/** @throws {SessionStoreError} `INVALID_ARGUMENT` when it is nothing of that kind. */
-export function asked(from: unknown): Asked {
+/** @throws {SessionStoreError} `INVALID_ARGUMENT` when the value is no request. */
+export function readRequest(from: unknown): CheckedRequest {
 	if (typeof from === "string") {
-		if (NO_HEADER.test(from)) throw invalid("the request: the Cookie header holds what no header may hold");
-		return new Plain({ cookie: from }, false);
+		if (NOT_IN_HEADER.test(from)) throw invalid("the request: the Cookie header holds what no header may hold");
+		return new NodeRequest({ cookie: from }, false);
 	}
 	if (typeof from !== "object" || from === null) throw unusable("the request", from);
 	const { headers } = from as { headers?: unknown };
-	// A header may have any name, "headers" as well; then it is a text.
+	// A header may have any name, even "headers"; its value is a text then.
 	if (!("headers" in from) || typeof headers === "string") {
-		// Looked at here only: of what Next.js hands to proxy.ts, "request" throws.
+		// Read here only: on the request that Next.js passes to proxy.ts, "request" throws.
 		const isCall = "request" in from && typeof from.request === "object";
-		return isCall ? new Plain({}, true) : ofHeaders(from, false);
+		return isCall ? new NodeRequest({}, true) : fromHeaders(from, false);
 	}
 	if (typeof headers !== "object" || headers === null) throw unusable("headers", headers);
-	// Requests have a URL. What has none is the argument of auth.api.getSession.
+	// A request has a URL. An object without one is the argument of auth.api.getSession.
 	const isCall = !("url" in from);
-	return ofHeaders(
+	return fromHeaders(
 		headers,
 		isCall && Object.entries(from).some(([name, value]) => name !== "headers" && value !== undefined),
 	);
 }
 
-function ofHeaders(headers: object, wantsMore: boolean): Asked {
+function fromHeaders(headers: object, hasMore: boolean): CheckedRequest {
 	if (Symbol.iterator in headers) {
 		const isHeaders = typeof (headers as Headers).get === "function";
-		return new Fetched(isHeaders ? (headers as Headers) : new Headers(headers as [string, string][]), wantsMore);
+		return new FetchRequest(isHeaders ? (headers as Headers) : new Headers(headers as [string, string][]), hasMore);
 	}
 	if (typeof (headers as Headers).get === "function") throw unusable("headers", headers);
-	return new Plain(headers as NodeHeaders, wantsMore);
+	return new NodeRequest(headers as NodeHeaders, hasMore);
 }
 
 function unusable(what: string, value: unknown): Error {
@@ -63,13 +63,13 @@ function unusable(what: string, value: unknown): Error {
 	);
 }
 
-class Fetched implements Asked {
+class FetchRequest implements CheckedRequest {
 	readonly #headers: Headers;
-	readonly wantsMore: boolean;
+	readonly hasMore: boolean;
 
-	constructor(headers: Headers, wantsMore: boolean) {
+	constructor(headers: Headers, hasMore: boolean) {
 		this.#headers = headers;
-		this.wantsMore = wantsMore;
+		this.hasMore = hasMore;
 	}
 
 	get cookie(): string | null {
@@ -81,20 +81,20 @@ class Fetched implements Asked {
 	}
 }
 
-class Plain implements Asked {
+class NodeRequest implements CheckedRequest {
 	readonly #headers: NodeHeaders;
 	#made: Headers | undefined;
-	readonly wantsMore: boolean;
+	readonly hasMore: boolean;
 
-	constructor(headers: NodeHeaders, wantsMore: boolean) {
+	constructor(headers: NodeHeaders, hasMore: boolean) {
 		this.#headers = headers;
-		this.wantsMore = wantsMore;
+		this.hasMore = hasMore;
 	}
 
 	get cookie(): string | null | undefined {
 		const { cookie } = this.#headers;
 		if (typeof cookie === "string") return cookie;
-		// Node.js' names are in lower case; those of an object that somebody wrote may not be.
+		// Node.js has names in lower case; an object that the application wrote may not.
 		return cookie === undefined && !("Cookie" in this.#headers) ? undefined : this.headers().get("cookie");
 	}
 
@@ -106,12 +106,12 @@ class Plain implements Asked {
 	#make(): Headers {
 		const headers = new Headers();
 		for (const [name, values] of Object.entries(this.#headers)) {
-			// HTTP/2 has its own among them, such as ":path".
+			// HTTP/2 adds its own, such as ":path".
 			if (values === undefined || values === null || name.startsWith(":")) continue;
 			try {
 				for (const value of typeof values === "string" ? [values] : values) headers.append(name, value);
 			} catch {
-				// The platform's own error would quote the value.
+				// The platform's error would quote the value.
 				throw invalid(`headers: one of them has a name or a value that no header may have`);
 			}
 		}

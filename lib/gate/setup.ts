@@ -1,10 +1,10 @@
-/** What a gate reads from Better Auth: its cookies, its secret, its settings, its plugins. */
+/** What a gate reads from Better Auth, once: cookie names, secret, settings and plugins. */
 import * as native from "#native";
 import { invalid } from "../error.js";
-import { internalsOf } from "../storage-internals.js";
 import type { RedisStorage } from "../storage.js";
-import { type Fields, Hooks, type Plugin } from "./hooks.js";
-import type { Hidden } from "./record.js";
+import { internalsOf } from "../storage-internals.js";
+import { type Fields, type Plugin, PluginHooks } from "./hooks.js";
+import type { HiddenFields } from "./record.js";
 
 /** The parts of Better Auth's `$context` that are read. */
 export interface AuthContext {
@@ -33,31 +33,31 @@ export interface AuthContext {
 	};
 }
 
-/** Better Auth's minor versions that the gate answers for: those that its answers are compared with (__test__/gate/equality.test.js). */
+/** Better Auth's minor versions for which the gate answers: its answers are compared with theirs (__test__/gate/equality.test.js). */
 const TESTED_MINORS = { oldest: 4, newest: 7 };
 
-/** Without these there is no telling whether a session lives, and whose it is. */
-const NEEDED = ["id", "token", "userId", "expiresAt", "createdAt", "updatedAt"];
+/** Without these fields the gate cannot know whether a session is live and whose it is. */
+const NEEDED_FIELDS = ["id", "token", "userId", "expiresAt", "createdAt", "updatedAt"];
 
-export class Setup {
-	/** Why every check has to take the full path, if that is so. */
-	readonly always: string | undefined;
-	/** Whether Better Auth may answer from a copy of the session in a cookie. */
+export class AuthSetup {
+	/** Why every check takes the full path; `undefined` when not every check does. */
+	readonly fullPathReason: string | undefined;
+	/** Whether Better Auth may return a copy of the session from a cookie. */
 	readonly hasCookieCache: boolean;
 	readonly verifier: native.CookieVerifier;
-	readonly before: Hooks;
-	readonly after: Hooks;
-	readonly hidden: Hidden;
-	/** How long before its expiry a session is due to be extended, in ms. */
-	readonly refreshedBefore: number;
+	readonly before: PluginHooks;
+	readonly after: PluginHooks;
+	readonly hidden: HiddenFields;
+	/** How long before its expiry a session is due for an extension, in ms. */
+	readonly refreshBeforeExpiryMs: number;
 	/** Whether sessions are extended at all. */
 	readonly refreshes: boolean;
-	/** Whether answers say `needsRefresh`, and nothing is extended. */
+	/** Whether answers have `needsRefresh`, and nothing is extended. */
 	readonly defersRefresh: boolean;
 
 	/**
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when Better Auth keeps its sessions elsewhere, or not where an outage would
-	 *   have it look for them.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when Better Auth has another storage, or does not keep its sessions where it would read
+	 *   them during an outage.
 	 */
 	constructor(context: AuthContext, storage: object) {
 		const { options, authCookies, sessionConfig, secret } = context;
@@ -72,10 +72,10 @@ export class Setup {
 			);
 		}
 		checkLimit(options, storage);
-		internalsOf(storage)?.expectLife(sessionConfig.expiresIn);
+		internalsOf(storage)?.setSessionLife(sessionConfig.expiresIn);
 		const plugins = options.plugins ?? [];
 		this.hidden = { session: hiddenFields(context, "session"), user: hiddenFields(context, "user") };
-		this.always = this.#always(context);
+		this.fullPathReason = this.#findFullPathReason(context);
 		this.hasCookieCache = Boolean(options.session?.cookieCache?.enabled);
 		this.verifier = new native.CookieVerifier(
 			secret,
@@ -83,24 +83,24 @@ export class Setup {
 			authCookies.dontRememberToken.name,
 			authCookies.sessionData.name,
 		);
-		// What Better Auth has set by the time of the after-hooks.
+		// The headers that Better Auth has set before it runs the after-hooks.
 		const responseHeaders = new Headers(
 			minorOf(context) >= 6 ? { "cache-control": "no-store", pragma: "no-cache" } : {},
 		);
-		this.before = new Hooks(plugins, "before", { ...context, responseHeaders: undefined });
-		this.after = new Hooks(plugins, "after", { ...context, responseHeaders });
-		this.refreshedBefore = (sessionConfig.expiresIn - sessionConfig.updateAge) * 1000;
-		// Better Auth 1.4 means to, and does not.
+		this.before = new PluginHooks(plugins, "before", { ...context, responseHeaders: undefined });
+		this.after = new PluginHooks(plugins, "after", { ...context, responseHeaders });
+		this.refreshBeforeExpiryMs = (sessionConfig.expiresIn - sessionConfig.updateAge) * 1000;
+		// Better Auth 1.4 has the option and ignores it.
 		this.refreshes = !options.session?.disableSessionRefresh || minorOf(context) < 5;
 		this.defersRefresh = options.session?.deferSessionRefresh === true && minorOf(context) >= 5;
 	}
 
-	#always(context: AuthContext): string | undefined {
+	#findFullPathReason(context: AuthContext): string | undefined {
 		const { baseURL, hooks, plugins, session } = context.options;
 		const minor = minorOf(context);
 		if (!(minor >= TESTED_MINORS.oldest && minor <= TESTED_MINORS.newest)) return "version";
 		if (session?.cookieCache?.enabled) return "cookieCache";
-		// Its cookies then hold another text than its keys.
+		// The token in the cookie is then not the key of the session.
 		if (session?.storeTokenHash) return "storeTokenHash";
 		if (typeof baseURL === "object" && baseURL !== null) return "baseURL";
 		if (hooks?.before || hooks?.after) return "hooks";
@@ -108,13 +108,13 @@ export class Setup {
 			"getSession" in endpoints || Object.values(endpoints).some((it) => it?.path === "/get-session");
 		const owner = plugins?.find(owns);
 		if (owner) return `plugin:${owner.id}`;
-		return NEEDED.some((name) => this.hidden.session.has(name) || this.hidden.user.has(name))
+		return NEEDED_FIELDS.some((name) => this.hidden.session.has(name) || this.hidden.user.has(name))
 			? "hiddenField"
 			: undefined;
 	}
 }
 
-/** @throws {SessionStoreError} `INVALID_ARGUMENT` when sessions are limited and in the database too. */
+/** @throws {SessionStoreError} `INVALID_ARGUMENT` when sessions are limited and stored in the database too. */
 export function checkLimit({ session }: Pick<AuthContext["options"], "session">, storage: object): void {
 	if (session?.storeSessionInDatabase !== true || !internalsOf(storage)?.limitsSessions) return;
 	throw invalid(
@@ -122,12 +122,12 @@ export function checkLimit({ session }: Pick<AuthContext["options"], "session">,
 	);
 }
 
-/** The number behind "1." in Better Auth's version, of a prerelease too (7 of 1.7.0-beta.1); NaN when it is another. */
+/** The minor version of Better Auth 1, of a prerelease too (7 of 1.7.0-beta.1); NaN for another major version. */
 function minorOf({ version }: AuthContext): number {
 	return Number(/^1\.(\d+)\.\d+(?:[-+]|$)/.exec(version ?? "")?.[1]);
 }
 
-/** As Better Auth puts a model's fields together: its own, the application's, the plugins'. */
+/** Better Auth merges a model's fields in this order: its own, the application's, the plugins'. */
 function hiddenFields({ tables, options }: AuthContext, model: "session" | "user"): ReadonlySet<string> {
 	const fields: Fields = { ...tables?.[model]?.fields, ...options[model]?.additionalFields };
 	for (const { schema } of options.plugins ?? []) Object.assign(fields, schema?.[model]?.fields);

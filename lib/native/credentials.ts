@@ -1,4 +1,4 @@
-/** User name and password by a function, which the native side asks at each connection, and again before a password expires. */
+/** The application's function for user name and password. The addon requests it at each connection, and again before a password expires. */
 import * as native from "#native";
 
 /** What to log in with. */
@@ -8,46 +8,54 @@ export interface Credentials {
 	/** Password, or a token that stands for one. */
 	password: string;
 	/**
-	 * When the password expires, in ms since the epoch. Live connections then ask the function again and log in again, when 80 % of the time
+	 * When the password expires, in ms since the epoch. Live connections call the function again and log in again when 80 % of the time
 	 * until then is over. Default: it does not expire.
 	 */
 	expiresAt?: number | Date | null | undefined;
 }
 
-/** Is asked at each connection, also when one was lost, and again before what it gave expires. */
+/** Called at each connection, reconnections included, and again before the credentials expire. */
 export type CredentialsFunction = () => Credentials | Promise<Credentials>;
 
-/** Asks a function, and hands on what it resolves to. What it says when it fails may hold a secret, so it is not repeated. */
-export async function ask(border: number, question: number, credentials: CredentialsFunction): Promise<void> {
-	let given: unknown;
+/** Before this, a number of ms lies in 1973 or earlier. A number of s of our days is below it. */
+const MIN_EXPIRES_AT_MS = 1e11;
+
+/** Calls the function and answers a request with its result. The message of its error may hold a secret, so it is not repeated. */
+export async function answerCredentials(
+	instance: number,
+	request: number,
+	credentials: CredentialsFunction,
+): Promise<void> {
+	let result: unknown;
 	try {
-		given = await credentials();
+		result = await credentials();
 	} catch (error) {
 		const kind = error instanceof Error && /^\w{1,40}$/.test(error.name) ? ` with ${error.name}` : "";
-		native.refuse(border, question, false, `rejected${kind}; what it says is not repeated here, it may hold a secret`);
+		const problem = `rejected${kind}; what it says is not repeated here, it may hold a secret`;
+		native.rejectCredentials(instance, request, false, problem);
 		return;
 	}
-	const problem = problemOf(given);
+	const problem = problemOf(result);
 	if (problem !== undefined) {
-		native.refuse(border, question, true, `must resolve to { username?, password, expiresAt? }; ${problem}`);
+		const message = `must resolve to { username?, password, expiresAt? }; ${problem}`;
+		native.rejectCredentials(instance, request, true, message);
 		return;
 	}
-	const { username, password, expiresAt } = given as Credentials;
-	const expiry = expiresAt === null || expiresAt === undefined ? undefined : Number(expiresAt);
-	native.answer(border, question, password, username || undefined, expiry);
+	const { username, password, expiresAt } = result as Credentials;
+	const expiresAtMs = expiresAt === null || expiresAt === undefined ? undefined : Number(expiresAt);
+	native.answerCredentials(instance, request, password, username || undefined, expiresAtMs);
 }
 
-function problemOf(given: unknown): string | undefined {
-	if (typeof given !== "object" || given === null) return `it resolved to ${given === null ? "null" : typeof given}`;
-	const { username, password, expiresAt } = given as Partial<Credentials>;
+function problemOf(result: unknown): string | undefined {
+	if (typeof result !== "object" || result === null) {
+		return `it resolved to ${result === null ? "null" : typeof result}`;
+	}
+	const { username, password, expiresAt } = result as Partial<Credentials>;
 	if (typeof password !== "string" || password === "") return "password is no string, or empty";
 	if (username !== undefined && typeof username !== "string") return "username is no string";
 	if (![username ?? "", password].every((text) => text.isWellFormed())) return "it holds half of a surrogate pair";
 	return problemOfExpiry(expiresAt);
 }
-
-/** Before this, a number of ms lies in 1973 or earlier; a number of s in our days is below it. */
-const LEAST_EXPIRY = 1e11;
 
 function problemOfExpiry(expiresAt: unknown): string | undefined {
 	if (expiresAt === undefined || expiresAt === null) return undefined;
@@ -56,6 +64,6 @@ function problemOfExpiry(expiresAt: unknown): string | undefined {
 		return `expiresAt is a ${typeof expiresAt}; give ms since the epoch, or a Date`;
 	}
 	if (!Number.isFinite(Number(expiresAt))) return `expiresAt is ${isDate ? "an invalid Date" : "no finite number"}`;
-	if (Number(expiresAt) >= LEAST_EXPIRY) return undefined;
+	if (Number(expiresAt) >= MIN_EXPIRES_AT_MS) return undefined;
 	return "expiresAt lies before 1974; give ms since the epoch, not seconds";
 }

@@ -1,18 +1,18 @@
-/** What happens to a store's connection: told to listeners, and as a line to a logger. */
+/** What happens to a store's connection: passed to listeners, and written as a line to a logger. */
 import { invalid } from "../error.js";
 
 /**
  * - `ready`: the connection is up.
- * - `down`: it was lost, or could not be made.
- * - `reconnecting`: another attempt to make it begins.
+ * - `down`: the connection was lost, or an attempt failed.
+ * - `reconnecting`: another attempt begins.
  * - `failover`: another server is the primary.
- * - `degraded`: it is up, but something is missing: the near cache, WAIT, a login that could be renewed, or a `maxmemory-policy` that keeps what sessions need; or it answers
- *   slowly (option `slowMs`), or its memory is full: each at most once in 30 s.
- * - `underReplicated`: an end was carried out, and fewer replicas than `revoke.waitReplicas` acknowledged it in time.
+ * - `degraded`: the connection is up, but something is missing: the near cache, WAIT, a login that can be renewed, or a `maxmemory-policy` that
+ *   keeps sessions; or the server answers slowly (option `slowMs`), or its memory is full: each at most once in 30 s.
+ * - `underReplicated`: a session was ended, and fewer replicas than `revoke.waitReplicas` acknowledged it in time.
  */
 export type StoreEvent = "ready" | "down" | "reconnecting" | "failover" | "degraded" | "underReplicated";
 
-/** Is told which server, or why: a sentence that holds no secret. */
+/** Gets which server, or why: a sentence without secrets. */
 export type StoreListener = (reason: string) => void;
 
 /** Takes lines. `console` is one. */
@@ -21,52 +21,52 @@ export interface StoreLogger {
 	warn(line: string): void;
 }
 
-/** An event, as the native side tells it. */
-export interface Told {
+/** An event as the addon sends it. */
+export interface EventMessage {
 	event: StoreEvent;
 	reason: string;
-	/** Of the event: one for each, in the whole process. */
+	/** Number of the event, unique in the process. */
 	number: number;
-	/** Of the connection that it happened to: a store has one for each server. */
+	/** Number of the connection that it happened to: a store has one connection for each server. */
 	connection: number;
 }
 
 const EVENTS: readonly StoreEvent[] = ["ready", "down", "reconnecting", "failover", "degraded", "underReplicated"];
 
-/** Ends that too few replicas acknowledged give at most one line in so many ms. */
+/** Ends that too few replicas acknowledged give at most one line per interval, in ms. */
 const UNDER_REPLICATED_EVERY_MS = 1000;
 
-/** The same warning at most once in so many ms. */
+/** The default interval of the same warning, in ms. */
 const WARNING_EVERY_MS = 60_000;
 
 /** What begins each line. */
 const PREFIX = "[better-auth-redis-store]";
 
-/** What was written, for all module instances of this thread: each of them hears of the same connections. */
-interface Written {
+/** What was logged, shared by all module instances of this thread: each of them gets the events of the same connections. */
+interface Logged {
 	/** The numbers of the latest events. */
 	numbers: Set<number>;
-	/** The connections that are down, each with whether it was written that it is made again. */
+	/** The connections that are down, each with whether a reconnection was logged. */
 	down: Map<number, boolean>;
 }
 
-const WRITTEN = Symbol.for("better-auth-redis-store.written");
-const shared = globalThis as { [WRITTEN]?: Written };
-const NUMBERS_KEPT = 256;
+const LOGGED = Symbol.for("better-auth-redis-store.written");
+const globals = globalThis as { [LOGGED]?: Logged };
+const MAX_NUMBERS = 256;
 
-function allWritten(): Written {
-	shared[WRITTEN] ??= { numbers: new Set(), down: new Map() };
-	return shared[WRITTEN];
+function sharedLog(): Logged {
+	globals[LOGGED] ??= { numbers: new Set(), down: new Map() };
+	return globals[LOGGED];
 }
 
-/** Whether an event was written already, which it is from now on. */
-function wasWritten(number: number): boolean {
-	const { numbers } = allWritten();
-	if (numbers.has(number)) return true;
+/** Notes that an event is logged. Returns whether it was not before. */
+function noteLogged(number: number): boolean {
+	const { numbers } = sharedLog();
+	if (numbers.has(number)) return false;
 	numbers.add(number);
 	const [oldest] = numbers;
-	if (numbers.size > NUMBERS_KEPT && oldest !== undefined) numbers.delete(oldest);
-	return false;
+	if (numbers.size > MAX_NUMBERS && oldest !== undefined) numbers.delete(oldest);
+	return true;
 }
 
 /** The listeners of one store, and its logger. */
@@ -77,7 +77,7 @@ export class StoreEvents {
 	/** When each warning was last written, by this thread's monotonic clock in ms. */
 	readonly #warned = new Map<string, number>();
 
-	/** @throws {SessionStoreError} `INVALID_ARGUMENT` when the logger is none. */
+	/** @throws {SessionStoreError} `INVALID_ARGUMENT` when `logger` has no functions `info` and `warn`. */
 	constructor(logger: StoreLogger | false | undefined) {
 		const isLogger = typeof logger === "object" && logger !== null && [logger.info, logger.warn].every(isFunction);
 		if (logger !== undefined && logger !== false && !isLogger) {
@@ -87,9 +87,9 @@ export class StoreEvents {
 	}
 
 	/**
-	 * Listens to an event. Returns a function that ends it.
+	 * Adds a listener of an event. Returns a function that removes it.
 	 *
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when there is no such event, or the listener is no function.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for an unknown event, or a listener that is not a function.
 	 */
 	on(event: StoreEvent, listener: StoreListener): () => void {
 		if (!EVENTS.includes(event)) throw invalid(`event: must be one of ${EVENTS.join(", ")}`);
@@ -99,58 +99,52 @@ export class StoreEvents {
 		return () => listeners.delete(listener);
 	}
 
-	tell(told: Told): void {
-		const { event, reason } = told;
-		this.#log(told);
-		for (const listener of this.#listeners.get(event) ?? []) {
+	/** Logs an event and passes it to its listeners. */
+	dispatch(message: EventMessage): void {
+		this.#log(message);
+		for (const listener of this.#listeners.get(message.event) ?? []) {
 			try {
-				listener(reason);
+				listener(message.reason);
 			} catch (error) {
-				// It is the listener's own failure, and nothing of ours may end by it.
-				queueMicrotask(() => {
-					throw error;
-				});
+				throwLater(error);
 			}
 		}
 	}
 
-	/** Writes a warning about something else than the connection, once in `everyMs` at most. */
-	warn(line: string, everyMs = WARNING_EVERY_MS): void {
+	/** Logs a warning about something else than the connection, the same one at most once per interval. */
+	warn(line: string, intervalMs = WARNING_EVERY_MS): void {
 		const now = performance.now();
 		const last = this.#warned.get(line);
-		if (this.#logger === false || (last !== undefined && now - last < everyMs)) return;
+		if (this.#logger === false || (last !== undefined && now - last < intervalMs)) return;
 		this.#warned.set(line, now);
 		this.#write("warn", line);
 	}
 
-	/** A logger that throws ends nothing of ours. */
 	#write(level: "info" | "warn", line: string): void {
 		try {
 			if (this.#logger) this.#logger[level](`${PREFIX} ${line}`);
 		} catch (error) {
-			queueMicrotask(() => {
-				throw error;
-			});
+			throwLater(error);
 		}
 	}
 
-	#log(told: Told): void {
-		const { event, reason, number } = told;
-		if (this.#logger === false || !this.#isNews(told) || wasWritten(number)) return;
+	#log(message: EventMessage): void {
+		const { event, reason, number } = message;
+		if (this.#logger === false || !this.#noteNews(message) || !noteLogged(number)) return;
 		this.#write(event === "ready" ? "info" : "warn", `${event}: ${reason}`);
 	}
 
-	/** Of an outage: its beginning, that a connection is made again, and its end. Everything else that happens is news. */
-	#isNews({ event, connection }: Told): boolean {
-		const { down } = allWritten();
+	/** Notes an event. Returns whether it is worth a line. Of an outage that is its beginning, the first reconnection, and its end. */
+	#noteNews({ event, connection }: EventMessage): boolean {
+		const { down } = sharedLog();
 		switch (event) {
 			case "down":
 				down.set(connection, false);
 				return true;
 			case "reconnecting": {
-				const isNews = down.get(connection) !== true;
+				const isFirst = down.get(connection) !== true;
 				down.set(connection, true);
-				return isNews;
+				return isFirst;
 			}
 			case "ready":
 				return down.delete(connection);
@@ -164,6 +158,13 @@ export class StoreEvents {
 				return true;
 		}
 	}
+}
+
+/** Reports a failure of the application's listener or logger as its own, without stopping what called it. */
+function throwLater(error: unknown): void {
+	queueMicrotask(() => {
+		throw error;
+	});
 }
 
 function isFunction(value: unknown): boolean {

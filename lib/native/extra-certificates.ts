@@ -1,16 +1,16 @@
-/** The certificates that NODE_EXTRA_CA_CERTS names: they count as they do for node:tls. */
+/** The certificates of the file that NODE_EXTRA_CA_CERTS names: trusted as node:tls trusts them. */
 
 import { readFileSync } from "node:fs";
 import * as native from "#native";
 
-/** A later change of the variable does not count, as in Node.js. */
+/** Read once: like Node.js, this package ignores a later change of the variable. */
 const path = process.env.NODE_EXTRA_CA_CERTS;
 let isRead = false;
 
 /**
  * Trusts them beside the public authorities, once. A file that is missing or malformed is no error.
  *
- * @param warn Is told, in one line, what is wrong with the file.
+ * @param warn Gets one line about what is wrong with the file.
  */
 export function trustExtraCertificates(warn: (line: string) => void): void {
 	if (isRead || !path) return;

@@ -1,91 +1,95 @@
 /**
- * This thread's copies of what the near cache answered: what is read most is answered without a call of the addon. A
- * copy holds while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/near_cache.rs.
+ * This thread's copies of what the near cache returned. Keys that are read most are answered without a call of the addon.
+ *
+ * A copy is valid while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/near_cache.rs.
  */
 import * as native from "#native";
-import { Generations } from "../two-generation-map.js";
+import { TwoGenerationMap } from "../two-generation-map.js";
 
 // As they are now: tests with fake timers replace them later.
-const monotonic = performance.now.bind(performance);
-const wall = Date.now;
+const monotonicNow = performance.now.bind(performance);
+const wallNow = Date.now;
 
-/** Beside the text, in bytes. */
+/** Size of a copy beside its texts, in bytes. */
 const COPY_BYTES = 200;
-/** Of the near cache's size, what the copies of one face of the store may come to: near_cache.rs leaves an eighth for them. */
+/** The share of the near cache's size that the copies of one store may use: the near cache leaves an eighth for them. */
 const SHARE = 1 / 16;
-/** How many stripes there are: what `Shared` has. */
+/** The number of stripes, as in `Shared`. */
 const STRIPES = 4096;
-/** Of the 32-bit integers, the one that counts hits; the stripes follow. */
-const HITS = 0;
+/** The layout of the memory: two doubles, then 32-bit integers, of which the first counts hits and the others are the stripes. */
 const INTEGERS_AT = 16;
+const HITS = 0;
+const FIRST_STRIPE = 1;
 
-/** How many versions of a key one run's writers may have read. */
-const VERSIONS = 8;
+/** How many earlier versions of a key are kept that one microtask run was handed. */
+const MAX_EARLIER_VERSIONS = 8;
 const NONE: readonly string[] = [];
 
 interface Copy {
 	readonly value: string | null;
-	/** Where its stripe's counter is, and how it stood before the value was asked for. */
+	/** Index of its stripe's counter, and what the counter was before the value was read. */
 	readonly stripe: number;
 	readonly count: number;
-	/** By this thread's monotonic clock and by the wall clock, in ms: whichever says so first. */
-	readonly until: number;
-	readonly untilWall: number;
-	/** The run of microtasks in which it was last handed out. */
+	/** When it expires, in ms, by this thread's monotonic clock and by the wall clock: the earlier one counts. */
+	readonly expiresAt: number;
+	readonly expiresAtWall: number;
+	/** The microtask run in which it was last handed out. */
 	run: number;
-	/** What had been handed out under the key in that run before it, the latest last. */
-	readonly before: readonly string[];
+	/** What was handed out under the key in that run before it, the latest last. */
+	readonly earlier: readonly string[];
 }
 
-/** Number of the run of microtasks since the last wake-up. */
+/** Number of the current run of microtasks: they start with each wake-up. */
 let run = 0;
 
-/** Another run begins: whoever was handed something in an earlier one has had its turn. */
-export function beginRun(): void {
+/** Starts another run. What was handed out in an earlier one is no base of a write any more. */
+export function startMicrotaskRun(): void {
 	run++;
 }
 
-/** What a read is answered with when it is known: a text, `null` when there is none; `undefined` when it is not known. */
+/** The result of a read: a text, `null` when there is no value, `undefined` when it is not known. */
 type Hit = string | null | undefined;
 
-export class NearCache {
+export class NearCacheCopies {
 	readonly #handle: number;
 	readonly #maxStalenessMs: number;
+	/** When the last sign of life of the connection was sent, in ms: by the addon's monotonic clock and by the wall clock. */
 	readonly #alive: Float64Array;
 	readonly #integers: Int32Array;
-	/** The addon's monotonic clock when this thread's stands at 0. */
-	readonly #start: number;
-	readonly #copies: Generations<Copy>;
+	/** What to add to this thread's monotonic clock to get the addon's, in ms. */
+	readonly #clockOffset: number;
+	readonly #copies: TwoGenerationMap<Copy>;
 
-	constructor(handle: number, { memory, maxStalenessMs, maxBytes }: native.NearCache) {
+	constructor(handle: number, { memory, maxStalenessMs, maxBytes }: native.NearCacheMemory) {
 		this.#handle = handle;
 		this.#maxStalenessMs = maxStalenessMs;
-		this.#copies = new Generations(maxBytes * SHARE);
+		this.#copies = new TwoGenerationMap(maxBytes * SHARE);
 		this.#alive = new Float64Array(memory, 0, 2);
-		this.#integers = new Int32Array(memory, INTEGERS_AT, 1 + STRIPES);
-		this.#start = native.clock() - monotonic();
+		this.#integers = new Int32Array(memory, INTEGERS_AT, FIRST_STRIPE + STRIPES);
+		this.#clockOffset = native.monotonicMs() - monotonicNow();
 	}
 
-	/** Of what this thread has copied. */
+	/** Reads this thread's copy. */
 	copied(key: string): Hit {
 		const copy = this.#copies.get(key);
 		if (copy === undefined) return undefined;
-		// The signs of life before the stripe: a connection that began in between has counted the stripe up.
+		// The signs of life are read before the stripe: a connection that began in between has already raised the stripe's counter.
 		const alive = this.#alive[0] as number;
 		const aliveWall = this.#alive[1] as number;
 		if (Atomics.load(this.#integers, copy.stripe) !== copy.count) return undefined;
-		const now = monotonic();
-		if (now >= copy.until || now + this.#start - alive > this.#maxStalenessMs) return undefined;
-		const nowWall = wall();
-		if (nowWall >= copy.untilWall || nowWall - aliveWall > this.#maxStalenessMs) return undefined;
+		const now = monotonicNow();
+		if (now >= copy.expiresAt || now + this.#clockOffset - alive > this.#maxStalenessMs) return undefined;
+		const nowWall = wallNow();
+		if (nowWall >= copy.expiresAtWall || nowWall - aliveWall > this.#maxStalenessMs) return undefined;
 		Atomics.add(this.#integers, HITS, 1);
 		copy.run = run;
 		return copy.value;
 	}
 
-	/** Of what the process has cached. */
+	/** Reads the near cache of the process, and keeps a copy. */
 	cached(key: string): Hit {
 		const stripe = stripeOf(key);
+		// Before the read: a change in between then makes the copy invalid.
 		const count = Atomics.load(this.#integers, stripe);
 		const value = native.cached(this.#handle, key);
 		if (value !== undefined) this.#keep(key, value, stripe, count);
@@ -93,28 +97,29 @@ export class NearCache {
 	}
 
 	/**
-	 * What was handed out under a key in this run, the latest last. Better Auth writes a session back in the run in which it read
-	 * it: one of these is what it has changed.
+	 * What was handed out under a key in this microtask run, the latest last; `undefined`: nothing. Better Auth writes a session back in the
+	 * run in which it read it, so one of these is what it has changed.
 	 */
-	handed(key: string): string[] | undefined {
+	handedOut(key: string): string[] | undefined {
 		const copy = this.#copies.get(key);
 		if (copy?.run !== run) return undefined;
-		return copy.value === null ? [...copy.before] : [...copy.before, copy.value];
+		return copy.value === null ? [...copy.earlier] : [...copy.earlier, copy.value];
 	}
 
 	#keep(key: string, value: string | null, stripe: number, count: number): void {
-		const [now, nowWall] = [monotonic(), wall()];
-		const life = native.life(this.#handle, key);
-		if (life <= 0) return;
-		const before = this.handed(key)?.slice(-VERSIONS) ?? NONE;
-		const copy = { value, stripe, count, until: now + life, untilWall: nowWall + life, run, before };
+		const [now, nowWall] = [monotonicNow(), wallNow()];
+		const lifeMs = native.cachedLifeMs(this.#handle, key);
+		if (lifeMs <= 0) return;
+		const earlier = this.handedOut(key)?.slice(-MAX_EARLIER_VERSIONS) ?? NONE;
+		const [expiresAt, expiresAtWall] = [now + lifeMs, nowWall + lifeMs];
+		const copy = { value, stripe, count, expiresAt, expiresAtWall, run, earlier };
 		this.#copies.set(key, copy, key.length + (value?.length ?? 0) + COPY_BYTES);
 	}
 }
 
-/** As `stripe` in near_cache.rs. */
+/** Index of a key's stripe, as `stripe` in crates/session-store/src/near_cache.rs. */
 function stripeOf(key: string): number {
 	const end = key.length;
 	const unit = (back: number) => (end < back ? 0 : key.charCodeAt(end - back));
-	return 1 + (((unit(3) * 31 + unit(2)) * 31 + unit(1)) % STRIPES);
+	return FIRST_STRIPE + (((unit(3) * 31 + unit(2)) * 31 + unit(1)) % STRIPES);
 }
