@@ -47,10 +47,10 @@ export class SessionStoreError extends Error {
 	}
 }
 
-/** The codes of errors that say that Redis cannot answer: the core keeps ends and writes under the same ones. */
+/** The codes that mean that Redis cannot answer. The core keeps ends and writes for later after the same ones. */
 export const OUTAGE: readonly string[] = ["UNAVAILABLE", "TIMEOUT", "READONLY", "AUTH", "TLS"];
 
-/** An argument that cannot be accepted. */
+/** The error for an argument that cannot be accepted. */
 export function invalid(message: string): SessionStoreError {
 	return new SessionStoreError("INVALID_ARGUMENT", message);
 }
