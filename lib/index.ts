@@ -12,7 +12,13 @@ export type {
 } from "./metrics.js";
 export type { Credentials, CredentialsFunction } from "./native/credentials.js";
 export type { StoreEvent, StoreListener, StoreLogger } from "./native/events.js";
-export type { NearCacheOptions, RevokeOptions, ServerAddress, StoreOptions, TlsOptions } from "./options.js";
+export type {
+	LoadUser,
+	NearCacheOptions,
+	RevokeOptions,
+	ServerAddress,
+	StoreOptions,
+	TlsOptions,
+} from "./options.js";
 export { RedisSessionStore, redisSessionStore, type Session, type SessionWithUser } from "./session-store.js";
 export { type RedisStorage, redisStorage } from "./storage.js";
-export type { LoadUser } from "./user-sync.js";

@@ -2,7 +2,6 @@
 
 import type { CredentialsFunction } from "./native/credentials.js";
 import type { StoreLogger } from "./native/events.js";
-import type { LoadUser } from "./user-sync.js";
 
 /** TLS settings. Certificates and keys are PEM texts. */
 export interface TlsOptions {
@@ -45,6 +44,9 @@ export interface RevokeOptions {
 	/** Upper bound for the wait, in ms; less than `commandTimeout`. Default 500. */
 	timeoutMs?: number | undefined;
 }
+
+/** Reads the row of a user, as Better Auth's adapter returns it; `null` when there is none. */
+export type LoadUser = (userId: string) => object | null | undefined | Promise<object | null | undefined>;
 
 /** One server of several. */
 export interface ServerAddress {

@@ -20,9 +20,7 @@ import { SESSION_LIST_PREFIX } from "./better-auth-keys.js";
 import { invalid, OUTAGE, SessionStoreError } from "./error.js";
 import type { UserLookMetrics } from "./metrics.js";
 import type { StoreEvents } from "./native/events.js";
-
-/** Reads the row of a user, as Better Auth's adapter returns it; `null` when there is none. */
-export type LoadUser = (userId: string) => object | null | undefined | Promise<object | null | undefined>;
+import type { LoadUser } from "./options.js";
 
 /** The parts of `betterAuth(…)` that are used. */
 export interface AuthWithUsers {
