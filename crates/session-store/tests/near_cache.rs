@@ -1,10 +1,12 @@
-//! The near cache, checked by exhaustive interleaving. A model of `src/near_cache.rs` and of what feeds
-//! it, not the product: one key whose value is the number of its version, one process that reads
-//! and writes it over one connection at a time, others that write it, and a server that carries out
-//! what a connection brings in its order, and tells of changes among its answers.
+//! The near cache, checked by exhaustive interleaving. A model of `src/near_cache.rs` and
+//! of what feeds it, not the product: keys whose values are the numbers of their versions, one
+//! process that reads and writes them over one connection at a time, others that write them, and a
+//! server that carries out what a connection brings in its order, and tells of changes among its
+//! answers. Where there are two keys, the first is a session and the second its owner's not-before
+//! marker: a read of the session reads both.
 //!
 //! [`Rule`] lists the rules. What must hold ([`Broken`] names the failures):
-//! 1. When nothing is under way, the cache holds what the server holds, or nothing.
+//! 1. When nothing is under way, the cache holds what the server holds, or nothing, of each key.
 //! 2. Who begins to read after this process was told of a version, as a writer or as a reader, is
 //!    answered with none before it.
 //! 3. A version that the cache answers was the server's at most [`BOUND`] ago, however long the
@@ -39,6 +41,8 @@ enum Rule {
     LossByNumber,          // who finds a connection lost of which that is known takes nothing away
     HitsNeedASign,         // a value is answered only within the bound of the last sign of life
     SignsCountFromSending, // a sign of life is as old as its question
+    HitsNeedTheMarker,     // a session is answered only beside its owner's marker
+    KeysByName,            // what takes a key away takes that one, and no other
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,8 +66,16 @@ impl Rules {
 /// How old a hit may be.
 const BOUND: Time = 1;
 
+/// How many keys there are at most.
+const KEYS: usize = 2;
+const SESSION: Key = 0;
+const MARKER: Key = 1;
+
+type Key = usize;
 type Time = u8;
 type Version = u8;
+/// Of each key.
+type Versions = [Version; KEYS];
 /// A getter, and the flight that it leads.
 type Reader = usize;
 /// A connection, and the feed that it is.
@@ -71,15 +83,15 @@ type Link = usize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Request {
-    Get(Reader),
-    Set,
+    Get(Reader, [bool; KEYS]), // which of the keys
+    Set(Key),
     Beat(Time), // when it was sent
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Message {
-    Changed,
-    Answer(Request, Version),
+    Changed(Key),
+    Answer(Request, Versions),
 }
 
 /// A connection, with what waits at either end to be read.
@@ -87,18 +99,18 @@ enum Message {
 struct Wire {
     requests: Vec<Request>,
     messages: Vec<Message>,
-    /// Whether the server will tell of the next change.
-    tracked: bool,
+    /// Whether the server will tell of the next change, of each key.
+    tracked: [bool; KEYS],
     /// Whether the client reads no more. What it sent is carried out later, or never.
     broken: bool,
 }
 
-/// A flight is its leader's number: nobody leads two.
+/// A flight is its leader's number: nobody leads two of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Cache {
     feed: Option<Link>,
-    value: Option<Version>,
-    flight: Option<Reader>,
+    value: [Option<Version>; KEYS],
+    flight: [Option<Reader>; KEYS],
     /// When the last sign of life was sent.
     alive: Option<Time>,
 }
@@ -109,20 +121,42 @@ enum Task {
     Begins,
     Waits, // for a connection
     Asked(Link),
-    Told(Link, u8), // the answer was handed to it, and it goes on later
-    Joined(Reader),
+    Told(Link, Versions), // the answer was handed to it, and it goes on later
+    Heard(Link, Time),    // the same, of the heartbeat's question of then
+    Joined,               // for flights of others
     #[default]
     Done,
+}
+
+/// A reader of all keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Getter {
+    task: Task,
+    /// What the process knew of when it began.
+    known: Versions,
+    /// What it has been answered so far.
+    read: [Option<Version>; KEYS],
+    /// Whose flights it waits for.
+    joined: [Option<Reader>; KEYS],
+}
+
+impl Getter {
+    /// What it has to ask for by itself.
+    fn asks(&self, keys: usize) -> [bool; KEYS] {
+        std::array::from_fn(|key| {
+            key < keys && self.read[key].is_none() && self.joined[key].is_none()
+        })
+    }
 }
 
 /// What may happen next.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    SomebodyWrites,
+    SomebodyWrites(Key),
     TimePasses,
     Serves(Link), // the server: the next request
     Hears(Link),  // the client: the next message
-    AppliesLate,  // the client: a change that it read before
+    AppliesLate,  // the client: the first change that it read before
     GivesUp,      // the client: uses connection 0 no more, and still hears it
     Breaks,       // the client: hears no more of connection 0
     Connects,     // the client: connection 1
@@ -133,24 +167,26 @@ enum Step {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
-    version: Version,
-    /// When each version was followed by the next.
-    followed: Vec<Time>,
+    /// How many keys there are.
+    keys: usize,
+    version: Versions,
+    /// When each version was followed by the next, of each key.
+    followed: [Vec<Time>; KEYS],
     now: Time,
     wires: [Wire; 2],
     /// The connection in use.
     link: Option<Link>,
     cache: Cache,
-    /// Each with the version that the process knew of when it began.
-    getters: Vec<(Task, Version)>,
-    writer: Task,
+    getters: Vec<Getter>,
+    /// And which key it writes.
+    writer: (Task, Key),
     beat: Task,
-    /// The latest version that anyone in the process was told of.
-    known: Version,
+    /// The latest versions that anyone in the process was told of.
+    known: Versions,
     /// Changes that were read and are still to be applied.
-    late: u8,
+    late: Vec<Key>,
     /// What is still to come: writes of others, and time.
-    foreign: u8,
+    foreign: [u8; KEYS],
     ticks: u8,
     broken: Option<Broken>,
 }
@@ -159,9 +195,9 @@ impl State {
     /// `None`: it cannot happen now.
     fn take(&mut self, step: Step, rules: Rules) -> Option<()> {
         match step {
-            SomebodyWrites => {
-                self.foreign = self.foreign.checked_sub(1)?;
-                self.change();
+            SomebodyWrites(key) => {
+                self.foreign[key] = self.foreign[key].checked_sub(1)?;
+                self.change(key);
             }
             TimePasses => {
                 self.ticks = self.ticks.checked_sub(1)?;
@@ -170,27 +206,33 @@ impl State {
             Serves(link) => {
                 let request = next(&mut self.wires[link].requests)?;
                 // A writer that is told of its own change is told behind the answer.
-                let version = self.version + u8::from(request == Request::Set);
-                self.wires[link].messages.push(Message::Answer(request, version));
+                let mut versions = self.version;
+                if let Request::Set(key) = request {
+                    versions[key] += 1;
+                }
+                self.wires[link].messages.push(Message::Answer(request, versions));
                 match request {
-                    Request::Get(_) => self.wires[link].tracked = true,
-                    Request::Set => self.change(),
+                    Request::Get(_, asked) => {
+                        let tracked = &mut self.wires[link].tracked;
+                        (0..KEYS).for_each(|key| tracked[key] |= asked[key]);
+                    }
+                    Request::Set(key) => self.change(key),
                     Request::Beat(_) => {}
                 }
             }
             Hears(link) if self.wires[link].broken => return None,
             Hears(link) => match next(&mut self.wires[link].messages)? {
-                Message::Changed if rules.has(ChangesInOrder) => self.changed(rules),
-                Message::Changed => self.late += 1,
-                Message::Answer(Request::Get(reader), version) => {
-                    self.getters[reader].0 = Told(link, version)
+                Message::Changed(key) if rules.has(ChangesInOrder) => self.changed(key, rules),
+                Message::Changed(key) => self.late.push(key),
+                Message::Answer(Request::Get(reader, _), versions) => {
+                    self.getters[reader].task = Told(link, versions)
                 }
-                Message::Answer(Request::Set, version) => self.writer = Told(link, version),
-                Message::Answer(Request::Beat(sent), _) => self.beat = Told(link, sent),
+                Message::Answer(Request::Set(_), versions) => self.writer.0 = Told(link, versions),
+                Message::Answer(Request::Beat(sent), _) => self.beat = Heard(link, sent),
             },
             AppliesLate => {
-                self.late = self.late.checked_sub(1)?;
-                self.changed(rules);
+                let key = next(&mut self.late)?;
+                self.changed(key, rules);
             }
             GivesUp => (self.link? == 0).then(|| self.lost(0, rules))?,
             Breaks => (!self.wires[0].broken).then(|| self.breaks(0, rules))?,
@@ -202,12 +244,12 @@ impl State {
         Some(())
     }
 
-    fn change(&mut self) {
-        self.version += 1;
-        self.followed.push(self.now);
-        for wire in self.wires.iter_mut().filter(|wire| wire.tracked) {
-            wire.tracked = false;
-            wire.messages.push(Message::Changed);
+    fn change(&mut self, key: Key) {
+        self.version[key] += 1;
+        self.followed[key].push(self.now);
+        for wire in self.wires.iter_mut().filter(|wire| wire.tracked[key]) {
+            wire.tracked[key] = false;
+            wire.messages.push(Message::Changed(key));
         }
     }
 
@@ -216,8 +258,8 @@ impl State {
     /// Whoever waits for an answer asks again on the next connection.
     fn breaks(&mut self, link: Link, rules: Rules) {
         self.wires[link].broken = true;
-        let getters = self.getters.iter_mut().map(|getter| &mut getter.0);
-        for task in getters.chain([&mut self.writer, &mut self.beat]) {
+        let getters = self.getters.iter_mut().map(|getter| &mut getter.task);
+        for task in getters.chain([&mut self.writer.0, &mut self.beat]) {
             if *task == Asked(link) {
                 *task = Waits;
             }
@@ -228,94 +270,126 @@ impl State {
     fn lost(&mut self, link: Link, rules: Rules) {
         self.link.take_if(|it| *it == link);
         if self.cache.feed == Some(link) || !rules.has(LossByNumber) {
-            self.cache.take_away(rules.has(LossTakesValue), rules.has(LossTakesFlight));
+            self.cache.take_all(rules.has(LossTakesValue), rules.has(LossTakesFlight));
             (self.cache.feed, self.cache.alive) = (None, None);
         }
     }
 
     fn connects(&mut self, link: Link, rules: Rules) {
-        self.cache.take_away(rules.has(LossTakesValue), rules.has(LossTakesFlight));
+        self.cache.take_all(rules.has(LossTakesValue), rules.has(LossTakesFlight));
         (self.cache.feed, self.cache.alive) = (Some(link), Some(self.now));
         self.link = Some(link);
     }
 
-    fn changed(&mut self, rules: Rules) {
-        self.cache.take_away(rules.has(ChangeTakesValue), rules.has(ChangeTakesFlight));
+    fn changed(&mut self, key: Key, rules: Rules) {
+        let key = if rules.has(KeysByName) { key } else { SESSION };
+        self.cache.take_away(key, rules.has(ChangeTakesValue), rules.has(ChangeTakesFlight));
     }
 
     // ---- The tasks ----
 
     fn get(&mut self, reader: Reader, rules: Rules) -> Option<()> {
-        match self.getters[reader].0 {
+        match self.getters[reader].task {
             Begins => {
-                self.getters[reader].1 = self.known;
-                self.getters[reader].0 = match (self.hit(rules), self.cache.flight) {
-                    (Some(version), _) => return self.answer(reader, version),
-                    (None, _) if self.cache.feed.is_none() => Waits,
-                    (None, Some(leader)) => Joined(leader),
-                    (None, None) => {
-                        self.cache.flight = Some(reader);
-                        Waits
-                    }
-                };
-            }
-            Waits => self.getters[reader].0 = self.ask(Request::Get(reader))?,
-            Told(_, version) => {
-                self.cache.land(reader, version, rules);
-                for other in 0..self.getters.len() {
-                    if other == reader || self.getters[other].0 == Joined(reader) {
-                        self.answer(other, version);
+                let mut getter = Getter { known: self.known, ..Getter::default() };
+                for key in 0..self.keys {
+                    getter.read[key] = self.hit(key, rules);
+                    if getter.read[key].is_none() && self.cache.feed.is_some() {
+                        getter.joined[key] = self.cache.flight[key];
+                        self.cache.flight[key].get_or_insert(reader);
                     }
                 }
+                let asks = getter.asks(self.keys).contains(&true);
+                getter.task = if asks { Waits } else { Joined };
+                self.getters[reader] = getter;
+                self.ends(reader);
             }
-            Asked(_) | Joined(_) | Done => return None,
+            Waits => {
+                let asked = self.getters[reader].asks(self.keys);
+                self.getters[reader].task = self.ask(Request::Get(reader, asked))?;
+            }
+            Told(_, versions) => {
+                let asked = self.getters[reader].asks(self.keys);
+                for key in (0..self.keys).filter(|key| asked[*key]) {
+                    self.cache.land(key, reader, versions[key], rules);
+                    self.getters[reader].read[key] = Some(versions[key]);
+                    for getter in &mut self.getters {
+                        if getter.joined[key].take_if(|leader| *leader == reader).is_some() {
+                            getter.read[key] = Some(versions[key]);
+                        }
+                    }
+                }
+                self.getters[reader].task = Joined;
+                (0..self.getters.len()).for_each(|reader| self.ends(reader));
+            }
+            Asked(_) | Joined | Heard(..) | Done => return None,
         }
         Some(())
     }
 
-    fn hit(&mut self, rules: Rules) -> Option<Version> {
+    /// What is answered without asking.
+    fn hit(&mut self, key: Key, rules: Rules) -> Option<Version> {
         let lives = self.cache.alive.is_some_and(|sent| self.now - sent <= BOUND);
-        let version = self.cache.value.filter(|_| lives || !rules.has(HitsNeedASign))?;
-        let followed = self.followed.get(usize::from(version));
-        self.broken = followed.is_some_and(|at| self.now - at > BOUND).then_some(TooOld);
+        let [value, marker] =
+            self.cache.value.map(|value| value.filter(|_| lives || !rules.has(HitsNeedASign)));
+        let version = match key {
+            SESSION if self.keys == 1 || marker.is_some() => value?,
+            SESSION if rules.has(HitsNeedTheMarker) => return None,
+            SESSION => value?,
+            // As if the owner had none.
+            _ if !rules.has(HitsNeedTheMarker) && value.is_some() => marker.unwrap_or_default(),
+            _ => marker?,
+        };
+        let followed = self.followed[key].get(usize::from(version));
+        let is_old = followed.is_some_and(|at| self.now - at > BOUND);
+        self.broken = self.broken.or(is_old.then_some(TooOld));
         Some(version)
     }
 
-    fn answer(&mut self, reader: Reader, version: Version) -> Option<()> {
-        let (_, known) = std::mem::take(&mut self.getters[reader]);
-        self.broken = self.broken.or((version < known).then_some(WentBack));
-        self.known = self.known.max(version);
-        Some(())
+    /// A getter is answered once it waits for nothing more.
+    fn ends(&mut self, reader: Reader) {
+        let Getter { task: Joined, known, read, .. } = self.getters[reader] else { return };
+        if read[..self.keys].contains(&None) {
+            return;
+        }
+        self.getters[reader] = Getter::default();
+        for key in 0..self.keys {
+            let version = read[key].unwrap_or_default();
+            self.broken = self.broken.or((version < known[key]).then_some(WentBack));
+            self.known[key] = self.known[key].max(version);
+        }
     }
 
     fn write(&mut self, rules: Rules) -> Option<()> {
+        let (task, key) = self.writer;
         let mut evict =
-            || self.cache.take_away(rules.has(WriteTakesValue), rules.has(WriteTakesFlight));
-        match self.writer {
+            || self.cache.take_away(key, rules.has(WriteTakesValue), rules.has(WriteTakesFlight));
+        self.writer.0 = match task {
             Begins => {
                 evict();
-                self.writer = Waits;
+                Waits
             }
-            Waits => self.writer = self.ask(Request::Set)?,
-            Told(_, version) => {
+            Waits => self.ask(Request::Set(key))?,
+            Told(_, versions) => {
                 evict();
-                (self.writer, self.known) = (Done, self.known.max(version));
+                self.known[key] = self.known[key].max(versions[key]);
+                Done
             }
-            Asked(_) | Joined(_) | Done => return None,
-        }
+            Asked(_) | Joined | Heard(..) | Done => return None,
+        };
         Some(())
     }
 
     fn beat(&mut self, rules: Rules) -> Option<()> {
         match self.beat {
             Waits => self.beat = self.ask(Request::Beat(self.now))?,
-            Told(link, sent) => {
+            Heard(link, sent) => {
                 let alive = if rules.has(SignsCountFromSending) { sent } else { self.now };
                 self.cache.alive =
                     if self.cache.feed == Some(link) { Some(alive) } else { self.cache.alive };
                 self.beat = Waits;
             }
-            Begins | Asked(_) | Joined(_) | Done => return None,
+            Begins | Asked(_) | Told(..) | Joined | Done => return None,
         }
         Some(())
     }
@@ -328,28 +402,33 @@ impl State {
     fn broken(&self) -> Option<Broken> {
         let idle =
             |wire: &Wire| wire.broken || (wire.requests.is_empty() && wire.messages.is_empty());
-        let done = self.getters.iter().all(|getter| getter.0 == Done) && self.writer == Done;
-        let quiet = done && self.wires.iter().all(idle) && self.late == 0;
-        let stale = self.cache.value.is_some_and(|value| value != self.version);
+        let done = self.getters.iter().all(|getter| getter.task == Done) && self.writer.0 == Done;
+        let quiet = done && self.wires.iter().all(idle) && self.late.is_empty();
+        let stale = (0..KEYS)
+            .any(|key| self.cache.value[key].is_some_and(|value| value != self.version[key]));
         let off = self.link.is_some() && self.cache.feed != self.link;
         self.broken.or((quiet && stale).then_some(Stale)).or(off.then_some(OffInVain))
     }
 }
 
 impl Cache {
-    fn take_away(&mut self, value: bool, flight: bool) {
-        self.value.take_if(|_| value);
-        self.flight.take_if(|_| flight);
+    fn take_all(&mut self, value: bool, flight: bool) {
+        (0..KEYS).for_each(|key| self.take_away(key, value, flight));
+    }
+
+    fn take_away(&mut self, key: Key, value: bool, flight: bool) {
+        self.value[key].take_if(|_| value);
+        self.flight[key].take_if(|_| flight);
     }
 
     /// Who read without a feed has no flight, and keeps nothing.
-    fn land(&mut self, reader: Reader, version: Version, rules: Rules) {
-        let may = match self.flight {
+    fn land(&mut self, key: Key, reader: Reader, version: Version, rules: Rules) {
+        let may = match self.flight[key] {
             Some(flight) => flight == reader || !rules.has(LandsByIdentity),
             None => !rules.has(LandsUnderWay),
         };
         if may {
-            (self.flight, self.value) = (None, Some(version));
+            (self.flight[key], self.value[key]) = (None, Some(version));
         }
     }
 }
@@ -361,30 +440,34 @@ fn next<T>(queue: &mut Vec<T>) -> Option<T> {
 #[derive(Default)]
 struct Scenario {
     name: &'static str,
+    has_marker: bool, // there are two keys
     getters: usize,
-    writes: bool, // the process itself, once
-    foreign: u8,  // how often others do
-    kept: bool,   // the value lies in the cache at the start
-    ticks: u8,    // how long time goes on, with a heartbeat
-    loss: bool,   // connection 0 is lost, and 1 takes its place
+    writes: Option<Key>, // the process itself, once
+    foreign: [u8; KEYS], // how often others do
+    kept: bool,          // the values lie in the cache at the start
+    ticks: u8,           // how long time goes on, with a heartbeat
+    loss: bool,          // connection 0 is lost, and 1 takes its place
 }
 
 impl Scenario {
     fn start(&self) -> State {
         let &Scenario { foreign, ticks, .. } = self;
-        let getters = vec![(Begins, 0); self.getters];
-        let mut start = State { getters, foreign, ticks, ..State::default() };
+        let keys = if self.has_marker { KEYS } else { 1 };
+        let getters = vec![Getter { task: Begins, ..Getter::default() }; self.getters];
+        let mut start = State { keys, getters, foreign, ticks, ..State::default() };
         start.connects(0, Rules(None));
-        start.writer = if self.writes { Begins } else { Done };
+        start.writer = self.writes.map_or((Done, SESSION), |key| (Begins, key));
         start.beat = if ticks > 0 { Waits } else { Done };
-        start.wires[0].tracked = self.kept;
-        start.cache.value = self.kept.then_some(0);
+        for key in (0..keys).filter(|_| self.kept) {
+            start.wires[0].tracked[key] = true;
+            start.cache.value[key] = Some(0);
+        }
         start
     }
 
     fn steps(&self) -> Vec<Step> {
-        let mut steps =
-            vec![SomebodyWrites, TimePasses, Serves(0), Hears(0), AppliesLate, Writes, Beats];
+        let mut steps = vec![TimePasses, Serves(0), Hears(0), AppliesLate, Writes, Beats];
+        steps.extend((0..KEYS).map(SomebodyWrites));
         steps.extend((0..self.getters).map(Gets));
         if self.loss {
             steps.extend([GivesUp, Breaks, Connects, Serves(1), Hears(1)]);
@@ -421,36 +504,48 @@ fn trace(visits: &[(State, usize, Option<Step>)], at: usize) -> String {
     let Some(step) = step else { return String::new() };
     let before = trace(visits, *from);
     format!(
-        "{before}  {step:?}\n      now {now}, version {version}, {cache:?}, getters {getters:?}\n"
+        "{before}  {step:?}\n      now {now}, version {version:?}, {cache:?}, getters {getters:?}\n"
     )
 }
 
-fn scenarios() -> [Scenario; 8] {
+fn scenarios() -> [Scenario; 11] {
     [
-        Scenario { name: "C1", getters: 3, foreign: 2, ..Scenario::default() },
-        Scenario { name: "C2", getters: 2, foreign: 1, writes: true, ..Scenario::default() },
+        Scenario { name: "C1", getters: 3, foreign: [2, 0], ..Scenario::default() },
+        Scenario {
+            name: "C2",
+            getters: 2,
+            foreign: [1, 0],
+            writes: Some(SESSION),
+            ..Scenario::default()
+        },
         Scenario {
             name: "C3",
             getters: 2,
-            foreign: 1,
-            writes: true,
+            foreign: [1, 0],
+            writes: Some(SESSION),
             kept: true,
             ..Scenario::default()
         },
-        Scenario { name: "C4", getters: 2, foreign: 1, loss: true, ..Scenario::default() },
+        Scenario { name: "C4", getters: 2, foreign: [1, 0], loss: true, ..Scenario::default() },
         Scenario {
             name: "C5",
             getters: 1,
-            foreign: 1,
+            foreign: [1, 0],
             kept: true,
             loss: true,
             ..Scenario::default()
         },
-        Scenario { name: "C6", getters: 2, writes: true, loss: true, ..Scenario::default() },
+        Scenario {
+            name: "C6",
+            getters: 2,
+            writes: Some(SESSION),
+            loss: true,
+            ..Scenario::default()
+        },
         Scenario {
             name: "C7",
             getters: 1,
-            foreign: 1,
+            foreign: [1, 0],
             kept: true,
             ticks: 3,
             ..Scenario::default()
@@ -458,9 +553,34 @@ fn scenarios() -> [Scenario; 8] {
         Scenario {
             name: "C8",
             getters: 1,
-            foreign: 1,
+            foreign: [1, 0],
             kept: true,
             ticks: 2,
+            loss: true,
+            ..Scenario::default()
+        },
+        Scenario {
+            name: "M1",
+            has_marker: true,
+            getters: 2,
+            foreign: [1, 1],
+            kept: true,
+            ..Scenario::default()
+        },
+        Scenario {
+            name: "M2",
+            has_marker: true,
+            getters: 2,
+            foreign: [0, 1],
+            writes: Some(MARKER),
+            kept: true,
+            ..Scenario::default()
+        },
+        Scenario {
+            name: "M3",
+            has_marker: true,
+            getters: 2,
+            foreign: [0, 1],
             loss: true,
             ..Scenario::default()
         },
@@ -491,6 +611,11 @@ const NEEDED: &[(Rule, &str, Broken)] = &[
     (LossByNumber, "C5", OffInVain),
     (HitsNeedASign, "C7", TooOld),
     (SignsCountFromSending, "C7", TooOld),
+    (HitsNeedTheMarker, "M2", WentBack),
+    (KeysByName, "M1", Stale),
+    (ChangeTakesFlight, "M1", Stale),
+    (WriteTakesValue, "M2", WentBack),
+    (LossTakesFlight, "M3", Stale),
 ];
 
 #[test]
