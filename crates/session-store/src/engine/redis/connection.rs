@@ -27,5 +27,6 @@ pub(crate) mod supervisor;
 pub(crate) mod takeover;
 pub(crate) mod threads;
 pub(crate) mod tls;
+pub(crate) mod tls_error;
 pub(crate) mod trust;
 pub(crate) mod wire;

@@ -374,7 +374,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks round after round, until nobody holds the store.
+/// Asks round after round, until the store is dropped.
 async fn keep_up_to_date(topology: Weak<Topology>) {
     let Some(pace) = topology.upgrade().map(|held| ReconnectPace::new(&held.config.reconnect))
     else {

@@ -94,7 +94,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(100);
 
     #[tokio::test]
-    async fn an_answer_is_waited_for_while_anything_comes_and_no_longer() {
+    async fn an_answer_is_waited_for_while_anything_comes() {
         let last_heard = LastHeard::new();
         let asked = Instant::now();
         let silent = last_heard.wait_unless_silent(asked, PATIENCE, pending::<()>());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_took_is_counted_from_the_question_or_from_the_connection() {
+    fn the_response_time_begins_with_the_question_or_the_connection() {
         let opened = Instant::now() + PATIENCE;
         let last_heard = LastHeard(Arc::new(LastMoment {
             opened,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_before_it_was_asked_prolongs_nothing() {
+    async fn what_came_before_the_question_does_not_prolong_the_wait() {
         let last_heard = LastHeard::new();
         last_heard.record_now();
         let asked = Instant::now();

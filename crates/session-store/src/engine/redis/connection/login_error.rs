@@ -3,7 +3,7 @@
 
 use ::redis::{ErrorKind, RedisError};
 
-use super::tls;
+use super::tls_error;
 use crate::engine::redis::failure;
 use crate::error::{Code, Error};
 
@@ -18,7 +18,7 @@ pub(super) fn login_error(
     is_plain: bool,
     address: &str,
 ) -> Error {
-    tls::late_handshake_error(error, address)
+    tls_error::late_handshake_error(error, address)
         .or_else(|| error_by_first_bytes(first, &format!("Redis at {address}")))
         .unwrap_or_else(|| match error.kind() {
             ErrorKind::Io if first.is_empty() => closed_error(error, is_plain, address),

@@ -16,7 +16,8 @@ use super::node::Node;
 use super::resolver;
 use super::stream::{Carrier, Stream};
 use super::threads;
-use super::tls::{self, TlsClient};
+use super::tls::TlsClient;
+use super::tls_error;
 use crate::error::{Code, Error, Result};
 
 /// After so long without an answer to the TLS handshake, another connection tests whether the
@@ -81,9 +82,9 @@ pub(crate) async fn open_stream(
     tokio::select! {
         tls = connector.connect(name, tcp) => match tls {
             Ok(tls) => Ok(Stream::new(Carrier::Tls(Box::new(tls)), Some(address))),
-            Err(error) => Err(tls::handshake_error(&error, at)),
+            Err(error) => Err(tls_error::handshake_error(&error, at)),
         },
-        () = wait_for_plain_answer(address) => Err(tls::no_tls_error(at)),
+        () = wait_for_plain_answer(address) => Err(tls_error::no_tls_error(at)),
     }
 }
 
@@ -123,7 +124,7 @@ async fn open_tcp(node: &Node, progress: &DialProgress, at: &str) -> Result<TcpS
     Ok(tcp)
 }
 
-/// Connects to all addresses at once, because nobody knows which of them is dead. The first that
+/// Connects to all addresses at once, because some of them may be dead. The first that
 /// accepts is kept. There must be one at least.
 async fn connect_any(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
     // Not its `peer_addr`: that of 0.0.0.0 is another one.
@@ -183,7 +184,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_the_server_said_before_a_reset_is_heard_though_writing_finds_out_first() {
+    async fn bytes_that_came_before_a_reset_are_read_although_writing_fails_first() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = DialTarget::Tcp(Node::new("127.0.0.1", listener.local_addr().unwrap().port()));
         let mut stream =
@@ -192,7 +193,7 @@ mod tests {
         server.write_all(b"-DENIED\r\n").unwrap();
         SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
         drop(server);
-        // Nothing has been awaited meanwhile: the runtime knows of no change.
+        // Nothing was awaited meanwhile, so the runtime does not know of the reset.
         stream.write_all(b"PING\r\n").await.unwrap_err();
         assert_eq!(stream.first_bytes().get(), b"-DENIED\r\n");
     }

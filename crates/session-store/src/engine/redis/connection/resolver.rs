@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_has_addresses_and_an_address_is_its_own() {
+    async fn names_are_resolved_and_addresses_are_not() {
         let found = resolve(&Node::new("localhost", 7)).await.unwrap();
         assert!(
             !found.is_empty()

@@ -146,7 +146,7 @@ impl Supervisor {
     }
 }
 
-/// Makes links, one after the other, until nobody holds the store.
+/// Makes links, one after the other, until the store is dropped.
 async fn supervise(shared: Weak<SharedLink>) {
     let Some(mut pace) = shared.upgrade().map(|held| start_pace(&held)) else { return };
     loop {
