@@ -254,10 +254,10 @@ class Gate {
 	#answerFor(setup: AuthSetup, request: CheckedRequest, verified: Verified, record: SessionRecord | undefined) {
 		if (record === undefined) return "unreadable";
 		// The user's not-before marker. Better Auth writes one since 1.7.16.
-		const revokedBefore = this.#get(`${NOT_BEFORE_PREFIX}${record.userId}`);
-		return revokedBefore instanceof Promise
-			? revokedBefore.then((before) => this.#answerWith(setup, request, verified, record, before))
-			: this.#answerWith(setup, request, verified, record, revokedBefore);
+		const notBefore = this.#get(`${NOT_BEFORE_PREFIX}${record.userId}`);
+		return notBefore instanceof Promise
+			? notBefore.then((notBefore) => this.#answerWith(setup, request, verified, record, notBefore))
+			: this.#answerWith(setup, request, verified, record, notBefore);
 	}
 
 	#answerWith(
@@ -265,9 +265,9 @@ class Gate {
 		request: CheckedRequest,
 		verified: Verified,
 		record: SessionRecord,
-		revokedBefore: string | null,
+		notBefore: string | null,
 	) {
-		if (revokedBefore !== null && record.createdAt < Number(revokedBefore)) return "revoked";
+		if (notBefore !== null && record.createdAt < Number(notBefore)) return "revoked";
 		const now = Date.now();
 		if (record.expiresAt < now) return "expired";
 		const answer: Answer = record.copy();
