@@ -14,12 +14,12 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import { setImmediate, setTimeout } from "node:timers";
-import * as native from "#native";
 import { checkJson } from "./argument-checks.js";
 import { SESSION_LIST_PREFIX } from "./better-auth-keys.js";
 import { invalid, OUTAGE, SessionStoreError } from "./error.js";
 import type { UserLookMetrics } from "./metrics.js";
 import type { StoreEvents } from "./native/events.js";
+import { type NativeStore, Operation } from "./native/native-store.js";
 import type { LoadUser } from "./options.js";
 
 /** The parts of `betterAuth(…)` that are used. */
@@ -28,13 +28,7 @@ export interface AuthWithUsers {
 	readonly $context: Promise<any>;
 }
 
-type Call = (
-	operation: native.Operation,
-	a: string,
-	b?: string,
-	n?: number,
-	handedOut?: string[],
-) => Promise<string | number | null>;
+type Call = NativeStore["call"];
 
 /** How many comparisons run at a time. */
 const MAX_RUNNING = 4;
@@ -143,7 +137,7 @@ export class UserSync {
 			);
 		}
 		if (!hasNoRow) return sessions;
-		return (await this.#call(native.Operation.EndAll, user)) as number;
+		return (await this.#call(Operation.EndAll, user)) as number;
 	}
 
 	metrics(): UserLookMetrics {
@@ -219,13 +213,13 @@ export class UserSync {
 
 	async #compare(user: string, asItIs: boolean): Promise<Compared> {
 		for (let pass = 0; pass < MAX_PASSES; pass++) {
-			const copies = (await this.#call(native.Operation.UserHalves, user)) as string | null;
+			const copies = (await this.#call(Operation.UserHalves, user)) as string | null;
 			if (copies === null && !asItIs) return { sessions: 0, hasNoRow: false };
 			const row = await this.#readRow(user);
 			if (row === undefined) return { sessions: 0, hasNoRow: false };
 			const sessions = copies === null ? 0 : (JSON.parse(copies) as unknown[]).length;
 			if (row === null || copies === null) return { sessions, hasNoRow: row === null };
-			const written = (await this.#call(native.Operation.InstallUser, user, row, asItIs ? 1 : 0, [copies])) as number;
+			const written = (await this.#call(Operation.InstallUser, user, row, asItIs ? 1 : 0, [copies])) as number;
 			if (written === 0) return { sessions, hasNoRow: false };
 			this.#counts.written += written;
 			// What was written may have been an old row, of a replica.

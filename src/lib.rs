@@ -2,7 +2,7 @@
 //! about sessions is in `session-store`.
 //!
 //! The public interface is TypeScript (`lib/`). These functions are private to `lib/native/` and
-//! `lib/gate/`. Together the two halves are the native boundary.
+//! the gate. `src/` and `lib/native/` are the two halves of the native boundary.
 //!
 //! # Layout
 //! - [`handles`]: the numbers that JavaScript holds, for module instances and open stores.
