@@ -16,7 +16,7 @@ use crate::read_log::{Seen, Serving};
 use crate::value::Stored;
 
 /// Something under way, on the tokio runtime that polls it.
-pub type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+pub(crate) type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// Takes some of the values that are read together, and whether they are the last. Answers what is
 /// waited for before more are read: so no more than one part is in memory.
@@ -73,19 +73,14 @@ pub struct Read {
     pub ahead_ms: i64,
 }
 
-/// One operation. Keys, tokens and user ids are texts of 1 to 4096 bytes without NUL.
+/// One operation; [`Sessions::read`] reads what keys hold. Keys, tokens and user ids are texts of 1
+/// to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
-    /// The value of a key. Answers [`Reply::Text`] or [`Reply::Nothing`]. [`crate::Sessions::read`]
-    /// reads several keys together.
-    Get {
-        /// A session token or any other key of Better Auth's.
-        key: String,
-    },
     /// Writes a value. A session record is merged with what lies there; one that was ended stays
     /// ended. Answers [`Reply::UserWritten`], [`Reply::Ignored`] or [`Reply::Nothing`].
     Set {
-        /// As in [`Command::Get`].
+        /// A session token or any other key of Better Auth's.
         key: String,
         /// The value; its text is kept as it is.
         value: String,
@@ -97,18 +92,18 @@ pub enum Command {
     },
     /// Deletes a key; ends it if it is a session.
     Delete {
-        /// As in [`Command::Get`].
+        /// As in [`Command::Set`].
         key: String,
     },
     /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`].
     /// At most once.
     Take {
-        /// As in [`Command::Get`].
+        /// As in [`Command::Set`].
         key: String,
     },
     /// Adds 1 to a counter and answers it: [`Reply::Count`]. At most once.
     Increment {
-        /// As in [`Command::Get`].
+        /// As in [`Command::Set`].
         key: String,
         /// Life in s of a counter that starts now.
         ttl: f64,

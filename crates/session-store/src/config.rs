@@ -33,9 +33,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use near_cache::NearCacheSettings;
-pub use outages::{OnUnavailable, ReconnectSettings, RevokeSettings};
+pub(crate) use outages::{OnUnavailable, ReconnectSettings, RevokeSettings};
 use reader::OptionReader;
-pub use server::{Address, Backend, NatMap, SentinelLogin, Server, Tls, TlsVersion};
+pub(crate) use server::{Address, Backend, NatMap, SentinelLogin, Server, Tls, TlsVersion};
 
 /// Validated settings of one store. Ranges and defaults of the options: `config/options.rs`.
 /// `Debug` shows no secret.

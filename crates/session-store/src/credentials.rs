@@ -53,7 +53,7 @@ impl Question {
 
 /// The functions of one store.
 #[derive(Clone, Default)]
-pub struct Credentials(Arc<Mutex<Given>>);
+pub(crate) struct Credentials(Arc<Mutex<Given>>);
 
 #[derive(Default)]
 struct Given {
@@ -70,7 +70,7 @@ pub struct Registration {
 
 impl Credentials {
     /// From now on this one is asked, until the registration is dropped or a newer one comes.
-    pub fn register(&self, provider: Arc<dyn Provider>) -> Registration {
+    pub(crate) fn register(&self, provider: Arc<dyn Provider>) -> Registration {
         let mut given = self.lock();
         given.last += 1;
         let number = given.last;

@@ -37,16 +37,13 @@ mod store;
 mod sync;
 mod value;
 
-pub use api::{Command, Read, Reply, Running, Sessions, Take, Text, Values};
-pub use config::{
-    Address, Backend, Config, NatMap, NearCacheSettings, OnUnavailable, ReconnectSettings,
-    RevokeSettings, SentinelLogin, Server, Tls, TlsVersion,
-};
-pub use credentials::{Credentials, Login, Provider, Question, Registration};
+pub use api::{Command, Read, Reply, Sessions, Take, Text, Values};
+pub use config::{Config, NearCacheSettings};
+pub use credentials::{Login, Provider, Question, Registration};
 pub use engine::redis::connection::trust::trust_certificates;
 pub use engine::system_clock;
 pub use error::{Code, Error, Result};
-pub use events::{Event, EventKind, Listener};
+pub use events::Event;
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
 pub use keys::{LIST_PREFIX, MARKER_PREFIX, MAX_KEY_BYTES};
 pub use near_cache::{Hit, Moment, Shared};

@@ -18,7 +18,7 @@ pub enum Backend {
 }
 
 /// From the host and port that a server is named by to those at which it is reached.
-pub type NatMap = BTreeMap<(String, u16), (String, u16)>;
+pub(crate) type NatMap = BTreeMap<(String, u16), (String, u16)>;
 
 /// How to reach one server. `Debug` shows neither user name nor password.
 #[derive(Clone, PartialEq, Eq, Hash)]

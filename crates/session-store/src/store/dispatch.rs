@@ -97,12 +97,6 @@ impl<E: Engine> Store<E> {
     async fn run_one(self: &Arc<Self>, command: Command) -> Result<Reply> {
         self.settled().await?;
         match command {
-            Command::Get { key } => {
-                let asked = self.read_log.look_up(&[&key]);
-                let values = Box::pin(Store::read(self, &asked, false)).await?;
-                let value = values.values.into_iter().next().flatten();
-                Ok(value.map_or(Reply::Nothing, Reply::Text))
-            }
             Command::Set { key, value, ttl, read } => {
                 Box::pin(self.set(&key, &value, ttl, read)).await
             }
