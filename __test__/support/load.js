@@ -77,7 +77,7 @@ export async function load(
 		const increment = async () => {
 			while (!isOver()) {
 				calls++;
-				const found = await attempt(storage.increment(key, 60));
+				const found = await attempt(storage.increment(key, 3600));
 				if (!found) continue;
 				acknowledged++;
 				assert.ok(forgets || !given.has(found.value), "a number was given out twice");
