@@ -8,7 +8,7 @@ import { rounds } from "../support/counts.js";
 import { startNginx } from "../support/nginx.js";
 import { until } from "../support/wait.js";
 import { examplePerFile } from "./example.js";
-import { examine } from "./looks.js";
+import { examine, LOOKS } from "./looks.js";
 import { openBrowser, Person } from "./people.js";
 
 /** nginx' configuration as the guide prints it. */
@@ -82,16 +82,7 @@ describe("a form shows the error", () => {
 	});
 });
 
-const WIDE = { viewport: { width: 1200, height: 760 } };
-const PHONE = { viewport: { width: 390, height: 760 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
-const looks = [
-	["light-wide", { colorScheme: "light", ...WIDE }],
-	["dark-phone", { colorScheme: "dark", ...PHONE }],
-	["dark-wide", { colorScheme: "dark", ...WIDE }],
-	["light-phone", { colorScheme: "light", ...PHONE }],
-];
-
-for (const [look, options] of looks.slice(0, rounds(2, 4))) {
+for (const [look, options] of LOOKS.slice(0, rounds(2, 4))) {
 	test(`${look}: nothing is cut off, and axe finds nothing`, async (t) => {
 		const { url } = example.servers;
 		const ada = await example.signedIn(t, { name: "Ada Lovelace", email: `ada-${look}@example.com`, ...options });

@@ -3,24 +3,14 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { join } from "node:path";
 import { test } from "node:test";
 import { root } from "../../scripts/programs.js";
-import { pages, proseOf } from "./pages.js";
+import { linksOf, pages, proseOf } from "./pages.js";
 
 const all = pages();
 
-/** What pages point to within the package: the page, the path from the root, and what follows `#`. */
-const links = [...all].flatMap(([page, text]) => {
-	const prose = proseOf(text).replaceAll(/`[^`\n]*`/g, "code");
-	return [...prose.matchAll(/\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"/g)]
-		.map(([, inMarkdown, inHtml]) => inMarkdown ?? inHtml)
-		.filter((target) => !/^[a-z]+:/.test(target))
-		.map((target) => {
-			const [path, anchor] = target.split("#");
-			return { page, target, path: path === "" ? page : normalize(join(dirname(page), path)), anchor };
-		});
-});
+const links = linksOf(all);
 
 /** The anchors of a page's headings, as GitHub makes them. */
 function anchorsOf(text) {

@@ -1,10 +1,10 @@
 // The Markdown pages of this package, and the blocks of code in them.
 
 import { readdirSync, readFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, normalize, relative } from "node:path";
 import { root } from "../../scripts/programs.js";
 
-const ELSEWHERE = ["node_modules", "target", "dist", ".git", ".next"];
+const ELSEWHERE = ["node_modules", "target", "dist", ".git", ".next", ".vitepress"];
 
 /** Every page, by its path in the package, with its text. */
 export function pages() {
@@ -35,4 +35,22 @@ export function blocksOf(text) {
 /** A page without its fenced blocks. */
 export function proseOf(text) {
 	return text.replaceAll(/^```.*?^```$/gms, "");
+}
+
+/**
+ * What pages link to within the package: the page, the path from the root, and what follows `#`.
+ * @param {Map<string, string>} all
+ * @returns {{ page: string, target: string, path: string, anchor: string | undefined }[]}
+ */
+export function linksOf(all) {
+	return [...all].flatMap(([page, text]) => {
+		const prose = proseOf(text).replaceAll(/`[^`\n]*`/g, "code");
+		return [...prose.matchAll(/\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"/g)]
+			.map(([, inMarkdown, inHtml]) => inMarkdown ?? inHtml)
+			.filter((target) => !/^[a-z]+:/.test(target))
+			.map((target) => {
+				const [path, anchor] = target.split("#");
+				return { page, target, path: path === "" ? page : normalize(join(dirname(page), path)), anchor };
+			});
+	});
 }
