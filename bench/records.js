@@ -6,7 +6,7 @@ import { createHmac } from "node:crypto";
 /** Better Auth's, in every peer. */
 export const SECRET = "f3hK9sQ2vLx7PzR4mTn8WbYc6JdGa1Ue5";
 
-export const USER_COUNT = 1000;
+const USER_COUNT = 1000;
 export const LIFE_S = 7 * 24 * 60 * 60;
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
