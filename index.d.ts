@@ -130,7 +130,7 @@ export declare enum Operation {
   /** `a`: user id. */
   UserHalves = 11,
   /**
-   * `a`: user id, `b`: row as JSON, `n`: 1 to write an older row too, `handed`: what
+   * `a`: user id, `b`: row as JSON, `n`: 1 to write an older row too, `cached`: what
    * `UserHalves` returned.
    */
   InstallUser = 12,
@@ -165,11 +165,11 @@ export interface SessionCookie {
 export declare function setSessionLife(handle: number, seconds: number): void
 
 /**
- * Adds a call to this tick's batch. `id`: the number of its completion. `handed`: for
- * [`Operation::Set`], what the near cache has just handed out under this key, the latest last.
+ * Adds a call to this tick's batch. `id`: the number of its completion. `cached`: for
+ * [`Operation::Set`], what the near cache has just answered for this key, the latest last.
  * `now`: JavaScript's clock, in ms since the epoch.
  */
-export declare function submitCall(handle: number, id: number, operation: Operation, a: string, b: string, n: number, now: number, handed?: Array<string> | undefined | null): void
+export declare function submitCall(handle: number, id: number, operation: Operation, a: string, b: string, n: number, now: number, cached?: Array<string> | undefined | null): void
 
 /**
  * Adds the reads of a store in this tick to its batch. `id`: the number of their completions.

@@ -7,7 +7,7 @@
 use napi::bindgen_prelude::Env;
 use napi::{Error, Result};
 use napi_derive::napi;
-use session_store::{Command, Read, Take, Values};
+use session_store::{Command, DeliverPart, Values, WriterContext};
 use tokio::sync::oneshot;
 
 use crate::completions::{Outcome, ReadsPart};
@@ -43,15 +43,15 @@ pub enum Operation {
     Cleanup,
     /// `a`: user id.
     UserHalves,
-    /// `a`: user id, `b`: row as JSON, `n`: 1 to write an older row too, `handed`: what
+    /// `a`: user id, `b`: row as JSON, `n`: 1 to write an older row too, `cached`: what
     /// `UserHalves` returned.
     InstallUser,
     /// No arguments.
     Ping,
 }
 
-/// Adds a call to this tick's batch. `id`: the number of its completion. `handed`: for
-/// [`Operation::Set`], what the near cache has just handed out under this key, the latest last.
+/// Adds a call to this tick's batch. `id`: the number of its completion. `cached`: for
+/// [`Operation::Set`], what the near cache has just answered for this key, the latest last.
 /// `now`: JavaScript's clock, in ms since the epoch.
 #[napi(catch_unwind)]
 #[allow(
@@ -67,19 +67,19 @@ pub fn submit_call(
     b: String,
     n: f64,
     now: f64,
-    handed: Option<Vec<String>>,
+    cached: Option<Vec<String>>,
 ) -> Result<()> {
     with_handle(handle, |StoreHandle { store, instance, credentials }| {
         instance.add_pending(env)?;
         store.follow_clock(now as i64);
         let (store, completions, credentials) =
             (store.clone(), instance.completions.clone(), credentials.clone());
-        let read = Read {
-            seen: instance.seen.get(),
-            handed: handed.unwrap_or_default(),
-            ahead_ms: now as i64 - session_store::system_clock(),
+        let writer = WriterContext {
+            reads: instance.read_window.get(),
+            cached: cached.unwrap_or_default(),
+            clock_ahead_ms: now as i64 - session_store::now_ms(),
         };
-        let command = command(operation, a, b, n, now as i64, read);
+        let command = command(operation, a, b, n, now as i64, writer);
         instance.batch.borrow_mut().push(Box::pin(async move {
             let outcome = runtime::catch_panic(store.run(command)).await;
             // Dropped first, so that JavaScript learns of the function's release no later than of
@@ -111,11 +111,12 @@ pub fn submit_reads(
         instance.batch.borrow_mut().push(Box::pin(async move {
             let queue = completions.clone();
             let mut is_first = true;
-            let take: Take = Box::new(move |Values { values, serving }, is_last| {
+            let deliver: DeliverPart = Box::new(move |Values { values, read_number }, is_last| {
                 let (taken, waits) =
                     if is_last { (None, None) } else { Some(oneshot::channel()).unzip() };
                 let is_whole = std::mem::take(&mut is_first) && is_last;
-                let part = ReadsPart { packed: Packed::parts(&values), is_whole, serving, taken };
+                let part =
+                    ReadsPart { packed: Packed::parts(&values), is_whole, read_number, taken };
                 let completion = (id, Outcome::Reads(Ok(part)));
                 if is_last {
                     queue.push_at_turn_end(completion);
@@ -126,7 +127,7 @@ pub fn submit_reads(
                 }
                 waits
             });
-            let outcome = runtime::catch_panic(store.read(keys, is_trusted, take)).await;
+            let outcome = runtime::catch_panic(store.read(keys, is_trusted, deliver)).await;
             drop(credentials);
             if let Err(error) = outcome {
                 completions.push_at_turn_end((id, Outcome::Reads(Err(error))));
@@ -147,10 +148,17 @@ pub fn flush(env: Env, instance: u32) -> Result<()> {
     })
 }
 
-fn command(operation: Operation, a: String, b: String, n: f64, now: i64, read: Read) -> Command {
+fn command(
+    operation: Operation,
+    a: String,
+    b: String,
+    n: f64,
+    now: i64,
+    writer: WriterContext,
+) -> Command {
     match operation {
         Operation::Set => {
-            Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), read: Some(read) }
+            Command::Set { key: a, value: b, ttl: (!n.is_nan()).then_some(n), writer: Some(writer) }
         }
         Operation::Delete => Command::Delete { key: a },
         Operation::Take => Command::Take { key: a },
@@ -167,7 +175,7 @@ fn command(operation: Operation, a: String, b: String, n: f64, now: i64, read: R
             user: a,
             row: b,
             as_it_is: n == 1.0,
-            halves: read.handed.into_iter().next().unwrap_or_default(),
+            halves: writer.cached.into_iter().next().unwrap_or_default(),
         },
         Operation::Ping => Command::Ping,
     }

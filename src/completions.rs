@@ -5,10 +5,10 @@
 //! taken, so a completion that is pushed after that wakes the thread again. After
 //! [`CompletionQueue::close`] nothing is woken, because the environment is gone.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use session_store::{Event, Question, Reply, Result, Serving};
+use session_store::{CredentialsRequest, Event, Mutex, ReadNumber, Reply, Result};
 use tokio::sync::oneshot;
 
 use crate::packed::Packed;
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
     /// Something happened to a store's connection.
     Event { handle: u32, event: Event },
     /// A store needs credentials.
-    CredentialsWanted { handle: u32, question: Question },
+    CredentialsWanted { handle: u32, question: CredentialsRequest },
     /// A store's credentials function is not called any more.
     CredentialsReleased { handle: u32 },
 }
@@ -35,8 +35,8 @@ pub(crate) struct ReadsPart {
     pub(crate) packed: Vec<(usize, Packed)>,
     /// Whether these are all reads of the tick.
     pub(crate) is_whole: bool,
-    /// The number of this serving.
-    pub(crate) serving: Serving,
+    /// The number of this read_number.
+    pub(crate) read_number: ReadNumber,
     /// Signalled when JavaScript has taken this part. `None`: it is the last.
     pub(crate) taken: Option<oneshot::Sender<()>>,
 }
@@ -88,18 +88,18 @@ impl CompletionQueue {
     /// Takes everything that has completed.
     pub(crate) fn drain(&self) -> Vec<Completion> {
         self.is_waking.store(false, Ordering::Release);
-        lock(&self.queue).as_mut().map(std::mem::take).unwrap_or_default()
+        self.queue.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Whether the environment has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.waker).is_none()
+        self.waker.lock().is_none()
     }
 
     /// Drops the waker and everything that is queued, for good.
     pub(crate) fn close(&self) {
-        lock(&self.waker).take();
-        let dropped = lock(&self.queue).take();
+        self.waker.lock().take();
+        let dropped = self.queue.lock().take();
         // Outside the lock: dropping a credentials request may push to this queue.
         drop(dropped);
     }
@@ -107,7 +107,7 @@ impl CompletionQueue {
     /// Adds a completion. Returns whether the caller has to call [`CompletionQueue::wake`].
     #[must_use]
     fn push(&self, completion: Completion) -> bool {
-        match &mut *lock(&self.queue) {
+        match &mut *self.queue.lock() {
             Some(queue) => queue.push(completion),
             None => return false,
         }
@@ -115,12 +115,8 @@ impl CompletionQueue {
     }
 
     fn wake(&self) {
-        if let Some(waker) = &*lock(&self.waker) {
+        if let Some(waker) = &*self.waker.lock() {
             waker.wake();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use napi::Result;
 use napi_derive::napi;
-use session_store::{Code, Login, Provider, Question};
+use session_store::{Code, CredentialsProvider, CredentialsRequest, Login};
 
 use crate::completions::{CompletionQueue, NOT_A_CALL, Outcome};
 use crate::handles::{instance_of, unknown_number, with_handle_mut};
@@ -19,8 +19,8 @@ struct CredentialsFunction {
     completions: Arc<CompletionQueue>,
 }
 
-impl Provider for CredentialsFunction {
-    fn ask(&self, question: Question) {
+impl CredentialsProvider for CredentialsFunction {
+    fn provide(&self, question: CredentialsRequest) {
         let outcome = Outcome::CredentialsWanted { handle: self.handle, question };
         self.completions.push_now((NOT_A_CALL, outcome));
     }
@@ -75,6 +75,6 @@ pub fn reject_credentials(
     Ok(())
 }
 
-fn take_question(instance: u32, request: u32) -> Result<Question> {
+fn take_question(instance: u32, request: u32) -> Result<CredentialsRequest> {
     instance_of(instance)?.questions.borrow_mut().remove(&request).ok_or_else(unknown_number)
 }

@@ -5,7 +5,7 @@
 use napi::bindgen_prelude::{Array, Env, Null, ToNapiValue};
 use napi::{JsString, Result};
 use napi_derive::napi;
-use session_store::{Code, Error, Question, Reply, Seen, Serving};
+use session_store::{Code, CredentialsRequest, Error, ReadNumber, ReadWindow, Reply};
 
 use crate::completions::{Completion, NOT_A_CALL, Outcome, ReadsPart};
 use crate::handles::{ModuleInstance, instance_of};
@@ -29,7 +29,7 @@ const TOO_LONG: &str = "the answer is too long for a JavaScript string (about 51
 pub fn drain(env: &Env, instance: u32) -> Result<Array<'_>> {
     let instance = instance_of(instance)?;
     let completions = instance.completions.drain();
-    note_what_is_handed_out(&instance, &completions);
+    update_read_window(&instance, &completions);
     let settled = completions.iter().filter(|completion| settles(completion)).count();
     let mut flat = env.create_array(completions.len() as u32 * 3)?;
     for (row, (number, outcome)) in completions.into_iter().enumerate() {
@@ -83,13 +83,14 @@ impl Row<'_, '_> {
 }
 
 /// Remembers what this wake-up hands out: the base of what JavaScript writes before the next one.
-fn note_what_is_handed_out(instance: &ModuleInstance, completions: &[Completion]) {
-    let servings = completions.iter().filter_map(|(_, outcome)| match outcome {
-        Outcome::Reads(Ok(ReadsPart { serving, .. })) => Some(*serving),
+fn update_read_window(instance: &ModuleInstance, completions: &[Completion]) {
+    let reads = completions.iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Reads(Ok(ReadsPart { read_number, .. })) => Some(*read_number),
         _ => None,
     });
-    let seen = instance.seen.get();
-    instance.seen.set(Seen { after: seen.up_to, up_to: servings.fold(seen.up_to, Serving::max) });
+    let last = instance.read_window.get();
+    let up_to = reads.fold(last.up_to, ReadNumber::max);
+    instance.read_window.set(ReadWindow { after: last.up_to, up_to });
 }
 
 /// Whether JavaScript waits for nothing more under this number.
@@ -140,7 +141,7 @@ fn write_reads(env: &Env, row: &mut Row<'_, '_>, part: ReadsPart) -> Result<()> 
 }
 
 /// Keeps a request for credentials until JavaScript answers it by the number that is returned.
-fn number_question(instance: &ModuleInstance, question: Question) -> u32 {
+fn number_question(instance: &ModuleInstance, question: CredentialsRequest) -> u32 {
     let number = instance.last_question.get().wrapping_add(1);
     instance.last_question.set(number);
     instance.questions.borrow_mut().insert(number, question);

@@ -15,7 +15,7 @@ use crate::runtime;
 #[napi(catch_unwind)]
 pub fn watch_events(handle: u32) -> Result<()> {
     with_handle(handle, |StoreHandle { store, instance, .. }| {
-        let Some(mut listener) = store.listen() else { return Ok(()) };
+        let Some(mut listener) = store.subscribe() else { return Ok(()) };
         let completions = instance.completions.clone();
         // The batched task only starts another one, which lasts as long as the store. As a batched
         // task itself it would count as work in progress.

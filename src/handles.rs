@@ -11,7 +11,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Env, Function, Object};
 use napi::{Error, Result, Status, check_status, sys};
 use napi_derive::napi;
-use session_store::{Config, Question, Registration, Seen, Sessions};
+use session_store::{Config, CredentialsRequest, ProviderRegistration, ReadWindow, Sessions};
 
 use crate::completions::CompletionQueue;
 use crate::runtime::Task;
@@ -25,11 +25,11 @@ pub(crate) struct ModuleInstance {
     pub(crate) batch: RefCell<Vec<Task>>,
     /// Calls that JavaScript waits for. While there are any, they keep the process alive.
     pending: Cell<usize>,
-    /// What the last wake-up handed out. Better Auth writes a session back in the same run of
+    /// The reads that the last wake-up answered. Better Auth writes a session back in the same run of
     /// microtasks that its read started.
-    pub(crate) seen: Cell<Seen>,
+    pub(crate) read_window: Cell<ReadWindow>,
     /// Requests for credentials that JavaScript has not answered yet, by number.
-    pub(crate) questions: RefCell<HashMap<u32, Question>>,
+    pub(crate) questions: RefCell<HashMap<u32, CredentialsRequest>>,
     pub(crate) last_question: Cell<u32>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct StoreHandle {
     pub(crate) instance: Rc<ModuleInstance>,
     /// Keeps this handle's credentials function registered. Calls in flight hold it as well,
     /// because they may need a connection.
-    pub(crate) credentials: Option<Arc<Registration>>,
+    pub(crate) credentials: Option<Arc<ProviderRegistration>>,
 }
 
 thread_local! {
@@ -95,7 +95,7 @@ pub fn attach(env: Env, on_completions: Function<(), ()>, resource: Object) -> R
         waker: raw,
         batch: RefCell::default(),
         pending: Cell::new(0),
-        seen: Cell::default(),
+        read_window: Cell::default(),
         questions: RefCell::default(),
         last_question: Cell::new(0),
     };
@@ -144,7 +144,7 @@ pub fn close(handle: u32) {
 #[napi(catch_unwind)]
 pub fn set_session_life(handle: u32, seconds: f64) -> Result<()> {
     with_handle(handle, |StoreHandle { store, .. }| {
-        store.expect_life((seconds * 1000.0) as u64);
+        store.expect_session_lifetime((seconds * 1000.0) as u64);
         Ok(())
     })
 }

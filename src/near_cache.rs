@@ -9,7 +9,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{ArrayBuffer, Either3, Env, Null};
 use napi::{JsString, Result};
 use napi_derive::napi;
-use session_store::{Hit, Moment, Shared};
+use session_store::{CopyFreshness, Hit, TwoClockTime};
 
 use crate::handles::{StoreHandle, with_handle};
 use crate::text::{to_js_string, with_utf8};
@@ -40,7 +40,7 @@ pub fn cached<'env>(
 #[napi(catch_unwind)]
 pub fn cached_life_ms(env: &Env, handle: u32, key: JsString) -> Result<f64> {
     with_handle(handle, |StoreHandle { store, .. }| {
-        with_utf8::<KEY_BYTES, _>(env, &key, |key| store.life_ms(key))
+        with_utf8::<KEY_BYTES, _>(env, &key, |key| store.fresh_for_ms(key))
     })
 }
 
@@ -65,18 +65,18 @@ pub fn near_cache_memory<'env>(
     handle: u32,
 ) -> Result<Option<NearCacheMemory<'env>>> {
     let Some((shared, settings)) =
-        with_handle(handle, |StoreHandle { store, .. }| Ok(store.shared()))?
+        with_handle(handle, |StoreHandle { store, .. }| Ok(store.copy_freshness()))?
     else {
         return Ok(None);
     };
     let address: *mut u8 = Arc::as_ptr(&shared).cast_mut().cast();
-    // SAFETY: `address` points to `size_of::<Shared>()` initialized bytes. The finalizer owns the
-    // `Arc`, so they live until JavaScript has collected the buffer. `Shared` consists of atomics.
+    // SAFETY: `address` points to `size_of::<CopyFreshness>()` initialized bytes. The finalizer owns the
+    // `Arc`, so they live until JavaScript has collected the buffer. `CopyFreshness` consists of atomics.
     // JavaScript reads its integers atomically and its doubles as aligned words of 8 bytes, which
     // the platforms of this package do not tear. It adds to the hits atomically and writes nothing
     // else.
     let memory = unsafe {
-        ArrayBuffer::from_external(env, address, size_of::<Shared>(), shared, |_, shared| {
+        ArrayBuffer::from_external(env, address, size_of::<CopyFreshness>(), shared, |_, shared| {
             drop(shared)
         })
     }?;
@@ -91,5 +91,5 @@ pub fn near_cache_memory<'env>(
 /// The monotonic clock of [`near_cache_memory`], in ms.
 #[napi(catch_unwind)]
 pub fn monotonic_ms() -> f64 {
-    Moment::now().monotonic
+    TwoClockTime::now().monotonic_ms
 }

@@ -12,11 +12,11 @@ use std::io::Result as IoResult;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use session_store::{Code, Error, Result};
+use session_store::{Code, Error, Mutex, Result};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
@@ -57,7 +57,7 @@ static TASK_QUEUE: OnceLock<Arc<TaskQueue>> = OnceLock::new();
 /// the next call tries again.
 pub(crate) fn submit(tasks: Vec<Task>) -> IoResult<()> {
     let queue = task_queue()?;
-    queue.lock().extend(tasks);
+    queue.tasks.lock().extend(tasks);
     if queue.is_asleep.swap(false, Ordering::SeqCst) {
         queue.arrival.notify_one();
     }
@@ -89,7 +89,7 @@ fn task_queue() -> IoResult<&'static Arc<TaskQueue>> {
     if let Some(queue) = TASK_QUEUE.get() {
         return Ok(queue);
     }
-    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = STARTING.lock();
     match TASK_QUEUE.get() {
         Some(queue) => Ok(queue),
         None => start_thread().map(|queue| TASK_QUEUE.get_or_init(|| queue)),
@@ -117,7 +117,7 @@ async fn run_tasks(queue: Arc<TaskQueue>) {
     let (mut for_calls, mut for_replies) = (AdaptiveSpin::default(), AdaptiveSpin::default());
     let mut alarm = None;
     loop {
-        for task in std::mem::take(&mut *queue.lock()) {
+        for task in std::mem::take(&mut *queue.tasks.lock()) {
             alarm.get_or_insert_with(|| Box::pin(sleep(ALARM)));
             start(task, &running, &queue);
         }
@@ -126,7 +126,7 @@ async fn run_tasks(queue: Arc<TaskQueue>) {
         }
         let in_progress = running.load(Ordering::Relaxed);
         let has_news =
-            || !queue.lock().is_empty() || running.load(Ordering::Relaxed) != in_progress;
+            || !queue.tasks.lock().is_empty() || running.load(Ordering::Relaxed) != in_progress;
         let spin = if in_progress == 0 { &mut for_calls } else { &mut for_replies };
         if spin.until(has_news).await {
             continue;
@@ -150,7 +150,7 @@ async fn sleep_until_arrival(queue: &TaskQueue, alarm: &mut Option<Pin<Box<Sleep
     queue.is_asleep.store(true, Ordering::SeqCst);
     // What was submitted before the flag was set is found here. What is submitted after it wakes
     // the thread.
-    if queue.lock().is_empty() {
+    if queue.tasks.lock().is_empty() {
         let ring = async {
             match alarm {
                 Some(alarm) => alarm.await,
@@ -163,12 +163,6 @@ async fn sleep_until_arrival(queue: &TaskQueue, alarm: &mut Option<Pin<Box<Sleep
         }
     }
     queue.is_asleep.store(false, Ordering::SeqCst);
-}
-
-impl TaskQueue {
-    fn lock(&self) -> MutexGuard<'_, Vec<Task>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Decides whether spinning is worthwhile. Each time it was in vain, twice as many chances are

@@ -32,8 +32,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 async fn reads(store: Arc<dyn Sessions>, at_once: usize, batches: usize) -> Result<()> {
     let keys: Vec<_> = (0..at_once).map(|n| format!("token-{n:026}")).collect();
     for key in &keys {
-        let set =
-            Command::Set { key: key.clone(), value: "x".repeat(600), ttl: Some(600.0), read: None };
+        let set = Command::Set {
+            key: key.clone(),
+            value: "x".repeat(600),
+            ttl: Some(600.0),
+            writer: None,
+        };
         store.clone().run(set).await?;
     }
     for _ in 0..batches {

@@ -1,5 +1,7 @@
-//! What a store can be asked to do, and what it answers: the whole interface of the core, as
-//! values.
+//! The whole interface of the core: what the addon calls, and what it gets back.
+//!
+//! [`crate::open`] gives a store as [`Sessions`]. [`Sessions::read`] reads keys, [`Sessions::run`]
+//! carries out every other [`Command`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,94 +10,100 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::config::NearCacheSettings;
-use crate::credentials::{Provider, Registration};
+use crate::credentials::{CredentialsProvider, ProviderRegistration};
 use crate::error::Result;
-use crate::events::Listener;
-use crate::near_cache::{Hit, Shared};
-use crate::read_log::{Seen, Serving};
+use crate::events::EventListener;
+use crate::near_cache::{CopyFreshness, Hit};
+use crate::read_log::{ReadNumber, ReadWindow};
 use crate::value::Stored;
 
-/// Something under way, on the tokio runtime that polls it.
-pub(crate) type Running<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+/// An operation, on the tokio runtime that polls it.
+pub(crate) type OperationFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// Takes some of the values that are read together, and whether they are the last. Answers what is
-/// waited for before more are read: so no more than one part is in memory.
-pub type Take = Box<dyn FnMut(Values, bool) -> Option<oneshot::Receiver<()>> + Send>;
+/// Receives one part of the values that are read together, and whether it is the last. What it
+/// returns is awaited before the next part is read, so that no more than one part is in memory.
+pub type DeliverPart = Box<dyn FnMut(Values, bool) -> Option<oneshot::Receiver<()>> + Send>;
 
 /// A store, whatever its engine. Its connection ends with the last handle.
 pub trait Sessions: Send + Sync {
     /// Carries out a command.
-    fn run(self: Arc<Self>, command: Command) -> Running<Reply>;
+    fn run(self: Arc<Self>, command: Command) -> OperationFuture<Reply>;
 
-    /// What several keys hold. `keys` are separated by NUL. `take` is called with some of them
-    /// after the others, in their order. `is_trusted`: no stranger chose the keys; else they are
-    /// tracked only once they were seen to be sessions.
-    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()>;
+    /// Reads the values of several keys, separated by NUL. `deliver` gets them in their order, part
+    /// by part. `is_trusted`: no stranger chose the keys; other keys are tracked only once they
+    /// were seen to be sessions.
+    fn read(
+        self: Arc<Self>,
+        keys: String,
+        is_trusted: bool,
+        deliver: DeliverPart,
+    ) -> OperationFuture<()>;
 
-    /// Tells a caller's clock (ms since the epoch). A store in this process's memory follows it.
+    /// Passes on the caller's clock (ms since the epoch). A store in this process's memory follows
+    /// it.
     fn follow_clock(&self, now_ms: i64);
 
-    /// Tells how long sessions live, in ms: a user's not-before marker then lives as long.
-    fn expect_life(&self, ms: u64);
+    /// Says how long sessions live, in ms: a user's not-before marker then lives as long.
+    fn expect_session_lifetime(&self, ms: u64);
 
-    /// What a key holds, if the near cache knows.
+    /// The value of a key, or its absence; `None`: the near cache does not know.
     fn cached(&self, key: &str) -> Option<Hit>;
 
-    /// For how many ms what [`Sessions::cached`] answered may be answered again, while [`Shared`]
-    /// says that nothing has changed.
-    fn life_ms(&self, key: &str) -> f64;
+    /// For how many ms what [`Sessions::cached`] answered may be answered again, while
+    /// [`CopyFreshness`] says that nothing has changed.
+    fn fresh_for_ms(&self, key: &str) -> f64;
 
-    /// What threads that keep copies of the near cache's answers must look at, and the near cache's
-    /// settings. `None`: there is none.
-    fn shared(&self) -> Option<(Arc<Shared>, NearCacheSettings)>;
+    /// Memory for a thread that keeps copies of the near cache's answers, and the near cache's
+    /// settings. `None`: there is no near cache.
+    fn copy_freshness(&self) -> Option<(Arc<CopyFreshness>, NearCacheSettings)>;
 
-    /// How the store stands, as JSON.
+    /// The store's state and counters, as JSON.
     fn metrics(&self) -> String;
 
-    /// What happens to its connection from now on. `None`: it has none.
-    fn listen(&self) -> Option<Listener>;
+    /// The events of the store's connection from now on. `None`: it has none.
+    fn subscribe(&self) -> Option<EventListener>;
 
-    /// From now on this one is asked for user name and password (option `credentials`), until the
+    /// Registers a function that gives user name and password (option `credentials`), until the
     /// registration is dropped. `None`: the store has no connection.
-    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration>;
+    fn register(&self, provider: Arc<dyn CredentialsProvider>) -> Option<ProviderRegistration>;
 }
 
 /// What a writer has read before it writes, and its clock.
 #[derive(Debug)]
-pub struct Read {
-    /// What it has been handed by reads.
-    pub seen: Seen,
-    /// What [`crate::Sessions::cached`] has just handed out under the key, the latest last.
-    pub handed: Vec<String>,
-    /// How far the writer's clock is ahead of this machine's, in ms. It changes only what is
-    /// answered: a write that would be dropped because of this machine's clock or the server's, and
-    /// not by the writer's, is a `CONFLICT`.
-    pub ahead_ms: i64,
+pub struct WriterContext {
+    /// The reads whose answers it has.
+    pub reads: ReadWindow,
+    /// What [`Sessions::cached`] has just answered for the key, the latest last.
+    pub cached: Vec<String>,
+    /// How far the writer's clock is ahead of this machine's, in ms. It changes the answer only: a
+    /// write that would be dropped because of this machine's clock or the server's, and not by the
+    /// writer's, is a `CONFLICT`.
+    pub clock_ahead_ms: i64,
 }
 
 /// One operation; [`Sessions::read`] reads what keys hold. Keys, tokens and user ids are texts of 1
 /// to 4096 bytes without NUL.
 #[derive(Debug)]
 pub enum Command {
-    /// Writes a value. A session record is merged with what lies there; one that was ended stays
+    /// Writes a value. A session record is merged with the stored one; one that was ended stays
     /// ended. Answers [`Reply::UserWritten`], [`Reply::Ignored`] or [`Reply::Nothing`].
     Set {
         /// A session token or any other key of Better Auth's.
         key: String,
         /// The value; its text is kept as it is.
         value: String,
-        /// Life in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session
+        /// Lifetime in s; a fraction rounds up, 0 and less is a delete, none is for ever. A session
         /// record lives until its own `expiresAt`.
         ttl: Option<f64>,
-        /// What the writer has read. Unknown: the latest that was served.
-        read: Option<Read>,
+        /// `None`: what the writer has read is not known.
+        writer: Option<WriterContext>,
     },
     /// Deletes a key; ends it if it is a session.
     Delete {
         /// As in [`Command::Set`].
         key: String,
     },
-    /// As [`Command::Delete`], and answers what lay there: [`Reply::Text`] or [`Reply::Nothing`].
+    /// As [`Command::Delete`], and answers the value: [`Reply::Text`] or [`Reply::Nothing`].
     /// At most once.
     Take {
         /// As in [`Command::Set`].
@@ -105,7 +113,7 @@ pub enum Command {
     Increment {
         /// As in [`Command::Set`].
         key: String,
-        /// Life in s of a counter that starts now.
+        /// Lifetime in s of a counter that starts now.
         ttl: f64,
     },
     /// The keys of this store, tombstones left out. Answers [`Reply::Text`], a JSON array.
@@ -142,7 +150,7 @@ pub enum Command {
         /// The caller's clock, in ms since the epoch.
         now: i64,
     },
-    /// What a user's live sessions hold of the user's row. Answers [`Reply::Text`], to be handed to
+    /// The user halves of a user's live sessions. Answers [`Reply::Text`], to be passed to
     /// [`Command::InstallUser`] after the row was read: a JSON array with an item for each session;
     /// or [`Reply::Nothing`], when there is no session.
     UserHalves {
@@ -168,16 +176,16 @@ pub enum Command {
     Ping,
 }
 
-/// What several keys hold.
+/// The values of several keys.
 #[derive(Debug)]
 pub struct Values {
     /// In the order of the keys; `None` where there is nothing.
     pub values: Vec<Option<Text>>,
-    /// The number of this serving.
-    pub serving: Serving,
+    /// The number of this read.
+    pub read_number: ReadNumber,
 }
 
-/// What a command answers.
+/// The answer to a command.
 #[derive(Debug)]
 pub enum Reply {
     /// Done, or there is no such thing.
@@ -193,35 +201,35 @@ pub enum Reply {
     Ignored,
 }
 
-/// A text that a command answered.
+/// A text in an answer.
 #[derive(Debug)]
-pub struct Text(Source);
+pub struct Text(TextSource);
 
 #[derive(Debug)]
-enum Source {
+enum TextSource {
     Stored(Stored),
-    Made(String),
+    Composed(String),
 }
 
 impl Text {
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Source::Stored(stored) => stored.text(),
-            Source::Made(text) => text,
+            TextSource::Stored(stored) => stored.text(),
+            TextSource::Composed(text) => text,
         }
     }
 }
 
 impl From<Stored> for Text {
     fn from(stored: Stored) -> Self {
-        Text(Source::Stored(stored))
+        Text(TextSource::Stored(stored))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Text(Source::Made(text))
+        Text(TextSource::Composed(text))
     }
 }
 

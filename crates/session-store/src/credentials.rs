@@ -1,18 +1,19 @@
-//! User name and password by a function of the application's, which is asked at each connection,
-//! and again before a password expires.
+//! User name and password from a function of the application, called for each connection, and again
+//! before a password expires.
 //!
-//! A store has as many functions as handles that brought one. The newest is asked; one that goes
-//! away without an answer leaves the question to the one before it. No `Debug` output and no
-//! message contains what was answered.
+//! A store has one function for each handle that was opened with one. The newest is called. When it
+//! goes away without an answer, the one before it is called. No `Debug` output and no message
+//! contains an answer.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::error::{Code, Error, Result};
+use crate::sync::Mutex;
 
-/// What to log in with. `Debug` shows none of it.
+/// User name and password. `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// ACL user; `None`: as option `username` says.
@@ -29,19 +30,19 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Something that can be asked.
-pub trait Provider: Send + Sync {
-    /// Hands on a question. Dropping it says that nobody is there to answer.
-    fn ask(&self, question: Question);
+/// A function that gives user name and password.
+pub trait CredentialsProvider: Send + Sync {
+    /// Calls the function. Dropping the request says that the function is gone.
+    fn provide(&self, request: CredentialsRequest);
 }
 
-/// A question that waits for its answer.
-pub struct Question(oneshot::Sender<Result<Login>>);
+/// A request that waits for its answer.
+pub struct CredentialsRequest(oneshot::Sender<Result<Login>>);
 
-impl Question {
+impl CredentialsRequest {
     /// Answers it.
     pub fn answer(self, login: Login) {
-        // It is no loss that nobody waits any more.
+        // The connection attempt may have been given up.
         let _ = self.0.send(Ok(login));
     }
 
@@ -53,47 +54,47 @@ impl Question {
 
 /// The functions of one store.
 #[derive(Clone, Default)]
-pub(crate) struct Credentials(Arc<Mutex<Given>>);
+pub(crate) struct Credentials(Arc<Mutex<Providers>>);
 
 #[derive(Default)]
-struct Given {
+struct Providers {
     /// Each with a number of its own, the newest last.
-    providers: Vec<(u64, Arc<dyn Provider>)>,
+    all: Vec<(u64, Arc<dyn CredentialsProvider>)>,
     last: u64,
 }
 
 /// Keeps a function until it is dropped.
-pub struct Registration {
+pub struct ProviderRegistration {
     credentials: Credentials,
     number: u64,
 }
 
 impl Credentials {
-    /// From now on this one is asked, until the registration is dropped or a newer one comes.
-    pub(crate) fn register(&self, provider: Arc<dyn Provider>) -> Registration {
-        let mut given = self.lock();
-        given.last += 1;
-        let number = given.last;
-        given.providers.push((number, provider));
-        Registration { credentials: self.clone(), number }
+    /// From now on this one is called, until the registration is dropped or a newer one comes.
+    pub(crate) fn register(&self, provider: Arc<dyn CredentialsProvider>) -> ProviderRegistration {
+        let mut providers = self.0.lock();
+        providers.last += 1;
+        let number = providers.last;
+        providers.all.push((number, provider));
+        ProviderRegistration { credentials: self.clone(), number }
     }
 
-    /// Asks for what to log in with.
-    pub(crate) async fn ask(&self) -> Result<Login> {
+    /// Gets user name and password.
+    pub(crate) async fn login(&self) -> Result<Login> {
         let mut before = u64::MAX;
         loop {
             let newest = {
-                let given = self.lock();
-                given.providers.iter().rev().find(|(number, _)| *number < before).cloned()
+                let providers = self.0.lock();
+                providers.all.iter().rev().find(|(number, _)| *number < before).cloned()
             };
             let Some((number, provider)) = newest else {
                 let what = "credentials: the function is gone with the worker thread or store that gave it; \
                     open a store with the option credentials where it lives as long as it is needed";
                 return Err(Error::new(Code::Auth, what));
             };
-            let (question, answer) = oneshot::channel();
-            provider.ask(Question(question));
-            // What is held here would keep the question of one that goes away.
+            let (request, answer) = oneshot::channel();
+            provider.provide(CredentialsRequest(request));
+            // Held here, it would keep the request of a function that goes away.
             drop(provider);
             match answer.await {
                 Ok(answer) => return answer,
@@ -101,19 +102,15 @@ impl Credentials {
             }
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Given> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Drop for Registration {
+impl Drop for ProviderRegistration {
     fn drop(&mut self) {
-        let mut given = self.credentials.lock();
-        let place = given.providers.iter().position(|(number, _)| *number == self.number);
-        let gone = place.map(|place| given.providers.remove(place));
-        drop(given);
-        // May take others with it, so not under the lock.
+        let mut providers = self.credentials.0.lock();
+        let place = providers.all.iter().position(|(number, _)| *number == self.number);
+        let gone = place.map(|place| providers.all.remove(place));
+        drop(providers);
+        // Its drop may drop other registrations, so it is not done under the lock.
         drop(gone);
     }
 }
@@ -125,10 +122,10 @@ mod tests {
     /// Answers with a password, or with nothing.
     struct Says(Option<&'static str>);
 
-    impl Provider for Says {
-        fn ask(&self, question: Question) {
+    impl CredentialsProvider for Says {
+        fn provide(&self, request: CredentialsRequest) {
             if let Some(password) = self.0 {
-                question.answer(Login {
+                request.answer(Login {
                     username: None,
                     password: password.into(),
                     expires_at: None,
@@ -138,13 +135,13 @@ mod tests {
     }
 
     async fn password(credentials: &Credentials) -> Option<String> {
-        credentials.ask().await.ok().map(|login| login.password)
+        credentials.login().await.ok().map(|login| login.password)
     }
 
     #[tokio::test]
-    async fn the_newest_that_lives_is_asked() {
+    async fn the_newest_that_lives_is_called() {
         let credentials = Credentials::default();
-        assert_eq!(credentials.ask().await.unwrap_err().code, Code::Auth);
+        assert_eq!(credentials.login().await.unwrap_err().code, Code::Auth);
         let _old = credentials.register(Arc::new(Says(Some("old"))));
         let new = credentials.register(Arc::new(Says(Some("new"))));
         assert_eq!(password(&credentials).await.as_deref(), Some("new"));

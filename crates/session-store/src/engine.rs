@@ -14,8 +14,9 @@ pub(crate) mod memory;
 pub(crate) mod redis;
 
 use std::future::{Future, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::clock::now_ms;
 use crate::error::{Code, Error, Result};
 use crate::keys::LIST_PREFIX;
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
@@ -195,11 +196,6 @@ pub(crate) enum Namespace {
     Users,
 }
 
-/// This machine's clock, in ms since the epoch.
-pub fn system_clock() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
 /// The error of a write over a session record of another application.
 pub(crate) fn another_application() -> Error {
     Error::new(
@@ -340,7 +336,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// The clock by which this process judges what has expired, in ms since the epoch.
     fn local_clock(&self) -> i64 {
-        system_clock()
+        now_ms()
     }
 
     /// Makes [`Engine::local_clock`] follow a caller's clock, unless other processes share the

@@ -29,7 +29,8 @@ pub enum Code {
     NotFound,
     /// The session was ended; it cannot be written any more.
     Revoked,
-    /// Another writer's data stands against this write.
+    /// The write is rejected: the data of another writer or application is stored there, or a clock
+    /// is wrong.
     Conflict,
     /// A bound of this store was exceeded (size of a value).
     Limit,

@@ -1,11 +1,11 @@
-//! What happens to a store's connection, told to whoever wants to know.
+//! Events of a store's connections, published to all subscribers.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
-/// How many events wait for a listener that is slow; of more it misses the oldest.
+/// How many events wait for a slow subscriber; of more it misses the oldest.
 const KEPT: usize = 64;
 
 /// What happened.
@@ -19,7 +19,7 @@ pub enum EventKind {
     Reconnecting,
     /// Another server is the primary.
     Failover,
-    /// It is up, but something that was asked for, or that sessions need, is missing.
+    /// It is up, but something that an option asks for, or that sessions need, is missing.
     Degraded,
     /// An end was carried out, and acknowledged by fewer replicas than were asked for.
     UnderReplicated,
@@ -61,7 +61,7 @@ impl Serialize for EventKind {
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// One number for each event of a process, whoever hears of it.
+    /// The event's number in this process, the same for each subscriber.
     pub number: u64,
     /// The connection that it happened to: a store has one for each server.
     pub connection: u64,
@@ -71,34 +71,34 @@ pub struct Event {
     pub reason: String,
 }
 
-/// Tells events to all who listen.
+/// Publishes events to all subscribers.
 #[derive(Clone)]
 pub(crate) struct Events {
     sender: broadcast::Sender<Event>,
     connection: u64,
 }
 
-/// Hears events from now on.
-pub struct Listener(broadcast::Receiver<Event>);
+/// Receives the events from its subscription on.
+pub struct EventListener(broadcast::Receiver<Event>);
 
 impl Events {
     pub(crate) fn new() -> Self {
         Events { sender: broadcast::Sender::new(KEPT), connection: next_number() }
     }
 
-    /// To tell of another connection of the same store.
+    /// For another connection of the same store.
     pub(crate) fn of_another_connection(&self) -> Self {
         Events { sender: self.sender.clone(), connection: next_number() }
     }
 
-    pub(crate) fn tell(&self, event: EventKind, reason: impl Into<String>) {
-        // It is no loss that nobody listens.
+    pub(crate) fn publish(&self, event: EventKind, reason: impl Into<String>) {
+        // Without a subscriber the event is dropped.
         let (number, connection) = (next_number(), self.connection);
         let _ = self.sender.send(Event { number, connection, event, reason: reason.into() });
     }
 
-    pub(crate) fn listen(&self) -> Listener {
-        Listener(self.sender.subscribe())
+    pub(crate) fn subscribe(&self) -> EventListener {
+        EventListener(self.sender.subscribe())
     }
 }
 
@@ -107,7 +107,7 @@ fn next_number() -> u64 {
     LAST.fetch_add(1, Relaxed) + 1
 }
 
-impl Listener {
+impl EventListener {
     /// The next event; `None` when the store is gone.
     pub async fn next(&mut self) -> Option<Event> {
         loop {

@@ -2,34 +2,35 @@
 //!
 //! # Layout
 //! - [`Config`]: validated settings. [`open`]: the store of some settings, one per process.
-//! - [`Command`], [`Reply`], [`Error`]: the whole interface, as values; [`Sessions::run`] carries
-//!   them out.
+//! - `api`: the whole interface: [`Sessions`], [`Command`], [`Reply`]. [`Error`]: the one error.
 //! - `store`: the operations and their invariants. `session`: what a session record is, and how
 //!   writes merge.
-//! - `near_cache`: the near cache, which `engine::redis` tells of changes.
-//! - `read_log`: what this process handed out, and to whom: the base of a merge. `known_sessions`:
-//!   which keys were seen to be sessions.
+//! - `near_cache`: what was read, while it holds; `engine::redis::tracking` feeds it.
+//! - `read_log`: the versions that were read, which a merge needs. `known_sessions`: which keys were
+//!   seen to be sessions.
 //! - `keys`: how long keys may be, and which families of them Better Auth reserves.
-//! - `events`: what happens to the connection. `credentials`: who is asked for user name and
-//!   password.
-//! - `metrics`: how a store stands, as one snapshot.
+//! - `events`: events of the connection. `credentials`: user name and password from the
+//!   application.
+//! - `metrics`: a store's state and counters, as one snapshot.
 //! - `gate`: the session cookie of a request, and its signature.
-//! - `engine`: the atomic steps, in memory and on Redis.
+//! - `engine`: the atomic steps, in memory and on Redis. `value`: what is stored under a key.
+//! - `clock`, `sync`, `panics`: this machine's clocks, the mutex, tasks that survive a panic.
 //!
 //! Nothing here knows of Node.js.
 
 mod api;
+mod clock;
 mod config;
 mod credentials;
 mod engine;
 mod error;
 mod events;
 mod gate;
-mod guarded;
 mod keys;
 mod known_sessions;
 mod metrics;
 mod near_cache;
+mod panics;
 mod read_log;
 mod registry;
 mod session;
@@ -37,16 +38,17 @@ mod store;
 mod sync;
 mod value;
 
-pub use api::{Command, Read, Reply, Sessions, Take, Text, Values};
+pub use api::{Command, DeliverPart, Reply, Sessions, Text, Values, WriterContext};
+pub use clock::{TwoClockTime, now_ms};
 pub use config::{Config, NearCacheSettings};
-pub use credentials::{Login, Provider, Question, Registration};
+pub use credentials::{CredentialsProvider, CredentialsRequest, Login, ProviderRegistration};
 pub use engine::redis::connection::trust::trust_certificates;
-pub use engine::system_clock;
 pub use error::{Code, Error, Result};
 pub use events::Event;
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
 pub use keys::{LIST_PREFIX, MARKER_PREFIX, MAX_KEY_BYTES};
-pub use near_cache::{Hit, Moment, Shared};
-pub use read_log::{Seen, Serving};
+pub use near_cache::{CopyFreshness, Hit};
+pub use read_log::{ReadNumber, ReadWindow};
 pub use registry::open;
 pub use store::PART_BYTES;
+pub use sync::Mutex;

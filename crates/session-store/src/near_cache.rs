@@ -1,118 +1,98 @@
 //! The near cache: what this process read a moment ago, for as long as the server says that it has
 //! not changed.
 //!
-//! It knows keys, values and a *feed*, which is whoever hears from a server: [`NearCache::joins`],
-//! [`NearCache::begins`], [`NearCache::alive`], [`NearCache::invalidate`], [`NearCache::lost`]. The
-//! rules, each checked by `tests/near_cache.rs` over every interleaving:
+//! It knows keys, values and feeds. A feed is the source of a server's invalidations, one for each
+//! server: [`NearCache::add_feed`], [`NearCache::start_feed`], [`NearCache::record_heartbeat`],
+//! [`NearCache::invalidate`], [`NearCache::stop_feed`]. The rules, each checked by
+//! `tests/near_cache.rs` over every interleaving:
 //!
 //! - A miss leaves a flight. Only the flight's own answer may become a value, and only while the
-//!   flight is still the one under its key: an invalidation, a loss of the connection and a write
-//!   of ours take it away.
-//! - A write of ours takes the value and the flight away before it is sent and before its caller is
-//!   told ([`NearCache::writing`]).
-//! - Whoever misses a key that has a flight waits for that flight.
-//! - A value is answered only while the last sign of life was *sent* less than `max_staleness` ago,
-//!   by the monotonic and by the wall clock (a suspended machine stops one of them, a corrected
-//!   clock moves the other).
-//!
+//!   flight is still the one under its key. An invalidation, a lost connection and a write of this
+//!   process detach it.
+//! - A write of this process takes the value away and detaches the flight, before it is sent and
+//!   again before its caller gets the answer ([`NearCache::guard_write`]).
+//! - A miss of a key that has a flight waits for that flight.
+//! - A value is answered only while the last answered heartbeat was *sent* less than
+//!   `max_staleness` ago, by the monotonic and by the wall clock ([`TwoClockTime`]).
 //! - A session is answered only beside its owner's not-before marker, or the absence of one. When a
-//!   marker is taken away, the copies that JavaScript threads keep are, all of them.
+//!   marker is taken away, so are all copies that JavaScript threads keep.
 //!
-//! What is kept is session records and `revoked-sessions-before-*`, of which also the absence is.
+//! Kept are session records, and `revoked-sessions-before-*`: its value or its absence.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::{Arc, LazyLock, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use quick_cache::{Lifecycle, Weighter};
 use tokio::sync::oneshot;
 
+use crate::clock::TwoClockTime;
 use crate::config::NearCacheSettings;
 use crate::error::Result;
 use crate::keys::MARKER_PREFIX;
 use crate::metrics::{FlushCounts, NearCacheMetrics};
-use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, MutexGuard, STRIPES};
+use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, STRIPES};
 use crate::value::{KeyState, Stored};
 
 /// What an entry weighs beside its texts, in bytes.
 const ENTRY_BYTES: usize = 350;
 
-/// Of the cache's size, what is left for the copies that JavaScript threads keep
-/// (`lib/native/near-cache.ts`).
+/// The part of the cache's size that is left for the copies which JavaScript threads keep
+/// (`lib/native/near-cache.ts`): one in so many bytes.
 const COPIES_SHARE: u64 = 8;
 
-/// A moment by both clocks, in ms.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
-    /// Since this process first asked.
-    pub monotonic: f64,
-    /// Since the epoch.
-    pub wall: f64,
-}
-
-impl Moment {
-    const NEVER: Moment = Moment { monotonic: f64::NEG_INFINITY, wall: f64::NEG_INFINITY };
-    const EVER: Moment = Moment { monotonic: f64::INFINITY, wall: f64::INFINITY };
-
-    /// The earlier one by each clock.
-    fn min(self, other: Moment) -> Self {
-        Moment { monotonic: self.monotonic.min(other.monotonic), wall: self.wall.min(other.wall) }
-    }
-
-    /// Now.
-    pub fn now() -> Self {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64() * 1e3);
-        Moment { monotonic: START.elapsed().as_secs_f64() * 1e3, wall }
-    }
-}
-
-/// What a thread looks at that keeps copies of the cache's answers, to see without a call whether
-/// they still hold (`lib/native/near-cache.ts`). Each has its own.
+/// Memory by which a JavaScript thread that keeps copies of the cache's answers sees without a call
+/// whether they are still fresh (`lib/native/near-cache.ts`). Each thread has its own.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Shared {
-    /// When the last sign of life was sent: [`Moment::monotonic`] as the bits of an `f64`.
-    alive_monotonic: AtomicU64,
-    /// The same by [`Moment::wall`].
-    alive_wall: AtomicU64,
+pub struct CopyFreshness {
+    /// When the last answered heartbeat was sent: [`TwoClockTime::monotonic_ms`] as the bits of an
+    /// `f64`.
+    heartbeat_monotonic: AtomicU64,
+    /// The same by [`TwoClockTime::wall_ms`].
+    heartbeat_wall: AtomicU64,
     /// Hits of the copies, since they were last added up.
     hits: AtomicU32,
-    /// How often a key of each stripe was taken away. A copy holds while its stripe's counter
-    /// stands as it did before the answer.
+    /// How often a key of each stripe was taken away. A copy is fresh while its stripe's counter is
+    /// what it was before the answer.
     stripes: [AtomicU32; STRIPES],
 }
 
-impl Shared {
+impl CopyFreshness {
     fn new() -> Self {
-        let dead = || AtomicU64::new(f64::NEG_INFINITY.to_bits());
-        Shared {
-            alive_monotonic: dead(),
-            alive_wall: dead(),
+        let never = || AtomicU64::new(f64::NEG_INFINITY.to_bits());
+        CopyFreshness {
+            heartbeat_monotonic: never(),
+            heartbeat_wall: never(),
             hits: AtomicU32::new(0),
             stripes: [const { AtomicU32::new(0) }; STRIPES],
         }
     }
 
-    /// Whoever sees this sign of life sees what was taken away before it.
-    fn set_alive(&self, sent: Moment) {
-        self.alive_monotonic.store(sent.monotonic.to_bits(), Release);
-        self.alive_wall.store(sent.wall.to_bits(), Release);
+    /// A thread that sees this heartbeat also sees what was taken away before it.
+    fn set_heartbeat(&self, sent: TwoClockTime) {
+        self.heartbeat_monotonic.store(sent.monotonic_ms.to_bits(), Release);
+        self.heartbeat_wall.store(sent.wall_ms.to_bits(), Release);
     }
 
-    /// Every copy is taken away.
+    fn heartbeat(&self) -> TwoClockTime {
+        let load = |bits: &AtomicU64| f64::from_bits(bits.load(Relaxed));
+        TwoClockTime {
+            monotonic_ms: load(&self.heartbeat_monotonic),
+            wall_ms: load(&self.heartbeat_wall),
+        }
+    }
+
+    /// Takes every copy away.
     fn take_all(&self) {
         self.stripes.iter().for_each(|stripe| _ = stripe.fetch_add(1, Release));
     }
 
-    /// How long ago the last sign of life was sent, in ms.
-    fn silent_for(&self, now: Moment) -> f64 {
-        let monotonic = f64::from_bits(self.alive_monotonic.load(Relaxed));
-        let wall = f64::from_bits(self.alive_wall.load(Relaxed));
-        (now.monotonic - monotonic).max(now.wall - wall)
+    /// How long ago the last answered heartbeat was sent, in ms.
+    fn silent_for_ms(&self, now: TwoClockTime) -> f64 {
+        let heartbeat = self.heartbeat();
+        (now.monotonic_ms - heartbeat.monotonic_ms).max(now.wall_ms - heartbeat.wall_ms)
     }
 }
 
@@ -127,31 +107,31 @@ fn stripe(key: &str) -> usize {
 
 /// Why the cache was emptied.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Flush {
+pub(crate) enum FlushReason {
     /// The tracked connection was lost.
     Disconnected,
     /// The server was emptied.
     Flushed,
     /// The server is no primary any more.
     Demoted,
-    /// A sign of life was not answered in time.
+    /// A heartbeat was not answered in time.
     Silent,
-    /// Changes are not told, though the connection works.
+    /// Changes are not reported, though the connection works.
     Canary,
-    /// A write of unknown extent failed: what it ended, nobody knows.
+    /// A write of unknown extent failed: it may have ended any session.
     Uncertain,
-    /// Of a cluster, keys lie on other servers now.
+    /// Keys of a cluster have moved to other servers.
     Topology,
 }
 
 /// A value, or the absence of one.
 #[derive(Debug)]
-struct Entry {
+struct CacheEntry {
     value: Option<Stored>,
     /// Of a session, the key of its owner's not-before marker.
     marker: Option<Arc<str>>,
-    /// From which moment on it is read anew, whichever clock says so first.
-    until: Moment,
+    /// From then on it is read anew, by whichever clock gets there first.
+    until: TwoClockTime,
 }
 
 /// What the cache answers.
@@ -174,7 +154,7 @@ impl Hit {
         self.marker.as_ref().map(Stored::text)
     }
 
-    /// The same without a value.
+    /// No value.
     pub(crate) fn absent() -> Self {
         Hit { value: None, marker: None }
     }
@@ -186,72 +166,74 @@ impl Hit {
 
 type Waiters = Vec<oneshot::Sender<Result<KeyState>>>;
 
-/// A read under way, and who waits for it.
+/// A read in flight, and those that wait for its answer.
 #[derive(Debug, Default)]
 struct Flight(Mutex<Waiters>);
 
-/// What a miss comes to.
-pub(crate) enum Begun<'c> {
-    /// It is there by now.
+/// How a key is to be read.
+pub(crate) enum ReadStart<'c> {
+    /// The cache holds it.
     Hit(Hit),
-    /// Somebody else reads it.
-    Joined(oneshot::Receiver<Result<KeyState>>),
-    /// The caller reads it, and lands the flight.
-    Leads(Lead<'c>),
+    /// Another caller's flight reads it; its answer comes here.
+    JoinedFlight(oneshot::Receiver<Result<KeyState>>),
+    /// The caller reads it, and completes the flight.
+    LeadsFlight(FlightLead<'c>),
 }
 
-/// A flight in its leader's hands. Dropped without having landed, it is off the board, and those
-/// who wait are told nothing.
-pub(crate) struct Lead<'c> {
+/// A flight in its leader's hands. One that is dropped incomplete is detached, and its waiters get
+/// no answer.
+pub(crate) struct FlightLead<'c> {
     cache: &'c NearCache,
     key: String,
     flight: Arc<Flight>,
 }
 
-impl Lead<'_> {
+impl FlightLead<'_> {
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
-    /// The answer has come: keeps it if it may be, and tells those who wait. `asked`: before it was
-    /// asked for; `life`: what it had left then, in ms (`None`: it has no end); `marker`: of a
-    /// session, the key of its owner's not-before marker.
-    pub(crate) fn land(
+    /// Keeps the answer if the flight is still attached, and passes it to the waiters. `asked_at`:
+    /// a moment before the request; `ttl_ms`: the value's remaining lifetime then (`None`: it never
+    /// expires); `marker`: of a session, the key of its owner's not-before marker.
+    pub(crate) fn complete(
         self,
         answer: &Result<KeyState>,
-        asked: Moment,
-        life: Option<u64>,
+        asked_at: TwoClockTime,
+        ttl_ms: Option<u64>,
         marker: Option<&Arc<str>>,
     ) {
-        self.cache.land(&self.key, &self.flight, answer.as_ref().ok(), asked, life, marker);
-        self.tell(answer);
+        let slot = answer.as_ref().ok();
+        self.cache.keep(&self.key, &self.flight, slot, asked_at, ttl_ms, marker);
+        self.answer_waiters(answer);
     }
 
-    /// The answer has come, and the server tells of no changes: it is told to those who wait.
-    pub(crate) fn tell(self, answer: &Result<KeyState>) {
-        for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
-            // Whoever waited may have given up.
+    /// Passes the answer to the waiters, and keeps nothing: the server does not report changes of
+    /// this key.
+    pub(crate) fn answer_waiters(self, answer: &Result<KeyState>) {
+        for waiter in std::mem::take(&mut *self.flight.0.lock()) {
+            // The waiter may have given up.
             let _ = waiter.send(answer.clone());
         }
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for FlightLead<'_> {
     fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        if state.is_under_way(&self.key, &self.flight) {
+        let mut state = self.cache.state.lock();
+        if state.is_attached(&self.key, &self.flight) {
             state.flights.remove(&self.key);
         }
     }
 }
 
-/// A write under way: see [`NearCache::writing`].
-pub(crate) struct Writing<'c> {
+/// A write in flight: see [`NearCache::guard_write`].
+pub(crate) struct WriteGuard<'c> {
     cache: Option<&'c NearCache>,
     key: &'c str,
 }
 
-impl Drop for Writing<'_> {
+impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
         if let Some(cache) = self.cache {
             cache.evict(self.key);
@@ -259,59 +241,60 @@ impl Drop for Writing<'_> {
     }
 }
 
-/// A connection that tells of changes: of those that a feed had in turn, only the last one counts.
+/// A connection that reports changes. Only the last one of a feed counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Source {
-    /// Whose connection it is: [`NearCache::joins`].
+pub(crate) struct FeedConnection {
+    /// Number of its feed: [`NearCache::add_feed`].
     pub(crate) feed: u64,
-    /// Its number among the feed's.
+    /// Its number among the feed's connections.
     pub(crate) number: u64,
 }
 
-/// Whoever hears from a server. Of several servers each has one.
+/// Whether a feed reports changes.
 #[derive(Debug)]
-enum Feed {
-    /// It hears nothing, for this reason.
+enum FeedState {
+    /// It reports none, for this reason.
     Off(String),
     On {
+        /// Number of its connection.
         number: u64,
-        /// When its last sign of life was sent.
-        alive: Moment,
+        /// When its last answered heartbeat was sent.
+        heartbeat: TwoClockTime,
     },
 }
 
 #[derive(Debug)]
-struct State {
-    /// The cache answers while there is one and all of them hear.
-    feeds: BTreeMap<u64, Feed>,
-    /// How many have joined.
-    joined: u64,
+struct CacheState {
+    /// The cache answers while there is a feed and all feeds are on.
+    feeds: BTreeMap<u64, FeedState>,
+    last_feed: u64,
     flights: HashMap<String, Arc<Flight>>,
-    /// Those who keep copies.
-    copies: Vec<Weak<Shared>>,
+    /// Of the threads that keep copies.
+    copies: Vec<Weak<CopyFreshness>>,
 }
 
-impl State {
-    fn is_under_way(&self, key: &str, flight: &Arc<Flight>) -> bool {
-        self.flights.get(key).is_some_and(|under_way| Arc::ptr_eq(under_way, flight))
+impl CacheState {
+    fn is_attached(&self, key: &str, flight: &Arc<Flight>) -> bool {
+        self.flights.get(key).is_some_and(|attached| Arc::ptr_eq(attached, flight))
     }
 
     fn is_on(&self) -> bool {
-        !self.feeds.is_empty() && self.feeds.values().all(|feed| matches!(feed, Feed::On { .. }))
+        let is_on = |feed: &FeedState| matches!(feed, FeedState::On { .. });
+        !self.feeds.is_empty() && self.feeds.values().all(is_on)
     }
 
-    /// Of the signs of life the oldest.
-    fn alive(&self) -> Moment {
+    /// The oldest of the feeds' heartbeats.
+    fn heartbeat(&self) -> TwoClockTime {
         if !self.is_on() {
-            return Moment::NEVER;
+            return TwoClockTime::NEVER;
         }
-        self.feeds.values().fold(Moment::EVER, |oldest, feed| match feed {
-            Feed::On { alive, .. } => oldest.min(*alive),
-            Feed::Off(_) => Moment::NEVER,
+        self.feeds.values().fold(TwoClockTime::FOREVER, |oldest, feed| match feed {
+            FeedState::On { heartbeat, .. } => oldest.min(*heartbeat),
+            FeedState::Off(_) => TwoClockTime::NEVER,
         })
     }
 
-    fn each_copy(&mut self, visit: impl Fn(&Shared)) {
+    fn each_copy(&mut self, visit: impl Fn(&CopyFreshness)) {
         self.copies.retain(|copy| copy.upgrade().inspect(|copy| visit(copy)).is_some());
     }
 }
@@ -319,12 +302,19 @@ impl State {
 /// The cache of one store.
 pub(crate) struct NearCache {
     settings: NearCacheSettings,
-    /// How long an absence is answered at most without being asked for anew.
-    absence: Duration,
-    values: Cache<String, Arc<Entry>, Bytes, quick_cache::DefaultHashBuilder, Evictions>,
-    /// Its lock orders whatever puts values in with whatever takes them away.
-    state: Mutex<State>,
-    alive: Shared,
+    /// How long an absence is answered at most before it is read anew.
+    absence_ttl: Duration,
+    values: Cache<
+        String,
+        Arc<CacheEntry>,
+        EntryWeight,
+        quick_cache::DefaultHashBuilder,
+        EvictionCounter,
+    >,
+    /// Its lock orders what puts values in with what takes them away.
+    state: Mutex<CacheState>,
+    /// When the last heartbeat was sent that every feed has answered.
+    freshness: CopyFreshness,
     counters: Counters,
 }
 
@@ -340,30 +330,30 @@ struct Counters {
 }
 
 impl NearCache {
-    /// `absence`: how long an absence is answered at most without being asked for anew.
-    pub(crate) fn new(settings: &NearCacheSettings, absence: Duration) -> Self {
+    /// `absence_ttl`: how long an absence is answered at most before it is read anew.
+    pub(crate) fn new(settings: &NearCacheSettings, absence_ttl: Duration) -> Self {
         let counters = Counters::default();
         let capacity = settings.max_bytes - settings.max_bytes / COPIES_SHARE;
         let items = (capacity / 1024).clamp(64, 1 << 20) as usize;
-        let evictions = Evictions(counters.evictions.clone());
+        let evictions = EvictionCounter(counters.evictions.clone());
         NearCache {
             settings: settings.clone(),
-            absence,
-            values: Cache::with(items, capacity, Bytes, Default::default(), evictions),
-            state: Mutex::new(State {
+            absence_ttl,
+            values: Cache::with(items, capacity, EntryWeight, Default::default(), evictions),
+            state: Mutex::new(CacheState {
                 feeds: BTreeMap::new(),
-                joined: 0,
+                last_feed: 0,
                 flights: HashMap::new(),
                 copies: Vec::new(),
             }),
-            alive: Shared::new(),
+            freshness: CopyFreshness::new(),
             counters,
         }
     }
 
     // ---- Reading ----
 
-    /// What a key holds, if that is known for sure.
+    /// The value of a key, or its absence; `None`: the cache does not know.
     pub(crate) fn cached(&self, key: &str) -> Option<Hit> {
         let hit = self.look(key)?;
         self.counters.hits.fetch_add(1, Relaxed);
@@ -371,28 +361,33 @@ impl NearCache {
     }
 
     fn look(&self, key: &str) -> Option<Hit> {
-        let (entry, marker) = self.live_entry(key, Moment::now())?;
+        let (entry, marker) = self.live_entry(key, TwoClockTime::now())?;
         Some(Hit {
             value: entry.value.clone(),
             marker: marker.and_then(|marker| marker.value.clone()),
         })
     }
 
-    /// How long a value may be answered without asking again, in ms; 0 when it is not there.
-    pub(crate) fn life_ms(&self, key: &str) -> f64 {
-        let now = Moment::now();
+    /// For how many ms the value of a key may be answered without being read; 0 when the cache does
+    /// not know it.
+    pub(crate) fn fresh_for_ms(&self, key: &str) -> f64 {
+        let now = TwoClockTime::now();
         let Some((entry, marker)) = self.live_entry(key, now) else { return 0.0 };
         let until = marker.map_or(entry.until, |marker| entry.until.min(marker.until));
-        (until.monotonic - now.monotonic).min(until.wall - now.wall)
+        (until.monotonic_ms - now.monotonic_ms).min(until.wall_ms - now.wall_ms)
     }
 
-    /// What is known of a key, and of the marker that goes with it.
-    fn live_entry(&self, key: &str, now: Moment) -> Option<(Arc<Entry>, Option<Arc<Entry>>)> {
-        if self.alive.silent_for(now) > self.settings.max_staleness.as_secs_f64() * 1e3 {
+    /// The entry of a key, and of the marker that goes with it.
+    fn live_entry(
+        &self,
+        key: &str,
+        now: TwoClockTime,
+    ) -> Option<(Arc<CacheEntry>, Option<Arc<CacheEntry>>)> {
+        if self.freshness.silent_for_ms(now) > self.settings.max_staleness.as_secs_f64() * 1e3 {
             return None;
         }
-        let lives = |entry: &Arc<Entry>| {
-            now.monotonic < entry.until.monotonic && now.wall < entry.until.wall
+        let lives = |entry: &Arc<CacheEntry>| {
+            now.monotonic_ms < entry.until.monotonic_ms && now.wall_ms < entry.until.wall_ms
         };
         let entry = self.values.get(key).filter(lives)?;
         let Some(marker) = entry.marker.as_deref() else { return Some((entry, None)) };
@@ -400,137 +395,145 @@ impl NearCache {
         Some((entry, Some(marker)))
     }
 
-    /// A miss. `None`: there is no cache now. `counts`: whether it is a read that metrics tell of.
-    pub(crate) fn begin(&self, key: &str, counts: bool) -> Option<Begun<'_>> {
-        let count = |counter: &AtomicU64| _ = counter.fetch_add(counts.into(), Relaxed);
+    /// Starts to read a key. `None`: the cache is off. `is_counted`: whether metrics count the read.
+    pub(crate) fn start_read(&self, key: &str, is_counted: bool) -> Option<ReadStart<'_>> {
+        let count = |counter: &AtomicU64| _ = counter.fetch_add(is_counted.into(), Relaxed);
         if let Some(hit) = self.look(key) {
             count(&self.counters.hits);
-            return Some(Begun::Hit(hit));
+            return Some(ReadStart::Hit(hit));
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.is_on() {
             return None;
         }
         if let Some(flight) = state.flights.get(key) {
-            let (told, answer) = oneshot::channel();
-            lock(&flight.0).push(told);
+            let (waiter, answer) = oneshot::channel();
+            flight.0.lock().push(waiter);
             count(&self.counters.coalesced);
-            return Some(Begun::Joined(answer));
+            return Some(ReadStart::JoinedFlight(answer));
         }
         let flight = Arc::new(Flight::default());
         state.flights.insert(key.to_owned(), flight.clone());
         count(&self.counters.misses);
-        Some(Begun::Leads(Lead { cache: self, key: key.to_owned(), flight }))
+        Some(ReadStart::LeadsFlight(FlightLead { cache: self, key: key.to_owned(), flight }))
     }
 
-    fn land(
+    /// Keeps the answer of a flight that is still attached.
+    fn keep(
         &self,
         key: &str,
         flight: &Arc<Flight>,
         slot: Option<&KeyState>,
-        asked: Moment,
-        life: Option<u64>,
+        asked_at: TwoClockTime,
+        ttl_ms: Option<u64>,
         marker: Option<&Arc<str>>,
     ) {
-        let mut state = self.lock();
-        if !state.is_under_way(key, flight) {
+        let mut state = self.state.lock();
+        if !state.is_attached(key, flight) {
             self.counters.inserts_refused.fetch_add(1, Relaxed);
             return;
         }
         state.flights.remove(key);
-        let is_mark = key.starts_with(MARKER_PREFIX);
-        let (value, ttl, life) = match slot {
+        let is_marker = key.starts_with(MARKER_PREFIX);
+        let (value, max_ttl, ttl_ms) = match slot {
             Some(KeyState::Value(stored))
-                if is_mark || marker.is_some() && stored.is_record_of(key) =>
+                if is_marker || marker.is_some() && stored.is_record_of(key) =>
             {
-                (Some(stored.clone()), self.settings.ttl, life)
+                (Some(stored.clone()), self.settings.ttl, ttl_ms)
             }
-            Some(KeyState::Absent | KeyState::Tombstone) if is_mark => (None, self.absence, None),
+            Some(KeyState::Absent | KeyState::Tombstone) if is_marker => {
+                (None, self.absence_ttl, None)
+            }
             _ => return,
         };
-        let ttl = ttl.as_secs_f64() * 1e3;
-        let life = life.map_or(ttl, |life| ttl.min(life as f64));
-        let until = Moment { monotonic: asked.monotonic + life, wall: asked.wall + life };
-        // What it takes the place of has not been evicted, which is what the table would count it
-        // as.
+        let max_ttl_ms = max_ttl.as_secs_f64() * 1e3;
+        let ttl_ms = ttl_ms.map_or(max_ttl_ms, |ttl_ms| max_ttl_ms.min(ttl_ms as f64));
+        let until = TwoClockTime {
+            monotonic_ms: asked_at.monotonic_ms + ttl_ms,
+            wall_ms: asked_at.wall_ms + ttl_ms,
+        };
+        // Removed first, because the table would count a replaced entry as an eviction.
         self.values.remove(key);
         self.values
-            .insert(key.to_owned(), Arc::new(Entry { value, marker: marker.cloned(), until }));
+            .insert(key.to_owned(), Arc::new(CacheEntry { value, marker: marker.cloned(), until }));
     }
 
     // ---- Writing ----
 
-    /// A write of `key` by this process: while the answer lives, and once more when it ends,
-    /// nothing read before is kept.
-    pub(crate) fn writing<'c>(cache: Option<&'c Self>, key: &'c str) -> Writing<'c> {
+    /// Guards a write of `key` by this process: takes away what is known of the key now, and again
+    /// when the guard is dropped.
+    pub(crate) fn guard_write<'c>(cache: Option<&'c Self>, key: &'c str) -> WriteGuard<'c> {
         if let Some(cache) = cache {
             cache.evict(key);
         }
-        Writing { cache, key }
+        WriteGuard { cache, key }
     }
 
     /// Takes away what is known of a key.
     pub(crate) fn evict(&self, key: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.flights.remove(key);
         self.values.remove(key);
         if key.starts_with(MARKER_PREFIX) {
-            // Whose sessions the threads have copies of, nobody knows.
-            return state.each_copy(Shared::take_all);
+            // It is not known whose sessions the threads have copies of.
+            return state.each_copy(CopyFreshness::take_all);
         }
         let stripe = stripe(key);
         state.each_copy(|copy| _ = copy.stripes[stripe].fetch_add(1, Release));
     }
 
-    // ---- The feed ----
+    // ---- The feeds ----
 
-    /// Another server is to be heard, from before anything is read there: until its feed begins,
-    /// nothing is answered. The feed's number.
-    pub(crate) fn joins(&self) -> u64 {
-        let mut state = self.lock();
-        state.joined += 1;
-        let id = state.joined;
-        state.feeds.insert(id, Feed::Off("there is no connection yet".to_owned()));
+    /// Adds the feed of another server, before anything is read there: until the feed starts,
+    /// nothing is answered. Returns the feed's number.
+    pub(crate) fn add_feed(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.last_feed += 1;
+        let id = state.last_feed;
+        state.feeds.insert(id, FeedState::Off("there is no connection yet".to_owned()));
         self.feeds_changed(&mut state);
         id
     }
 
-    /// A server is heard no more, because nothing is read there any more.
-    pub(crate) fn leaves(&self, feed: u64) {
-        let mut state = self.lock();
+    /// Removes the feed of a server where nothing is read any more.
+    pub(crate) fn remove_feed(&self, feed: u64) {
+        let mut state = self.state.lock();
         state.feeds.remove(&feed);
         self.feeds_changed(&mut state);
     }
 
-    /// A feed begins: from `sent` on it tells of every change. What was read before is gone.
-    pub(crate) fn begins(&self, source: Source, sent: Moment) {
-        let mut state = self.lock();
-        state.feeds.insert(source.feed, Feed::On { number: source.number, alive: sent });
+    /// Starts a feed: its connection reports every change from `sent` on. What was read before is
+    /// taken away.
+    pub(crate) fn start_feed(&self, connection: FeedConnection, sent: TwoClockTime) {
+        let mut state = self.state.lock();
+        let on = FeedState::On { number: connection.number, heartbeat: sent };
+        state.feeds.insert(connection.feed, on);
         self.feeds_changed(&mut state);
     }
 
-    /// Everything that the server had to tell until `sent` has been heard.
-    pub(crate) fn alive(&self, source: Source, sent: Moment) {
-        let mut state = self.lock();
-        if let Some(Feed::On { number, alive }) = state.feeds.get_mut(&source.feed)
-            && *number == source.number
+    /// Records an answered heartbeat: every change that the server reported until `sent` has been
+    /// applied.
+    pub(crate) fn record_heartbeat(&self, connection: FeedConnection, sent: TwoClockTime) {
+        let mut state = self.state.lock();
+        if let Some(FeedState::On { number, heartbeat }) = state.feeds.get_mut(&connection.feed)
+            && *number == connection.number
         {
-            *alive = sent;
-            let oldest = state.alive();
-            self.set_alive(&mut state, oldest);
+            *heartbeat = sent;
+            let oldest = state.heartbeat();
+            self.set_heartbeat(&mut state, oldest);
         }
     }
 
-    /// Why nothing is answered.
-    pub(crate) fn why_off(&self) -> Option<String> {
-        let state = self.lock();
-        let why = |feed: &Feed| match feed {
-            Feed::On { .. } => None,
-            Feed::Off(reason) => Some(reason.clone()),
+    /// Why nothing is answered; `None`: the cache is on.
+    pub(crate) fn off_reason(&self) -> Option<String> {
+        let state = self.state.lock();
+        let reason = |feed: &FeedState| match feed {
+            FeedState::On { .. } => None,
+            FeedState::Off(reason) => Some(reason.clone()),
         };
         match state.feeds.is_empty() {
             true => Some("there is no connection yet".to_owned()),
-            false => state.feeds.values().find_map(why),
+            false => state.feeds.values().find_map(reason),
         }
     }
 
@@ -540,66 +543,66 @@ impl NearCache {
         self.counters.invalidations.fetch_add(1, Relaxed);
     }
 
-    /// Everything has changed.
-    pub(crate) fn flush(&self, why: Flush) {
-        let mut state = self.lock();
+    /// Takes everything away.
+    pub(crate) fn flush(&self, reason: FlushReason) {
+        let mut state = self.state.lock();
         self.empty(&mut state);
-        self.counters.flushes[why as usize].fetch_add(1, Relaxed);
+        self.count_flush(reason);
     }
 
-    /// A connection tells no more.
-    pub(crate) fn lost(&self, source: Source, why: Flush, reason: &str) {
-        let mut state = self.lock();
-        if matches!(state.feeds.get(&source.feed), Some(Feed::On { number, .. }) if *number == source.number)
-        {
-            state.feeds.insert(source.feed, Feed::Off(reason.to_owned()));
+    /// Turns a feed off whose connection reports changes no more.
+    pub(crate) fn stop_feed(&self, connection: FeedConnection, flush: FlushReason, reason: &str) {
+        let mut state = self.state.lock();
+        let feed = state.feeds.get(&connection.feed);
+        if matches!(feed, Some(FeedState::On { number, .. }) if *number == connection.number) {
+            state.feeds.insert(connection.feed, FeedState::Off(reason.to_owned()));
             self.feeds_changed(&mut state);
-            self.counters.flushes[why as usize].fetch_add(1, Relaxed);
+            self.count_flush(flush);
         }
     }
 
-    /// There is a connection, and it cannot tell of changes.
-    pub(crate) fn is_off(&self, feed: u64, reason: &str) {
-        let mut state = self.lock();
-        state.feeds.insert(feed, Feed::Off(reason.to_owned()));
+    /// Turns a feed off whose connection cannot report changes.
+    pub(crate) fn disable_feed(&self, feed: u64, reason: &str) {
+        let mut state = self.state.lock();
+        state.feeds.insert(feed, FeedState::Off(reason.to_owned()));
         self.feeds_changed(&mut state);
     }
 
-    /// What was read before is gone before anything is answered again.
-    fn feeds_changed(&self, state: &mut State) {
-        self.set_alive(state, Moment::NEVER);
+    /// Takes away what was read before, and only then answers again.
+    fn feeds_changed(&self, state: &mut CacheState) {
+        self.set_heartbeat(state, TwoClockTime::NEVER);
         self.empty(state);
-        let alive = state.alive();
-        self.set_alive(state, alive);
+        let heartbeat = state.heartbeat();
+        self.set_heartbeat(state, heartbeat);
     }
 
-    fn empty(&self, state: &mut State) {
+    fn empty(&self, state: &mut CacheState) {
         state.flights.clear();
         self.values.clear();
-        state.each_copy(Shared::take_all);
+        state.each_copy(CopyFreshness::take_all);
     }
 
-    fn set_alive(&self, state: &mut State, sent: Moment) {
-        self.alive.set_alive(sent);
-        state.each_copy(|copy| copy.set_alive(sent));
+    fn set_heartbeat(&self, state: &mut CacheState, sent: TwoClockTime) {
+        self.freshness.set_heartbeat(sent);
+        state.each_copy(|copy| copy.set_heartbeat(sent));
     }
 
-    // ---- Looking at it ----
-
-    /// What another thread that keeps copies has to look at.
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        let shared = Arc::new(Shared::new());
-        let mut state = self.lock();
-        let of = |bits: &AtomicU64| f64::from_bits(bits.load(Relaxed));
-        shared.set_alive(Moment {
-            monotonic: of(&self.alive.alive_monotonic),
-            wall: of(&self.alive.alive_wall),
-        });
-        state.copies.push(Arc::downgrade(&shared));
-        shared
+    fn count_flush(&self, reason: FlushReason) {
+        self.counters.flushes[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// How much JavaScript threads may keep as copies each, and for how long a sign of life lasts.
+    // ---- For JavaScript threads and metrics ----
+
+    /// Memory for another thread that keeps copies.
+    pub(crate) fn copy_freshness(&self) -> Arc<CopyFreshness> {
+        let copy = Arc::new(CopyFreshness::new());
+        let mut state = self.state.lock();
+        copy.set_heartbeat(self.freshness.heartbeat());
+        state.copies.push(Arc::downgrade(&copy));
+        copy
+    }
+
+    /// How many bytes of copies each JavaScript thread may keep, and how long a heartbeat counts.
     pub(crate) fn settings(&self) -> &NearCacheSettings {
         &self.settings
     }
@@ -607,12 +610,12 @@ impl NearCache {
     pub(crate) fn metrics(&self) -> NearCacheMetrics {
         let counters = &self.counters;
         let of = |counter: &AtomicU64| counter.load(Relaxed);
-        self.lock().each_copy(|copy| {
+        self.state.lock().each_copy(|copy| {
             _ = counters.hits.fetch_add(copy.hits.swap(0, Relaxed).into(), Relaxed)
         });
         let [disconnected, flushed, demoted, silent, canary, uncertain, topology] =
             counters.flushes.each_ref().map(of);
-        let reason = self.why_off();
+        let reason = self.off_reason();
         NearCacheMetrics {
             enabled: reason.is_none(),
             reason,
@@ -635,21 +638,13 @@ impl NearCache {
             entries: self.values.len() as u64,
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Clone)]
-struct Bytes;
+struct EntryWeight;
 
-impl Weighter<String, Arc<Entry>> for Bytes {
-    fn weight(&self, key: &String, entry: &Arc<Entry>) -> u64 {
+impl Weighter<String, Arc<CacheEntry>> for EntryWeight {
+    fn weight(&self, key: &String, entry: &Arc<CacheEntry>) -> u64 {
         let value = entry.value.as_ref().map_or(0, |stored| stored.raw().len());
         (key.len() + value + entry.marker.as_ref().map_or(0, |marker| marker.len()) + ENTRY_BYTES)
             as u64
@@ -658,9 +653,9 @@ impl Weighter<String, Arc<Entry>> for Bytes {
 
 /// Counts what had to make room.
 #[derive(Clone)]
-struct Evictions(Arc<AtomicU64>);
+struct EvictionCounter(Arc<AtomicU64>);
 
-impl<K, V> Lifecycle<K, V> for Evictions {
+impl<K, V> Lifecycle<K, V> for EvictionCounter {
     type RequestState = ();
 
     fn on_evict(&self, (): &mut (), _: K, _: V) {

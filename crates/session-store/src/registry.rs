@@ -2,7 +2,7 @@
 //! asks for the same settings gets the same connection.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use crate::api::Sessions;
 use crate::config::{Address, Backend, Config, Server};
@@ -14,17 +14,18 @@ use crate::engine::redis::standalone::StandaloneEngine;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::near_cache::NearCache;
-use crate::store::{Connected, Store};
+use crate::store::{AppHooks, Store};
+use crate::sync::Mutex;
 
 static OPEN: LazyLock<Mutex<HashMap<Config, Weak<dyn Sessions>>>> = LazyLock::new(Mutex::default);
 
-/// The store of these settings; the one that is open, if one is. Connects to nothing yet.
+/// Opens the store of these settings, or returns the one that is open. Connects to nothing yet.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` when a prefix of its keys begins with one of an open store on the same server
 /// and database, or the reverse.
 pub fn open(config: Config) -> Result<Arc<dyn Sessions>> {
-    let mut stores = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stores = OPEN.lock();
     if let Some(store) = stores.get(&config).and_then(Weak::upgrade) {
         return Ok(store);
     }
@@ -37,7 +38,7 @@ pub fn open(config: Config) -> Result<Arc<dyn Sessions>> {
     Ok(store)
 }
 
-/// What is wrong when two stores would reach each other's keys.
+/// The problem when two stores would reach each other's keys; `None`: they do not.
 fn nested(config: &Config, open: &Config) -> Option<String> {
     if !is_same_place(&config.backend, &open.backend) {
         return None;
@@ -93,22 +94,22 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
         Backend::Redis(server) => {
             let is_cluster = config.is_cluster();
             let cache = config.near_cache.as_ref().map(|settings| {
-                // Nobody tells that a key which was absent is there, when its slot has moved to
-                // another server meanwhile.
-                let absence = if is_cluster {
+                // A created key is not reported when its slot has moved to another server
+                // meanwhile, so an absence is answered for a shorter time.
+                let absence_ttl = if is_cluster {
                     settings.ttl.min(settings.max_staleness)
                 } else {
                     settings.ttl
                 };
-                Arc::new(NearCache::new(settings, absence))
+                Arc::new(NearCache::new(settings, absence_ttl))
             });
             let events = Events::new();
             let credentials = Credentials::default();
-            let connected = Connected { events: events.clone(), credentials: credentials.clone() };
+            let app_hooks = AppHooks { events: events.clone(), credentials: credentials.clone() };
             if is_cluster {
                 let engine =
                     cluster_engine(config, server, &credentials, keyspace, cache.clone(), events);
-                return Arc::new(Store::new(engine, cache, Some(connected), config));
+                return Arc::new(Store::new(engine, cache, Some(app_hooks), config));
             }
             let engine = StandaloneEngine::new(
                 config,
@@ -118,7 +119,7 @@ fn build(config: &Config) -> Arc<dyn Sessions> {
                 cache.clone(),
                 events,
             );
-            Arc::new(Store::new(engine, cache, Some(connected), config))
+            Arc::new(Store::new(engine, cache, Some(app_hooks), config))
         }
     }
 }

@@ -2,7 +2,7 @@
 //! guide's.
 //!
 //! Better Auth stores `{"session":{…},"user":{…}}`, the guide's own code the bare session. A value
-//! is a session record when it is one of the two and its `token` equals the key it lies under:
+//! is a session record when it is one of the two and its `token` equals the key it is stored under:
 //! decided by the value, never by the key's form. The text of every field is kept as it was
 //! written; nothing is re-serialised that was not changed.
 

@@ -4,9 +4,9 @@
 //! What must always hold (each has tests that try to break it):
 //! 1. A live session is in its owner's index; ending all of a user's sessions ends every one that
 //!    existed when it began.
-//! 2. An ended session never comes back, whoever was writing it and however late.
+//! 2. An ended session never comes back, however late a write of it arrives.
 //! 3. Concurrent updates of different fields lose none; a stale writer restores nothing.
-//! 4. An error is never told as "no session".
+//! 4. An error is never reported as "no session".
 //! 5. `increment` and `take` run at most once.
 //! 6. No key without an expiry, but for what Better Auth itself stores without one.
 
@@ -29,4 +29,4 @@ mod user_half;
 mod writes;
 
 pub use parts::PART_BYTES;
-pub(crate) use state::{Connected, Store};
+pub(crate) use state::{AppHooks, Store};

@@ -42,7 +42,7 @@ use std::{env, fs, process, thread};
 
 use redis::cmd;
 use serde_json::{Value, json};
-use session_store::{Code, Command, Config, Reply, Result, Sessions, Take, Text, open};
+use session_store::{Code, Command, Config, DeliverPart, Reply, Result, Sessions, Text, open};
 use tokio::runtime::{self, Runtime};
 
 use Step::{Adopts, Changes, Drops, Ends, Reads, Revokes, SignsIn, Stores};
@@ -97,7 +97,7 @@ crash_tests! {
     }
 
     set_without_life {
-        commands: |scene| vec![Command::Set { key: "ann-1".into(), value: scene.session("ann-1", 0), ttl: Some(0.0), read: None }],
+        commands: |scene| vec![Command::Set { key: "ann-1".into(), value: scene.session("ann-1", 0), ttl: Some(0.0), writer: None }],
         steps: &[Ends(&["ann-1"])],
     }
 
@@ -125,7 +125,7 @@ crash_tests! {
     revoke_before {
         commands: |scene| {
             let before = scene.created_at("ann-4").to_string();
-            vec![Command::Set { key: "revoked-sessions-before-ann".into(), value: before, ttl: Some(3600.0), read: None }]
+            vec![Command::Set { key: "revoked-sessions-before-ann".into(), value: before, ttl: Some(3600.0), writer: None }]
         },
         steps: &[Stores("revoked-sessions-before-ann"), Reads, Reads, Reads, Ends(&["ann-1"]), Ends(&["ann-2"]), Ends(&["ann-3"])],
     }
@@ -247,7 +247,7 @@ impl Scene {
             key: id.into(),
             value: self.session(id, mark),
             ttl: Some(3600.0),
-            read: None,
+            writer: None,
         }
     }
 }
@@ -430,11 +430,11 @@ type Store = Arc<dyn Sessions>;
 async fn read(store: &Store, key: &str) -> Result<Option<Text>> {
     let found = Arc::new(Mutex::new(None));
     let own = found.clone();
-    let take: Take = Box::new(move |mut part, _| {
+    let deliver: DeliverPart = Box::new(move |mut part, _| {
         *own.lock().unwrap() = part.values.pop().flatten();
         None
     });
-    store.clone().read(key.to_owned(), false, take).await?;
+    store.clone().read(key.to_owned(), false, deliver).await?;
     Ok(found.lock().unwrap().take())
 }
 

@@ -5,6 +5,9 @@
 //!
 //! The server holds a 0 under one key, and then a 1.
 
+#[allow(dead_code, unreachable_pub, reason = "the library uses all of it")]
+#[path = "../src/clock.rs"]
+mod clock;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -17,13 +20,12 @@ mod near_cache;
 #[path = "../src/value.rs"]
 mod value;
 
-#[allow(dead_code, reason = "the library uses all of it")]
-#[path = "../src/metrics.rs"]
-mod metrics;
-
 #[allow(dead_code, unreachable_pub, reason = "the library uses all of it")]
 #[path = "../src/keys.rs"]
 mod keys;
+#[allow(dead_code, reason = "the library uses all of it")]
+#[path = "../src/metrics.rs"]
+mod metrics;
 
 mod config {
     pub(crate) use session_store::NearCacheSettings;
@@ -51,7 +53,20 @@ mod sync {
     use std::sync::OnceLock;
     use std::sync::atomic::Ordering;
 
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
+    use loom::sync::MutexGuard;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+    }
 
     /// Every key has the same.
     pub(crate) const STRIPES: usize = 1;
@@ -144,7 +159,7 @@ mod sync {
         }
 
         fn map(&self) -> MutexGuard<'_, BTreeMap<K, V>> {
-            self.0.lock().unwrap()
+            self.0.lock()
         }
     }
 }
@@ -159,8 +174,10 @@ use loom::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use clock::TwoClockTime;
 use error::Result;
-use near_cache::{Begun, Flush, Moment, NearCache, Shared, Source};
+
+use near_cache::{CopyFreshness, FeedConnection, FlushReason, NearCache, ReadStart};
 use value::{KeyState, Stored};
 
 /// One whose every value is kept.
@@ -169,10 +186,10 @@ const KEY: &str = "revoked-sessions-before-user";
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The feeds.
-const FIRST: Source = Source { feed: 1, number: 1 };
-const SECOND: Source = Source { feed: 1, number: 2 };
+const FIRST: FeedConnection = FeedConnection { feed: 1, number: 1 };
+const SECOND: FeedConnection = FeedConnection { feed: 1, number: 2 };
 
-/// A sign of life that is too old, by both clocks.
+/// A heartbeat that is too old, by both clocks.
 const SILENT: f64 = -1e9;
 
 type Version = u32;
@@ -180,11 +197,11 @@ type Version = u32;
 struct Process {
     cache: NearCache,
     server: AtomicU32,
-    /// Whether somebody was told that the server's value has changed.
-    told: AtomicBool,
+    /// Whether a thread was informed that the server's value has changed.
+    informed: AtomicBool,
 }
 
-/// What a read came to.
+/// The result of a read.
 enum Read {
     Found(Version),
     Joined(oneshot::Receiver<Result<KeyState>>),
@@ -195,22 +212,22 @@ impl Process {
         let settings =
             config::NearCacheSettings { max_bytes: 1 << 20, ttl: HOUR, max_staleness: HOUR };
         let cache = NearCache::new(&settings, HOUR);
-        assert_eq!(cache.joins(), FIRST.feed);
-        cache.begins(FIRST, Moment::now());
+        assert_eq!(cache.add_feed(), FIRST.feed);
+        cache.start_feed(FIRST, TwoClockTime::now());
         assert_eq!(cache.cached(KEY), None);
-        Process { cache, server: AtomicU32::new(0), told: AtomicBool::new(false) }
+        Process { cache, server: AtomicU32::new(0), informed: AtomicBool::new(false) }
     }
 
     fn read(&self) -> Read {
-        match self.cache.begin(KEY, true) {
-            Some(Begun::Hit(hit)) => Read::Found(version(hit.text())),
-            Some(Begun::Joined(answer)) => Read::Joined(answer),
-            Some(Begun::Leads(lead)) => {
-                let asked = Moment::now();
+        match self.cache.start_read(KEY, true) {
+            Some(ReadStart::Hit(hit)) => Read::Found(version(hit.text())),
+            Some(ReadStart::JoinedFlight(answer)) => Read::Joined(answer),
+            Some(ReadStart::LeadsFlight(lead)) => {
+                let asked_at = TwoClockTime::now();
                 let found = self.server.load(SeqCst);
-                lead.land(
+                lead.complete(
                     &Ok(KeyState::Value(Stored::plain(&found.to_string()))),
-                    asked,
+                    asked_at,
                     None,
                     None,
                 );
@@ -227,7 +244,7 @@ impl Process {
             Read::Joined(mut answer) => match answer.try_recv() {
                 Ok(slot) => version(slot.unwrap().value().as_ref().map(Stored::text)),
                 Err(TryRecvError::Closed) => self.server.load(SeqCst),
-                Err(TryRecvError::Empty) => panic!("who joined is never told"),
+                Err(TryRecvError::Empty) => panic!("a waiter gets no answer"),
             },
         }
     }
@@ -238,7 +255,7 @@ impl Process {
 
     /// The connection has long been frozen.
     fn falls_silent(&self) {
-        self.cache.alive(FIRST, Moment { monotonic: SILENT, wall: SILENT });
+        self.cache.record_heartbeat(FIRST, TwoClockTime { monotonic_ms: SILENT, wall_ms: SILENT });
     }
 
     fn kept(&self) -> Option<Version> {
@@ -246,13 +263,13 @@ impl Process {
     }
 
     /// When all threads have ended.
-    fn is_at_rest(&self) {
+    fn check_at_rest(&self) {
         assert!(
             self.kept().is_none_or(|kept| kept == self.server.load(SeqCst)),
             "an old value is kept"
         );
         assert!(
-            !matches!(self.cache.begin(KEY, true), Some(Begun::Joined(_))),
+            !matches!(self.cache.start_read(KEY, true), Some(ReadStart::JoinedFlight(_))),
             "a flight is left that nobody leads"
         );
     }
@@ -262,26 +279,26 @@ fn version(text: Option<&str>) -> Version {
     text.unwrap().parse().unwrap()
 }
 
-/// What JavaScript sees of [`Shared`].
+/// [`CopyFreshness`] as JavaScript sees it.
 #[repr(C)]
 struct Memory {
-    alive: [sync::AtomicU64; 2],
+    heartbeat: [sync::AtomicU64; 2],
     hits: sync::AtomicU32,
     stripes: [sync::AtomicU32; sync::STRIPES],
 }
 
 impl Memory {
-    fn of(shared: &Shared) -> &Self {
+    fn of(freshness: &CopyFreshness) -> &Self {
         // SAFETY: both are laid out as in C, of the same types.
-        unsafe { &*ptr::from_ref(shared).cast() }
+        unsafe { &*ptr::from_ref(freshness).cast() }
     }
 
     fn count(&self) -> u32 {
         self.stripes[0].load(SeqCst)
     }
 
-    fn is_alive(&self) -> bool {
-        self.alive.iter().all(|clock| f64::from_bits(clock.load(Acquire)) > SILENT)
+    fn is_fresh(&self) -> bool {
+        self.heartbeat.iter().all(|clock| f64::from_bits(clock.load(Acquire)) > SILENT)
     }
 }
 
@@ -308,7 +325,7 @@ fn an_answer_from_before_a_change_is_not_kept() {
         for read in readers.map(|reader| reader.join().unwrap()) {
             process.answered(read);
         }
-        process.is_at_rest();
+        process.check_at_rest();
     });
 }
 
@@ -321,21 +338,21 @@ fn a_write_is_read_back() {
             }
             let reader = spawn(process, Process::read);
             let writer = spawn(process, |process| {
-                let writing = NearCache::writing(Some(&process.cache), KEY);
+                let guard = NearCache::guard_write(Some(&process.cache), KEY);
                 process.change();
-                drop(writing);
+                drop(guard);
                 process.read()
             });
             let [read, written] = [reader, writer].map(|thread| thread.join().unwrap());
             process.answered(read);
             assert_eq!(process.answered(written), 1);
-            process.is_at_rest();
+            process.check_at_rest();
         });
     }
 }
 
 #[test]
-fn a_feed_begins_with_nothing() {
+fn a_feed_starts_with_an_empty_cache() {
     for is_kept in [false, true] {
         model(move |process| {
             if is_kept {
@@ -344,90 +361,90 @@ fn a_feed_begins_with_nothing() {
             let reader = spawn(process, Process::read);
             let feed = spawn(process, |process| {
                 process.change();
-                process.cache.lost(FIRST, Flush::Disconnected, "");
-                process.cache.begins(SECOND, Moment::now());
+                process.cache.stop_feed(FIRST, FlushReason::Disconnected, "");
+                process.cache.start_feed(SECOND, TwoClockTime::now());
                 process.read()
             });
             // Somebody else finds the same.
-            process.cache.lost(FIRST, Flush::Disconnected, "");
+            process.cache.stop_feed(FIRST, FlushReason::Disconnected, "");
             let [read, fed] = [reader, feed].map(|thread| thread.join().unwrap());
             process.answered(read);
             assert_eq!(process.answered(fed), 1);
-            process.is_at_rest();
-            assert!(process.cache.begin(KEY, true).is_some(), "the second feed is on");
+            process.check_at_rest();
+            assert!(process.cache.start_read(KEY, true).is_some(), "the second feed is on");
         });
     }
 }
 
 #[test]
-fn what_was_silent_is_not_heard_again() {
+fn a_value_from_before_a_silence_is_not_answered_again() {
     model(|process| {
         process.read();
         process.falls_silent();
         process.change();
         let reader = spawn(process, Process::kept);
-        process.cache.lost(FIRST, Flush::Silent, "");
-        process.cache.begins(SECOND, Moment::now());
+        process.cache.stop_feed(FIRST, FlushReason::Silent, "");
+        process.cache.start_feed(SECOND, TwoClockTime::now());
         assert_eq!(reader.join().unwrap(), None);
     });
 }
 
 #[test]
-fn who_joined_a_leader_that_gives_up_is_let_go() {
+fn waiters_of_a_leader_that_gives_up_are_released() {
     model(|process| {
-        let leader = spawn(process, |process| drop(process.cache.begin(KEY, true)));
+        let leader = spawn(process, |process| drop(process.cache.start_read(KEY, true)));
         let reader = spawn(process, Process::read);
         process.cache.invalidate(KEY);
         leader.join().unwrap();
         process.answered(reader.join().unwrap());
-        process.is_at_rest();
+        process.check_at_rest();
     });
 }
 
 #[test]
-fn a_copy_ends_with_the_value() {
+fn a_copy_is_stale_once_the_value_is() {
     model(|process| {
-        let shared = process.cache.shared();
-        Memory::of(&shared).count();
+        let freshness = process.cache.copy_freshness();
+        Memory::of(&freshness).count();
         let reader = spawn(process, Process::read);
         let copier = spawn(process, move |process| {
-            let memory = Memory::of(&shared);
+            let memory = Memory::of(&freshness);
             let count = memory.count();
             let copy = process.kept();
-            let was_told = process.told.load(Acquire);
+            let was_informed = process.informed.load(Acquire);
             let holds = memory.count() == count;
             assert!(
-                !(was_told && holds && copy == Some(0)),
-                "a copy outlives a change of which its thread was told"
+                !(was_informed && holds && copy == Some(0)),
+                "a copy outlives a change of which its thread was informed"
             );
-            (shared, count, copy)
+            (freshness, count, copy)
         });
         process.change();
         process.cache.invalidate(KEY);
-        process.told.store(true, Release);
+        process.informed.store(true, Release);
         reader.join().unwrap();
-        let (shared, count, copy) = copier.join().unwrap();
-        assert!(Memory::of(&shared).count() != count || copy != Some(0), "an old copy is kept");
+        let (freshness, count, copy) = copier.join().unwrap();
+        assert!(Memory::of(&freshness).count() != count || copy != Some(0), "an old copy is kept");
     });
 }
 
 #[test]
-fn a_copy_ends_with_the_feed() {
+fn a_copy_is_stale_once_the_feed_stops() {
     model(|process| {
-        let shared = process.cache.shared();
-        let count = Memory::of(&shared).count();
+        let freshness = process.cache.copy_freshness();
+        let count = Memory::of(&freshness).count();
         process.read();
         process.falls_silent();
-        assert!(!Memory::of(&shared).is_alive());
+        assert!(!Memory::of(&freshness).is_fresh());
         let copier = spawn(process, move |_| {
-            let memory = Memory::of(&shared);
-            // In this order: a counter from before the loss proves nothing beside a sign of life
-            // from after it.
-            let is_alive = memory.is_alive();
-            assert!(!(is_alive && memory.count() == count), "a copy that was too old is answered");
+            let memory = Memory::of(&freshness);
+            // In this order: a counter from before the loss proves nothing beside a heartbeat from
+            // after it.
+            let is_fresh = memory.is_fresh();
+            assert!(!(is_fresh && memory.count() == count), "a copy that was too old is answered");
         });
-        process.cache.lost(FIRST, Flush::Silent, "");
-        process.cache.begins(SECOND, Moment::now());
+        process.cache.stop_feed(FIRST, FlushReason::Silent, "");
+        process.cache.start_feed(SECOND, TwoClockTime::now());
         copier.join().unwrap();
     });
 }

@@ -5,15 +5,17 @@
 //! that moves JavaScript's clock.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     Create, EndSome, EndedSome, Engine, INDEX_MARGIN_MS, Keyspace, Namespace, NotBeforeMarker,
-    Page, Pruned, Put, PutOutcome, SAME_CLOCK_MS, YOUNG_MS, not_a_counter, system_clock,
+    Page, Pruned, Put, PutOutcome, SAME_CLOCK_MS, YOUNG_MS, not_a_counter,
 };
+use crate::clock::now_ms;
 use crate::error::Result;
 use crate::session::Record;
+use crate::sync::Mutex;
 use crate::value::{KeyState, Stored};
 
 /// Records in memory.
@@ -50,7 +52,7 @@ impl MemoryEngine {
 
     /// The tables, without what has expired by now (ms since the epoch).
     fn current(&self) -> (MutexGuard<'_, Tables>, i64) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.tables.lock();
         let now = self.local_clock();
         tables.sweep(now);
         (tables, now)
@@ -356,11 +358,11 @@ impl Engine for MemoryEngine {
     }
 
     fn local_clock(&self) -> i64 {
-        system_clock() + self.ahead_ms.load(Relaxed)
+        now_ms() + self.ahead_ms.load(Relaxed)
     }
 
-    fn follow_clock(&self, now_ms: i64) {
-        self.ahead_ms.store(now_ms - system_clock(), Relaxed);
+    fn follow_clock(&self, caller_now_ms: i64) {
+        self.ahead_ms.store(caller_now_ms - now_ms(), Relaxed);
     }
 
     async fn now(&self) -> Result<i64> {

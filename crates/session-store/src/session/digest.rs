@@ -1,7 +1,7 @@
-//! A session record without its text: of each field a hash, and the times. It tells which fields of
+//! A session record without its text: a hash of each field, and the times. It shows which fields of
 //! another version differ.
 //!
-//! The hashes are keyed by the process, so nobody outside can choose two values with one hash. They
+//! The hashes are keyed by the process, so a client cannot choose two values with one hash. They
 //! never leave the process for longer than a call.
 
 use std::fmt;
@@ -52,8 +52,8 @@ impl Digest {
             .or_else(|| Record::parse(token, json).as_ref().map(Self::of))
     }
 
-    /// As [`Digest::parse`] of a record in Better Auth's shape, in one go. `None`: it takes a
-    /// closer look.
+    /// As [`Digest::parse`] of a record in Better Auth's shape, in one pass. `None`: use
+    /// [`Record::parse`] instead.
     fn parse_nested(token: &str, json: &str) -> Option<Self> {
         let Halves { session: Some(session), user } = serde_json::from_str(json).ok()? else {
             return None;
@@ -126,17 +126,17 @@ impl HalfDigest {
     }
 }
 
-/// What [`Digest::parse_nested`] finds: the members `session` and `user`.
+/// What [`Digest::parse_nested`] reads: the members `session` and `user`.
 #[derive(serde::Deserialize)]
 struct Halves<'a> {
     #[serde(borrow)]
-    session: Option<Found<'a>>,
+    session: Option<ParsedHalf<'a>>,
     #[serde(borrow)]
-    user: Option<Found<'a>>,
+    user: Option<ParsedHalf<'a>>,
 }
 
-/// A half as it is found in a text.
-struct Found<'a> {
+/// A half as it was parsed from a text.
+struct ParsedHalf<'a> {
     half: HalfDigest,
     /// The text of the member `token`, if that is a string.
     token: Option<&'a str>,
@@ -145,43 +145,43 @@ struct Found<'a> {
     is_object: bool,
 }
 
-impl Default for Found<'_> {
+impl Default for ParsedHalf<'_> {
     fn default() -> Self {
-        Found { half: HalfDigest::default(), token: None, is_plain: true, is_object: false }
+        ParsedHalf { half: HalfDigest::default(), token: None, is_plain: true, is_object: false }
     }
 }
 
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Found<'a> {
+impl<'de: 'a, 'a> serde::Deserialize<'de> for ParsedHalf<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Found<'de>;
+        struct HalfVisitor;
+        impl<'de> Visitor<'de> for HalfVisitor {
+            type Value = ParsedHalf<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object or null")
             }
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Found::default())
+                Ok(ParsedHalf::default())
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut found = Found { is_object: true, ..Found::default() };
+                let mut parsed = ParsedHalf { is_object: true, ..ParsedHalf::default() };
                 let mut fields = Vec::with_capacity(16);
                 while let Some(name) = map.next_key::<Name<'de>>()? {
                     let raw = map.next_value::<&'de RawValue>()?.get();
                     match &*name.0 {
-                        field::TOKEN if raw.starts_with('"') => found.token = Some(raw),
-                        field::UPDATED_AT => found.half.updated_at = instant(raw),
-                        field::EXPIRES_AT => found.half.expires_at = instant(raw),
+                        field::TOKEN if raw.starts_with('"') => parsed.token = Some(raw),
+                        field::UPDATED_AT => parsed.half.updated_at = instant(raw),
+                        field::EXPIRES_AT => parsed.half.expires_at = instant(raw),
                         _ => {}
                     }
                     fields.push((hash_of(&*name.0), hash_of(raw)));
                 }
                 fields.sort_unstable();
-                found.is_plain = fields.windows(2).all(|pair| pair[0].0 != pair[1].0);
-                found.half.fields = fields.into();
-                Ok(found)
+                parsed.is_plain = fields.windows(2).all(|pair| pair[0].0 != pair[1].0);
+                parsed.half.fields = fields.into();
+                Ok(parsed)
             }
         }
-        deserializer.deserialize_any(Members)
+        deserializer.deserialize_any(HalfVisitor)
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn in_one_go_it_is_the_same() {
+    fn parsing_in_one_pass_gives_the_same_digest() {
         let session = r#""token":"t","userId":"u","updatedAt":"2026-01-01T00:00:00.000Z","expiresAt":1893456000000"#;
         for (is_plain, json) in [
             (true, format!(r#"{{"session":{{{session}}},"user":{{"id":"u","updatedAt":5}}}}"#)),
@@ -209,8 +209,8 @@ mod tests {
             (false, format!(r#"{{{session},"session":"text","user":{{"id":"u"}}}}"#)),
             (false, format!(r#"{{{session}}}"#)),
         ] {
-            let one_go = Digest::parse_nested("t", &json);
-            assert_eq!(one_go.is_some(), is_plain, "{json}");
+            let one_pass = Digest::parse_nested("t", &json);
+            assert_eq!(one_pass.is_some(), is_plain, "{json}");
             let whole = Digest::of(&Record::parse("t", &json).unwrap());
             assert_eq!(Digest::parse("t", &json), Some(whole), "{json}");
         }

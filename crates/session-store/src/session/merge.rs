@@ -1,7 +1,7 @@
-//! How a write is put together with what lies in the store.
+//! How a written record is merged with the stored one.
 //!
 //! Better Auth reads a session, changes it and writes the whole back. The base is the version that
-//! the writer was handed, chosen for each half (`session`, `user`) by itself:
+//! the writer had read, chosen for each half (`session`, `user`) by itself:
 //! - A field that equals the base was not changed by the writer and keeps the stored value.
 //! - A field that differs was changed and is written. If the stored one differs too, the later
 //!   write stands.
@@ -9,7 +9,7 @@
 //!   earlier stands.
 //! - `updatedAt`, changed by both: the later one. It decides nothing else, because clocks differ
 //!   and Better Auth stamps it before its statement reaches the database.
-//! - A half that is as it was handed out is not changed at all.
+//! - A half that is as it was read is not changed at all.
 //!
 //! Without a known base the writer's fields stand, and the earlier `expiresAt`; see
 //! [`unknown_base`].
@@ -65,17 +65,17 @@ impl Half {
 #[derive(Debug, Default)]
 pub(crate) struct Bases {
     /// The versions that it may have changed, the latest last.
-    pub(crate) handed: Vec<Arc<Digest>>,
-    /// Whether it was handed one of them just now; else at some time.
+    pub(crate) candidates: Vec<Arc<Digest>>,
+    /// Whether it has just read one of them; else it did at some time.
     pub(crate) is_certain: bool,
-    /// Further versions that it was handed at some time; those with other times than the written
-    /// half may be left out.
+    /// Further versions that it read at some time; those with other times than the written half may
+    /// be left out.
     pub(crate) earlier: Vec<Arc<Digest>>,
 }
 
 /// What a half was changed from.
 enum Base<'b> {
-    /// The half is as it was handed out.
+    /// The half is as it was read.
     Unchanged,
     Known(&'b HalfDigest),
     Unknown,
@@ -202,13 +202,16 @@ fn user_half<'a>(base: &Base<'_>, stored: &Object<'a>, written: &Object<'a>) -> 
 /// written ones, before all; of these the one with the fewest differing fields, times apart; on a
 /// tie the one whose times were written, then the latest.
 fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
-    let handed: Vec<_> =
-        bases.handed.iter().filter_map(|version| Some((&**version, half.of(version)?))).collect();
-    let (Some(written), Some((_, latest))) = (half.of(write), handed.last()) else {
+    let candidates: Vec<_> = bases
+        .candidates
+        .iter()
+        .filter_map(|version| Some((&**version, half.of(version)?)))
+        .collect();
+    let (Some(written), Some((_, latest))) = (half.of(write), candidates.last()) else {
         return Base::Unknown;
     };
     let has_times = |one: &HalfDigest, other: &HalfDigest| one.times() == other.times();
-    // Nobody writes back later just what was read, but people do change things back to what they
+    // No caller writes back later just what it read, but users do change things back to what they
     // were.
     let explains = |version: &Digest| {
         bases.is_certain
@@ -222,10 +225,10 @@ fn base_of<'b>(half: Half, bases: &'b Bases, write: &Digest) -> Base<'b> {
     let was_read_earlier = || {
         half == Half::Session && bases.earlier.iter().any(|version| is_reading(&version.session))
     };
-    if *latest == written || handed.iter().any(was_read) || was_read_earlier() {
+    if *latest == written || candidates.iter().any(was_read) || was_read_earlier() {
         return Base::Unchanged;
     }
-    let likeliest = (handed.iter().rev().enumerate())
+    let likeliest = (candidates.iter().rev().enumerate())
         .filter(|(at, (version, _))| *at == 0 || explains(version))
         .map(|(at, (_, own))| {
             let is_other_time = !has_times(own, written);
@@ -293,8 +296,8 @@ fn three_way<'a>(
     join(stored, written, chosen)
 }
 
-/// The session half when nobody knows what its writer has read, such as a process that never read
-/// the record. Its fields stand. Of two expiries the earlier stands, unless the written half is
+/// The session half when it is not known what its writer has read, such as in a process that never
+/// read the record. Its fields stand. Of two expiries the earlier stands, unless the written half is
 /// newer by stamps that may be believed: those of the engine's past.
 fn unknown_base<'a>(
     stored: &Object<'a>,
@@ -353,8 +356,11 @@ mod tests {
         Arc::new(Digest::of(&Record::parse("t", json).unwrap()))
     }
 
-    fn bases(handed: &[&str]) -> Bases {
-        Bases { handed: handed.iter().map(|json| digest(json)).collect(), ..Bases::default() }
+    fn bases(candidates: &[&str]) -> Bases {
+        Bases {
+            candidates: candidates.iter().map(|json| digest(json)).collect(),
+            ..Bases::default()
+        }
     }
 
     pub(super) fn merged_of(bases: &Bases, stored: &str, write: &str) -> String {
@@ -362,21 +368,21 @@ mod tests {
         merge(bases, &parse(stored), &parse(write), Some(i64::MAX)).unwrap().into_owned()
     }
 
-    /// The writer was handed one of these at some time.
-    fn merged(handed: &[&str], stored: &str, write: &str) -> String {
-        merged_of(&bases(handed), stored, write)
+    /// The writer read one of these at some time.
+    fn merged(candidates: &[&str], stored: &str, write: &str) -> String {
+        merged_of(&bases(candidates), stored, write)
     }
 
-    /// The writer was handed one of these just now.
-    fn merged_now(handed: &[&str], stored: &str, write: &str) -> String {
-        merged_of(&Bases { is_certain: true, ..bases(handed) }, stored, write)
+    /// The writer has just read one of these.
+    fn merged_now(candidates: &[&str], stored: &str, write: &str) -> String {
+        merged_of(&Bases { is_certain: true, ..bases(candidates) }, stored, write)
     }
 
     const OLD: &str = r#""updatedAt":"2026-01-01T00:00:00.000Z""#;
     const NEW: &str = r#""updatedAt":"2026-01-02T00:00:00.000Z""#;
 
     #[test]
-    fn a_write_that_changes_everything_it_says_is_kept_byte_for_byte() {
+    fn a_write_over_its_own_base_is_kept_byte_for_byte() {
         let base = record(OLD, OLD);
         let write = format!(" {}", record(&format!(r#"{NEW},"n": 1.0"#), OLD));
         assert_eq!(merged(&[&base], &base, &write), write);
@@ -408,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_readings_the_likeliest_is_taken() {
+    fn of_several_candidates_the_likeliest_is_the_base() {
         let read = record(&format!(r#"{OLD},"a":1,"b":1"#), OLD);
         let stored = record(&format!(r#"{OLD},"a":2,"b":1"#), OLD);
         let other = record(&format!(r#"{OLD},"a":1,"b":2"#), OLD);
@@ -507,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_told_by_its_times_when_another_version_has_the_written_value_too() {
+    fn the_times_decide_when_another_version_has_the_written_value_too() {
         let at = |day: u32, minutes, org: &str| {
             expiring(
                 minutes,

@@ -1,6 +1,5 @@
-//! A JSON object whose members keep the text they were written in, and their order. Parsing one,
-//! and looking up its members, takes time in proportion to its length, whatever its writer put into
-//! it.
+//! A JSON object whose members keep the text they were written in, and their order. Parsing it and
+//! looking up its members takes time in proportion to its length, whatever its content.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,9 +17,10 @@ impl<'a> Object<'a> {
     /// The object in `json`, if it is one.
     pub(crate) fn parse(json: &'a str) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let object = Members { expected: (json.len() / MEMBER_BYTES).min(MEMBERS) }
-            .deserialize(&mut deserializer)
-            .ok()?;
+        let object =
+            ObjectVisitor { expected: (json.len() / MEMBER_BYTES).min(MAX_RESERVED_MEMBERS) }
+                .deserialize(&mut deserializer)
+                .ok()?;
         deserializer.end().ok().map(|()| object)
     }
 
@@ -78,18 +78,18 @@ impl<'a> Object<'a> {
     }
 }
 
-/// How much of an object a member takes as a rule, in bytes.
+/// How long a member is as a rule, in bytes.
 const MEMBER_BYTES: usize = 32;
 
-/// How many members memory is set aside for at most, before they are met.
-const MEMBERS: usize = 28;
+/// For how many members memory is reserved at most, before they are read.
+const MAX_RESERVED_MEMBERS: usize = 28;
 
-/// Reads an object that probably has so many members.
-struct Members {
+/// Reads an object that probably has `expected` members.
+struct ObjectVisitor {
     expected: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Members {
+impl<'de> DeserializeSeed<'de> for ObjectVisitor {
     type Value = Object<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -97,7 +97,7 @@ impl<'de> DeserializeSeed<'de> for Members {
     }
 }
 
-impl<'de> Visitor<'de> for Members {
+impl<'de> Visitor<'de> for ObjectVisitor {
     type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

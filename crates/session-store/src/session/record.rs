@@ -110,8 +110,7 @@ impl<'a> Record<'a> {
         self.user().is_some_and(|user| user.get(field::TWO_FACTOR_ENABLED) == Some("true"))
     }
 
-    /// The field that takes most, as `session.<name>` or `user.<name>`, and how many bytes it
-    /// takes.
+    /// The largest field, as `session.<name>` or `user.<name>`, and its size in bytes.
     pub(crate) fn largest_field(&self) -> Option<(String, usize)> {
         let user = self.user();
         let halves = [("session", Some(self.session())), ("user", user.as_ref())];
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_limit_asks_is_read_from_the_half_that_better_auth_writes() {
+    fn impersonation_is_read_from_the_session_half_and_two_factor_from_the_user_half() {
         let record = |session: &str, user: &str| {
             let json =
                 format!(r#"{{"session":{{"token":"t1","userId":"u1"{session}}},"user":{user}}}"#);
@@ -203,8 +202,8 @@ mod tests {
         };
         assert_eq!(record(r#","impersonatedBy":"admin""#, "{}"), (true, false));
         assert_eq!(record(r#","impersonatedBy":7"#, r#"{"twoFactorEnabled":true}"#), (true, true));
-        for nobody in ["null", "\"\"", "false"] {
-            assert_eq!(record(&format!(r#","impersonatedBy":{nobody}"#), "null"), (false, false));
+        for none in ["null", "\"\"", "false"] {
+            assert_eq!(record(&format!(r#","impersonatedBy":{none}"#), "null"), (false, false));
         }
         for off in ["false", "null", "\"true\""] {
             let user = format!(r#"{{"twoFactorEnabled":{off},"impersonatedBy":"admin"}}"#);
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_of_the_token_that_is_its_own() {
+    fn a_record_belongs_to_the_token_of_its_session() {
         for (is_own, json) in [
             (true, r#"{"token":"t","userId":"u"}"#),
             (true, r#"{"userId":"u","token":"t","user":{"token":"b:t"}}"#),

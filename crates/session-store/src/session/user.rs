@@ -1,11 +1,11 @@
-//! The user half of a record, and the user's row in the database.
+//! The user half of a record, or the user's row in the database, which has the same fields.
 
 use super::digest::HalfDigest;
 use super::field;
 use super::object::Object;
 use super::record::instant;
 
-/// The user half of a record, or a row, as [`HalfDigest`] sees it, with what tells whose it is.
+/// The user half of a record, or a row.
 pub(crate) struct User<'a> {
     object: Object<'a>,
     /// The text.

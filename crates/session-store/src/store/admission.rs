@@ -6,11 +6,11 @@ use super::state::Store;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 
-/// Operations that are under way.
+/// Operations in flight: the counter, and how many this counts there.
 pub(super) struct InFlight<'s>(&'s AtomicUsize, usize);
 
 impl InFlight<'_> {
-    /// So many of them have ended.
+    /// Counts `count` of them out.
     pub(super) fn end(&mut self, count: usize) {
         self.0.fetch_sub(count, Relaxed);
         self.1 -= count;
@@ -24,13 +24,13 @@ impl Drop for InFlight<'_> {
 }
 
 impl<E: Engine> Store<E> {
-    /// Counts operations in, or refuses them: what waits for an outage to end takes memory.
-    pub(super) fn enter(&self, count: usize) -> Result<InFlight<'_>> {
+    /// Counts operations in, or refuses them: operations that wait for an outage to end take memory.
+    pub(super) fn admit(&self, count: usize) -> Result<InFlight<'_>> {
         let before = self.in_flight.fetch_add(count, Relaxed);
-        let entered = InFlight(&self.in_flight, count);
-        // Many reads that were asked for together are one, when nothing else is under way.
+        let admitted = InFlight(&self.in_flight, count);
+        // The reads of one tick are admitted together when nothing else is in flight.
         if before == 0 || before + count <= self.max_in_flight {
-            return Ok(entered);
+            return Ok(admitted);
         }
         let what = format!(
             "{before} operations are under way already (option maxInFlight); try again later"

@@ -1,9 +1,9 @@
-//! Which keys, tokens and lives a store accepts.
+//! Which keys, tokens and lifetimes a store accepts.
 
 use crate::error::{Error, Result};
 use crate::keys::{MAX_KEY_BYTES, MAX_TOKEN_BYTES, RESERVED};
 
-/// The furthest expiry that an engine is told, in ms from now: 100 years.
+/// The longest lifetime that an engine gets, in ms: 100 years.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
 pub(super) fn check_key(argument: &str, key: &str) -> Result<()> {
@@ -34,8 +34,8 @@ pub(super) fn check_token(argument: &str, token: &str) -> Result<()> {
     Err(Error::invalid(format!("{argument}: {problem}")))
 }
 
-/// Whether a session record may lie under a key. Only such a key gets a tombstone where nothing
-/// lies: strangers choose keys, and may leave nothing that is long or of no use.
+/// Whether a session record may be stored under a key. Only such a key gets a tombstone where
+/// nothing is stored: strangers choose keys, and their ends must not fill the store.
 pub(super) fn may_be_session(key: &str) -> bool {
     check_token("", key).is_ok()
 }
@@ -45,7 +45,7 @@ fn family(key: &str) -> Option<&'static str> {
     RESERVED.into_iter().find(|family| key.starts_with(family))
 }
 
-/// A life in s as whole s in ms; 0 when there is none left.
+/// A lifetime in s, rounded up to whole s, in ms; 0 when none is left.
 pub(super) fn ttl_ms(ttl: f64) -> Result<u64> {
     if !ttl.is_finite() {
         return Err(Error::invalid("ttl: must be a finite number of seconds"));
@@ -53,8 +53,8 @@ pub(super) fn ttl_ms(ttl: f64) -> Result<u64> {
     Ok(((ttl.ceil().max(0.0) * 1000.0) as u64).min(MAX_TTL_MS))
 }
 
-/// How long a session record is to live from `now` (ms since the epoch): until its own `expiresAt`,
-/// else for `ttl_ms`. `None`: it is over.
+/// The lifetime in ms of a session record from `now` (ms since the epoch): until its own
+/// `expiresAt`, else `ttl_ms`. `None`: it is over.
 pub(super) fn life_ms(
     expires_at: Option<i64>,
     ttl_ms: Option<u64>,

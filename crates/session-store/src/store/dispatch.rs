@@ -8,30 +8,35 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::state::Store;
-use crate::api::{Command, Reply, Running, Sessions, Take};
+use crate::api::{Command, DeliverPart, OperationFuture, Reply, Sessions};
 use crate::config::NearCacheSettings;
-use crate::credentials::{Provider, Registration};
+use crate::credentials::{CredentialsProvider, ProviderRegistration};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
-use crate::events::Listener;
-use crate::near_cache::{Hit, Shared};
+use crate::events::EventListener;
+use crate::near_cache::{CopyFreshness, Hit};
 
 /// How much longer than `commandTimeout` an operation may take whose steps Redis keeps answering.
-const MOST_BUSY: Duration = Duration::from_secs(60);
+const MAX_BUSY: Duration = Duration::from_secs(60);
 
 impl<E: Engine> Sessions for Store<E> {
-    fn run(self: Arc<Self>, command: Command) -> Running<Reply> {
+    fn run(self: Arc<Self>, command: Command) -> OperationFuture<Reply> {
         Box::pin(async move {
-            let _entered = self.enter(1)?;
+            let _in_flight = self.admit(1)?;
             Store::run(&self, command).await
         })
     }
 
-    fn read(self: Arc<Self>, keys: String, is_trusted: bool, take: Take) -> Running<()> {
+    fn read(
+        self: Arc<Self>,
+        keys: String,
+        is_trusted: bool,
+        deliver: DeliverPart,
+    ) -> OperationFuture<()> {
         Box::pin(async move {
             let keys: Vec<_> = keys.split('\0').collect();
-            let entered = self.enter(keys.len())?;
-            self.read_in_parts(&keys, is_trusted, entered, take).await
+            let in_flight = self.admit(keys.len())?;
+            self.read_in_parts(&keys, is_trusted, in_flight, deliver).await
         })
     }
 
@@ -39,32 +44,32 @@ impl<E: Engine> Sessions for Store<E> {
         Store::follow_clock(self, now_ms);
     }
 
-    fn expect_life(&self, ms: u64) {
-        Store::expect_life(self, ms);
+    fn expect_session_lifetime(&self, ms: u64) {
+        Store::expect_session_lifetime(self, ms);
     }
 
     fn cached(&self, key: &str) -> Option<Hit> {
         Store::cached(self, key)
     }
 
-    fn life_ms(&self, key: &str) -> f64 {
-        self.near_cache().map_or(0.0, |cache| cache.life_ms(key))
+    fn fresh_for_ms(&self, key: &str) -> f64 {
+        self.near_cache().map_or(0.0, |cache| cache.fresh_for_ms(key))
     }
 
-    fn shared(&self) -> Option<(Arc<Shared>, NearCacheSettings)> {
-        self.near_cache().map(|cache| (cache.shared(), cache.settings().clone()))
+    fn copy_freshness(&self) -> Option<(Arc<CopyFreshness>, NearCacheSettings)> {
+        self.near_cache().map(|cache| (cache.copy_freshness(), cache.settings().clone()))
     }
 
     fn metrics(&self) -> String {
         Store::metrics(self).to_json()
     }
 
-    fn listen(&self) -> Option<Listener> {
-        self.connected().map(|connected| connected.events.listen())
+    fn subscribe(&self) -> Option<EventListener> {
+        self.app_hooks().map(|hooks| hooks.events.subscribe())
     }
 
-    fn register(&self, provider: Arc<dyn Provider>) -> Option<Registration> {
-        self.connected().map(|connected| connected.credentials.register(provider))
+    fn register(&self, provider: Arc<dyn CredentialsProvider>) -> Option<ProviderRegistration> {
+        self.app_hooks().map(|hooks| hooks.credentials.register(provider))
     }
 }
 
@@ -74,7 +79,7 @@ impl<E: Engine> Store<E> {
     pub(crate) async fn run(self: &Arc<Self>, command: Command) -> Result<Reply> {
         match command {
             Command::ListKeys | Command::Clear | Command::Cleanup => {
-                self.in_time(self.settled()).await?;
+                self.with_deadline(self.wait_for_pending_ends()).await?;
                 match command {
                     Command::ListKeys => Box::pin(self.list_keys()).await,
                     Command::Clear => Box::pin(self.clear()).await,
@@ -82,23 +87,23 @@ impl<E: Engine> Store<E> {
                 }
             }
             command => {
-                let kept = self.kept(&command);
-                let outcome = match self.ending(&command)? {
-                    Some(ending) => Box::pin(self.end_in_time(ending)).await,
-                    None => self.in_time(pin!(self.run_one(command))).await,
+                let fallback = self.outage_fallback(&command);
+                let outcome = match self.sessions_to_end(&command)? {
+                    Some(request) => Box::pin(self.end_sessions(request)).await,
+                    None => self.with_deadline(pin!(self.run_one(command))).await,
                 };
-                self.keep(kept, outcome)
+                self.apply_fallback(fallback, outcome)
             }
         }
     }
 
-    /// Each operation in a box of its own: else every call would move as many bytes as the largest
-    /// of them has, some 15,000.
+    /// Carries out a command that is one operation. Each operation is in a box of its own: else
+    /// every call would move as many bytes as the largest of them has, some 15,000.
     async fn run_one(self: &Arc<Self>, command: Command) -> Result<Reply> {
-        self.settled().await?;
+        self.wait_for_pending_ends().await?;
         match command {
-            Command::Set { key, value, ttl, read } => {
-                Box::pin(self.set(&key, &value, ttl, read)).await
+            Command::Set { key, value, ttl, writer } => {
+                Box::pin(self.set(&key, &value, ttl, writer)).await
             }
             Command::Delete { key } => Box::pin(self.delete(&key)).await.map(|()| Reply::Nothing),
             Command::Take { key } => Box::pin(self.take(&key)).await,
@@ -123,10 +128,13 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// The engine ends what a silent server does not answer. This ends what goes on for ever, as
-    /// others keep changing what it is about.
-    pub(super) async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
-        let bound = self.command_timeout + MOST_BUSY;
+    /// Ends what would go on for ever because others keep changing the same data. What a silent
+    /// server does not answer is ended by the engine.
+    pub(super) async fn with_deadline<T>(
+        &self,
+        step: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let bound = self.command_timeout + MAX_BUSY;
         timeout(bound, step).await.unwrap_or_else(|_| {
             let what = "though Redis answers; a write may or may not have been carried out";
             Err(Error::new(Code::Timeout, format!("not done within {} s, {what}", bound.as_secs())))

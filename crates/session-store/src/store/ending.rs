@@ -1,11 +1,11 @@
-//! The end of many of a user's sessions: in parts, so that nobody else waits long, however many
-//! there are and however large.
+//! The end of one session, and of many of a user's: in parts, so that other callers do not wait
+//! long, however many there are and however large.
 //!
 //! What must always hold:
 //! - The not-before marker is raised first. From then on every session from before it is refused,
-//!   whatever becomes of the rest.
+//!   even if the rest fails.
 //! - Each session that is in the index when the call begins is ended by the time it resolves.
-//! - An id that cannot be ended is passed over: the end of all always comes to its own end.
+//! - An id that cannot be ended is passed over, so an end of all always finishes.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -21,94 +21,98 @@ use crate::engine::{EndSome, EndedSome, Engine, IDS_PER_STEP, LOWEST_SCORE, NotB
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
 use crate::keys::MARKER_PREFIX;
-use crate::near_cache::{Flush, NearCache};
+use crate::near_cache::{FlushReason, NearCache};
 use crate::session::Record;
 
-/// A marker lives for so long at least, in ms: 7 days, Better Auth's own default for sessions.
-const LEAST_MARK_MS: u64 = 7 * 24 * 3_600_000;
+/// The shortest lifetime of a marker, in ms: 7 days, Better Auth's own default for sessions.
+const MIN_MARKER_MS: u64 = 7 * 24 * 3_600_000;
 
-/// How much is read of records that may be ended, in bytes at a time. A larger one is read alone.
-const PART_BYTES: usize = 1024 * 1024;
+/// How many bytes of records that may be ended are read at a time. A larger record is read alone.
+const END_PART_BYTES: usize = 1024 * 1024;
 
 /// How many ids are read from an index at a time.
 const PAGE: usize = 1000;
 
 /// Sessions of a user that are to be ended.
-pub(super) struct Ending {
+pub(super) struct EndRequest {
     user: String,
-    which: Which,
+    scope: EndScope,
 }
 
-enum Which {
+enum EndScope {
     All {
         marker: NotBeforeMarker,
     },
-    AllBut {
+    AllExcept {
         except: String,
     },
-    /// Those from before the marker, whose life is in ms (`None`: for ever).
-    Older {
+    /// Those from before the marker.
+    CreatedBefore {
+        /// In ms since the epoch.
         before: i64,
+        /// The marker's lifetime in ms (`None`: for ever).
         ttl_ms: Option<u64>,
     },
 }
 
 /// What has been ended so far.
 #[derive(Default)]
-struct Ended {
+struct EndProgress {
+    /// How many of the ids were live sessions.
     live: u64,
     ids: Vec<String>,
 }
 
-impl Ending {
-    /// What is raised by the first step.
+impl EndRequest {
+    /// The marker that the first step raises.
     fn marker(&self) -> Option<&NotBeforeMarker> {
-        if let Which::All { marker } = &self.which { Some(marker) } else { None }
+        if let EndScope::All { marker } = &self.scope { Some(marker) } else { None }
     }
 
     fn except(&self) -> Option<&str> {
-        if let Which::AllBut { except } = &self.which { Some(except) } else { None }
+        if let EndScope::AllExcept { except } = &self.scope { Some(except) } else { None }
     }
 }
 
-/// A write that ends nobody knows what until it is answered; unanswered, it may have ended
-/// anything.
-struct Unknown<'c>(Option<&'c NearCache>);
+/// Empties the near cache when it is dropped: for a write whose answer says what it ended. A write
+/// without an answer may have ended any session.
+struct FlushOnDrop<'c>(Option<&'c NearCache>);
 
-impl Drop for Unknown<'_> {
+impl Drop for FlushOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(cache) = self.0 {
-            cache.flush(Flush::Uncertain);
+            cache.flush(FlushReason::Uncertain);
         }
     }
 }
 
 impl<E: Engine> Store<E> {
+    /// Ends a key, and waits for replicas to acknowledge it.
     pub(super) async fn end(&self, key: &str) -> Result<()> {
-        self.end_alone(key).await?;
+        self.end_without_ack(key).await?;
         if may_be_session(key) {
             self.engine.acknowledge(&[key]).await;
         }
         Ok(())
     }
 
-    /// Ends a key; the caller has replicas acknowledge it.
-    async fn end_alone(&self, key: &str) -> Result<()> {
+    /// Ends a key. The caller waits for replicas to acknowledge it.
+    async fn end_without_ack(&self, key: &str) -> Result<()> {
         self.read_log.forget(key);
-        let _writing = self.writing(key);
+        let _guard = self.guard_write(key);
         self.engine.end(key, may_be_session(key)).await
     }
 
-    /// What a command is to end of a user's sessions; `None`: it is another command.
-    pub(super) fn ending(&self, command: &Command) -> Result<Option<Ending>> {
+    /// The sessions of a user that a command ends; `None`: it is another command.
+    pub(super) fn sessions_to_end(&self, command: &Command) -> Result<Option<EndRequest>> {
         match command {
             Command::EndAll { user, except, now } => {
                 check_key("userId", user)?;
-                let which = match except {
-                    Some(except) => Which::AllBut { except: except.clone() },
-                    None => Which::All { marker: self.marker(user, *now) },
+                let scope = match except {
+                    Some(except) => EndScope::AllExcept { except: except.clone() },
+                    None => EndScope::All { marker: self.marker(user, *now) },
                 };
-                Ok(Some(Ending { user: user.clone(), which }))
+                Ok(Some(EndRequest { user: user.clone(), scope }))
             }
             Command::Set { key, value, ttl, .. } => {
                 let Some((user, before)) = key.strip_prefix(MARKER_PREFIX).zip(value.parse().ok())
@@ -118,9 +122,9 @@ impl<E: Engine> Store<E> {
                 check_key("key", key)?;
                 match ttl.map(ttl_ms).transpose()? {
                     Some(0) => Ok(None),
-                    ttl_ms => Ok(Some(Ending {
+                    ttl_ms => Ok(Some(EndRequest {
                         user: user.to_owned(),
-                        which: Which::Older { before, ttl_ms },
+                        scope: EndScope::CreatedBefore { before, ttl_ms },
                     })),
                 }
             }
@@ -129,33 +133,36 @@ impl<E: Engine> Store<E> {
     }
 
     fn marker(&self, user: &str, before: i64) -> NotBeforeMarker {
-        let life_ms = self.longest_life.load(Relaxed).max(LEAST_MARK_MS);
+        let life_ms = self.longest_lifetime_ms.load(Relaxed).max(MIN_MARKER_MS);
         NotBeforeMarker { key: [MARKER_PREFIX, user].concat(), before, life_ms }
     }
 
-    /// Ends what is to be ended. What takes longer than `commandTimeout` goes on afterwards.
-    pub(super) async fn end_in_time(self: &Arc<Self>, mut ending: Ending) -> Result<Reply> {
-        let patience = Instant::now() + self.command_timeout;
-        let mut ended = Ended::default();
-        let begun = async {
-            self.settled().await?;
-            self.begin(&mut ending, &mut ended).await
+    /// Ends a user's sessions. What takes longer than `commandTimeout` goes on in the background.
+    pub(super) async fn end_sessions(self: &Arc<Self>, mut request: EndRequest) -> Result<Reply> {
+        let deadline = Instant::now() + self.command_timeout;
+        let mut progress = EndProgress::default();
+        let first_step = async {
+            self.wait_for_pending_ends().await?;
+            self.begin_end(&mut request, &mut progress).await
         };
-        if self.in_time(begun).await? {
-            return Ok(self.ended(&ending, ended).await);
+        if self.with_deadline(first_step).await? {
+            return Ok(self.finish_end(&request, progress).await);
         }
-        let refused =
-            if ending.except().is_some() { "" } else { ", and the older ones are refused already" };
-        let mut rest = Box::pin(go_on(Arc::downgrade(self), ending, ended));
-        if let Ok(outcome) = timeout_at(patience, &mut rest).await {
+        let refused = if request.except().is_some() {
+            ""
+        } else {
+            ", and the older ones are refused already"
+        };
+        let mut rest = Box::pin(end_in_background(Arc::downgrade(self), request, progress));
+        if let Ok(outcome) = timeout_at(deadline, &mut rest).await {
             return outcome;
         }
-        let events = self.connected.as_ref().map(|connected| connected.events.clone());
+        let events = self.app_hooks.as_ref().map(|hooks| hooks.events.clone());
         tokio::spawn(async move {
             if let (Err(error), Some(events)) = (rest.await, events)
                 && error.code != Code::Closed
             {
-                events.tell(
+                events.publish(
                     EventKind::Degraded,
                     format!("not all of a user's sessions were ended: {error}"),
                 );
@@ -168,89 +175,91 @@ impl<E: Engine> Store<E> {
         Err(Error::new(Code::Timeout, what))
     }
 
-    /// Takes the first step; whether it was the last.
-    async fn begin(&self, ending: &mut Ending, ended: &mut Ended) -> Result<bool> {
-        let key = [MARKER_PREFIX, &ending.user].concat();
-        let _writing = ending.except().is_none().then(|| self.writing(&key));
-        if let Which::Older { before, ttl_ms } = &mut ending.which {
+    /// Takes the first step. Returns whether it was the last.
+    async fn begin_end(
+        &self,
+        request: &mut EndRequest,
+        progress: &mut EndProgress,
+    ) -> Result<bool> {
+        let key = [MARKER_PREFIX, &request.user].concat();
+        let _guard = request.except().is_none().then(|| self.guard_write(&key));
+        if let EndScope::CreatedBefore { before, ttl_ms } = &mut request.scope {
             *before = self.engine.raise(&key, *before, *ttl_ms).await?;
             return Ok(false);
         }
-        Ok(self.end_part(ending, &[], ended).await?.is_all)
+        Ok(self.end_part(request, &[], progress).await?.is_all)
     }
 
-    /// Ends some of the sessions, the first of `ids`.
+    /// Ends the sessions of the first of `ids`.
     async fn end_part(
         &self,
-        ending: &Ending,
+        request: &EndRequest,
         ids: &[String],
-        ended: &mut Ended,
+        progress: &mut EndProgress,
     ) -> Result<EndedSome> {
-        let user = &*ending.user;
-        if let Which::Older { before, .. } = ending.which {
-            self.end_older_of(user, before, ids, ended).await?;
+        let user = &*request.user;
+        if let EndScope::CreatedBefore { before, .. } = request.scope {
+            self.end_older_of(user, before, ids, progress).await?;
             return Ok(EndedSome { examined: ids.len(), ..EndedSome::default() });
         }
-        let mut unknown = Unknown(self.cache.as_deref());
-        let which = EndSome {
+        let mut flush = FlushOnDrop(self.cache.as_deref());
+        let some = EndSome {
             user,
-            except: ending.except(),
+            except: request.except(),
             ids,
-            marker: ending.marker().filter(|_| ids.is_empty()),
+            marker: request.marker().filter(|_| ids.is_empty()),
         };
-        let mut part = self.engine.end_some(&which).await?;
-        if let Some(cache) = unknown.0.take() {
+        let mut part = self.engine.end_some(&some).await?;
+        if let Some(cache) = flush.0.take() {
             part.gone.iter().for_each(|id| cache.evict(id));
         }
-        ended.live += part.live;
-        ended.ids.append(&mut part.gone);
+        progress.live += part.live;
+        progress.ids.append(&mut part.gone);
         let undecided: Vec<_> = part.undecided.iter().map(String::as_str).collect();
-        self.end_if(user, &undecided, |_| true, ended).await?;
+        self.end_if(user, &undecided, |_| true, progress).await?;
         Ok(part)
     }
 
-    /// Ends those of the sessions that are the user's and `wanted`.
+    /// Ends those of the sessions that are the user's and match `condition`.
     async fn end_if(
         &self,
         user: &str,
         ids: &[&str],
-        wanted: impl Fn(&Record<'_>) -> bool,
-        ended: &mut Ended,
+        condition: impl Fn(&Record<'_>) -> bool,
+        progress: &mut EndProgress,
     ) -> Result<()> {
         let mut rest = ids;
-        for count in self.parts_within(ids, PART_BYTES).await? {
+        for count in self.parts_within(ids, END_PART_BYTES).await? {
             let (part, after) = rest.split_at(count);
             rest = after;
             let slots = self.engine.get_many(part).await?;
-            let is_wanted = |id: &str, text: &str| {
+            let matches = |id: &str, text: &str| {
                 Record::parse(id, text)
-                    .is_some_and(|record| record.user_id == user && wanted(&record))
+                    .is_some_and(|record| record.user_id == user && condition(&record))
             };
             let found = part.iter().zip(slots).filter_map(|(id, slot)| Some((*id, slot.value()?)));
-            let found: Vec<_> = found
-                .filter(|(id, stored)| is_wanted(id, stored.text()))
-                .map(|(id, _)| id)
-                .collect();
-            try_join_all(found.iter().map(|id| self.end_alone(id))).await?;
-            ended.live += found.len() as u64;
-            ended.ids.extend(found.into_iter().map(str::to_owned));
+            let found: Vec<_> =
+                found.filter(|(id, stored)| matches(id, stored.text())).map(|(id, _)| id).collect();
+            try_join_all(found.iter().map(|id| self.end_without_ack(id))).await?;
+            progress.live += found.len() as u64;
+            progress.ids.extend(found.into_iter().map(str::to_owned));
         }
         Ok(())
     }
 
-    /// All of them are ended.
-    async fn ended(&self, ending: &Ending, ended: Ended) -> Reply {
-        self.acknowledge(&ended).await;
-        match ending.which {
-            Which::Older { .. } => Reply::Nothing,
-            Which::All { .. } | Which::AllBut { .. } => {
-                Reply::Count(i64::try_from(ended.live).unwrap_or(i64::MAX))
+    /// Waits for replicas, and composes the answer.
+    async fn finish_end(&self, request: &EndRequest, progress: EndProgress) -> Reply {
+        self.acknowledge(&progress).await;
+        match request.scope {
+            EndScope::CreatedBefore { .. } => Reply::Nothing,
+            EndScope::All { .. } | EndScope::AllExcept { .. } => {
+                Reply::Count(i64::try_from(progress.live).unwrap_or(i64::MAX))
             }
         }
     }
 
-    async fn acknowledge(&self, ended: &Ended) {
-        let ids: Vec<_> = ended.ids.iter().map(String::as_str).collect();
+    async fn acknowledge(&self, progress: &EndProgress) {
+        let ids: Vec<_> = progress.ids.iter().map(String::as_str).collect();
         self.engine.acknowledge(&ids).await;
     }
 
@@ -264,7 +273,7 @@ impl<E: Engine> Store<E> {
     ) -> Result<()> {
         let key = [MARKER_PREFIX, user].concat();
         let before = {
-            let _writing = self.writing(&key);
+            let _guard = self.guard_write(&key);
             self.engine.raise(&key, before, ttl_ms).await?
         };
         self.end_older(user, before).await
@@ -272,12 +281,12 @@ impl<E: Engine> Store<E> {
 
     /// Ends a user's sessions that were created before, in ms since the epoch.
     pub(super) async fn end_older(&self, user: &str, before: i64) -> Result<()> {
-        let mut ended = Ended::default();
+        let mut progress = EndProgress::default();
         let ids = self.ids(user).await?;
         for part in ids.chunks(IDS_PER_STEP) {
-            self.end_older_of(user, before, part, &mut ended).await?;
+            self.end_older_of(user, before, part, &mut progress).await?;
         }
-        self.acknowledge(&ended).await;
+        self.acknowledge(&progress).await;
         Ok(())
     }
 
@@ -286,55 +295,55 @@ impl<E: Engine> Store<E> {
         user: &str,
         before: i64,
         ids: &[String],
-        ended: &mut Ended,
+        progress: &mut EndProgress,
     ) -> Result<()> {
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        self.end_if(user, &ids, |record| record.created_at().is_none_or(|at| at < before), ended)
+        self.end_if(user, &ids, |record| record.created_at().is_none_or(|at| at < before), progress)
             .await
     }
 
-    /// Every id that is in a user's index all the while.
+    /// Every id that is in a user's index during the whole call.
     pub(super) async fn ids(&self, user: &str) -> Result<Vec<String>> {
         let (mut ids, mut from, mut count) = (IndexSet::new(), LOWEST_SCORE.to_owned(), PAGE);
         loop {
-            let page = self.in_time(self.engine.ids_from(user, &from, count)).await?;
+            let page = self.with_deadline(self.engine.ids_from(user, &from, count)).await?;
             let is_last = page.len() < count;
             let furthest = page.last().map(|(_, score)| score.clone());
             ids.extend(page.into_iter().map(|(id, _)| id));
             let Some(score) = furthest.filter(|_| !is_last) else {
                 return Ok(ids.into_iter().collect());
             };
-            // Scores only rise, so nothing below this one is still to come. As many may share one
-            // score as there are.
+            // Scores only rise, so no id below this score is still to come. Any number of ids may
+            // share one score.
             count = if score == from { count * 2 } else { PAGE };
             from = score;
         }
     }
 }
 
-/// Ends the rest, part after part, as long as somebody holds the store.
-async fn go_on<E: Engine>(
+/// Ends the rest, part by part, while the store has a handle.
+async fn end_in_background<E: Engine>(
     store: Weak<Store<E>>,
-    ending: Ending,
-    mut ended: Ended,
+    request: EndRequest,
+    mut progress: EndProgress,
 ) -> Result<Reply> {
-    end_rest(&store, &ending, &mut ended).await?;
+    end_rest(&store, &request, &mut progress).await?;
     let store = store.upgrade().ok_or_else(closed)?;
-    Ok(store.ended(&ending, ended).await)
+    Ok(store.finish_end(&request, progress).await)
 }
 
 async fn end_rest<E: Engine>(
     store: &Weak<Store<E>>,
-    ending: &Ending,
-    ended: &mut Ended,
+    request: &EndRequest,
+    progress: &mut EndProgress,
 ) -> Result<()> {
     let held = || store.upgrade().ok_or_else(closed);
-    let ids = held()?.ids(&ending.user).await?;
+    let ids = held()?.ids(&request.user).await?;
     let mut rest = &ids[..];
     while !rest.is_empty() {
         let store = held()?;
         let part = &rest[..rest.len().min(IDS_PER_STEP)];
-        let examined = store.in_time(store.end_part(ending, part, ended)).await?.examined;
+        let examined = store.with_deadline(store.end_part(request, part, progress)).await?.examined;
         rest = &rest[examined.clamp(1, part.len())..];
     }
     Ok(())

@@ -1,12 +1,13 @@
-//! The limit of sessions for users with two factors: enforced some time after a sign-in.
+//! The limit of sessions per user (`maxSessionsPerUser`). Only a creation enforces it: at once, or
+//! some time later for a user with two factors.
 //!
 //! Better Auth's `twoFactor` plugin creates a session by the password alone and deletes it in the
 //! same request. A limit enforced at once would end another session for it. So the creator waits
 //! longer than a request takes, and enforces the limit only if the session still lives
 //! (`tests/protocol.rs`, rules `LimitDefers` and `LimitDefersForLive`).
 //!
-//! What waits keeps neither the store nor the process alive. If either ends first, the next sign-in
-//! of the user enforces the limit.
+//! A waiting enforcement keeps neither the store nor the process alive. If either ends first, the
+//! next sign-in of the user enforces the limit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,23 +15,23 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::state::{Connected, Store};
+use super::state::{AppHooks, Store};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::session::Record;
 use crate::value::KeyState;
 
-/// How soon it is looked again for a session that is being created.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// The pause before the records of sessions that are being created are read again.
+const REREAD_PAUSE: Duration = Duration::from_millis(5);
 
 /// From a creation until its creator enforces the limit.
-const LATER: Duration = Duration::from_secs(5);
+const DEFERRAL: Duration = Duration::from_secs(5);
 
 /// How many bytes of ids may wait. Beyond, the limit is enforced at once.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+const MAX_DEFERRED_BYTES: usize = 16 * 1024 * 1024;
 
-/// What an id takes beside its text, in bytes.
+/// The size of an id beside its text, in bytes.
 const ID_BYTES: usize = size_of::<String>();
 
 impl<E: Engine> Store<E> {
@@ -46,36 +47,36 @@ impl<E: Engine> Store<E> {
         if others.len() < max || created.is_impersonated() {
             return Ok(());
         }
-        if created.has_two_factors() && self.can_defer(token, &created.user_id, &others) {
+        if created.has_two_factors() && self.defer_limit(token, &created.user_id, &others) {
             return Ok(());
         }
         self.enforce_limit(&created.user_id, &others).await
     }
 
-    /// Enforces the limit later; whether there is room for what it takes to know.
-    fn can_defer(self: &Arc<Self>, token: &str, user: &str, others: &[String]) -> bool {
+    /// Enforces the limit later, if there is room for the ids. Returns whether there is.
+    fn defer_limit(self: &Arc<Self>, token: &str, user: &str, others: &[String]) -> bool {
         let bytes = others.iter().map(|id| ID_BYTES + id.len()).sum();
-        if self.deferred_bytes.fetch_add(bytes, Relaxed) + bytes > MAX_BYTES {
+        if self.deferred_bytes.fetch_add(bytes, Relaxed) + bytes > MAX_DEFERRED_BYTES {
             self.deferred_bytes.fetch_sub(bytes, Relaxed);
             return false;
         }
         let (token, user, others) = (token.to_owned(), user.to_owned(), others.to_vec());
         let store = Arc::downgrade(self);
         tokio::spawn(async move {
-            sleep(LATER).await;
+            sleep(DEFERRAL).await;
             let Some(store) = store.upgrade() else { return };
-            let outcome = store.in_time(store.enforce_later(&token, &user, &others)).await;
+            let outcome = store.with_deadline(store.enforce_deferred(&token, &user, &others)).await;
             store.deferred_bytes.fetch_sub(bytes, Relaxed);
-            if let (Err(error), Some(Connected { events, .. })) = (outcome, &store.connected) {
+            if let (Err(error), Some(AppHooks { events, .. })) = (outcome, &store.app_hooks) {
                 let what = "maxSessionsPerUser was not enforced after a sign-in with two factors; the next one enforces it";
-                events.tell(EventKind::Degraded, format!("{what}: {error}"));
+                events.publish(EventKind::Degraded, format!("{what}: {error}"));
             }
         });
         true
     }
 
-    async fn enforce_later(&self, token: &str, user: &str, others: &[String]) -> Result<()> {
-        self.settled().await?;
+    async fn enforce_deferred(&self, token: &str, user: &str, others: &[String]) -> Result<()> {
+        self.wait_for_pending_ends().await?;
         match self.engine.get(token).await?.value() {
             Some(stored) if Record::parse(token, stored.text()).is_some() => {
                 self.enforce_limit(user, others).await
@@ -84,13 +85,13 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`. Who
-    /// creates them at the same time sees the same order, so that together they end no more than
-    /// are too many. Impersonated ones neither count nor end.
+    /// Ends the user's oldest sessions beyond the limit, after one was created beside `others`.
+    /// Concurrent creators see the same order, so together they end no more than are too many.
+    /// Impersonated sessions neither count nor end.
     async fn enforce_limit(&self, user: &str, others: &[String]) -> Result<()> {
         let Some(max) = self.max_sessions else { return Ok(()) };
         let ids: Vec<_> = others.iter().map(String::as_str).collect();
-        let patience =
+        let deadline =
             Instant::now() + self.engine.max_put_duration().min(self.command_timeout / 2);
         loop {
             let (mut live, mut absent) = (Vec::new(), Vec::new());
@@ -113,10 +114,10 @@ impl<E: Engine> Store<E> {
                 }
                 return Ok(());
             }
-            // How old the absent ones are nobody knows, so none is ended for them: either they
-            // come, or they never will.
-            if Instant::now() < patience {
-                sleep(LOOK_AGAIN).await;
+            // The age of an absent session is not known, so no session is ended for it: either its
+            // record comes, or it never will.
+            if Instant::now() < deadline {
+                sleep(REREAD_PAUSE).await;
             } else {
                 absent.truncate(excess);
                 self.engine.prune(user, &absent, &absent).await?;

@@ -1,4 +1,4 @@
-//! A user's sessions: listed, visited, and as the list that Better Auth expects.
+//! A user's sessions: visited, listed, and as the list that Better Auth expects.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use futures_util::future::try_join;
 use super::arguments::check_key;
 use super::not_before::marker_of;
 use super::parts::{PART_BYTES, READ_AHEAD};
-use super::state::{Listing, Store};
+use super::state::{ListedSessions, Store};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::session::{Record, hash_of};
 use crate::value::Stored;
 
-/// So many of a user's records are listed together at most, as long as nothing is known of how long
-/// they are.
-const FIRST_LISTED: usize = 32;
+/// How many of a user's records are listed together at most while their length is not known.
+const MAX_FIRST_LISTED: usize = 32;
 
 impl<E: Engine> Store<E> {
+    /// A user's live sessions as a JSON array, the soonest to expire first.
     pub(super) async fn list(&self, user: &str) -> Result<String> {
         check_key("userId", user)?;
         let mut sessions = Vec::new();
-        let each = self.each_session(user, |id, record| {
+        let visits = self.visit_sessions(user, |id, record| {
             let (expires_at, created_at) = (record.expires_at(), record.created_at());
             sessions.push((
                 expires_at,
@@ -30,7 +30,7 @@ impl<E: Engine> Store<E> {
                 created_at,
             ));
         });
-        let (is_revoked, ()) = try_join(self.revoked(user), each).await?;
+        let (is_revoked, ()) = try_join(self.revocation_check(user), visits).await?;
         sessions.retain(|(_, _, _, created_at)| !is_revoked(*created_at));
         sessions.sort();
         let (ids, sessions): (Vec<_>, Vec<_>) =
@@ -40,13 +40,13 @@ impl<E: Engine> Store<E> {
     }
 
     /// Calls `visit` with the id and the record of each live session of a user.
-    pub(super) async fn each_session(
+    pub(super) async fn visit_sessions(
         &self,
         user: &str,
         mut visit: impl FnMut(&str, &Record<'_>),
     ) -> Result<()> {
         let mut longest = 0;
-        let mut see = |id: &str, stored: &Stored| {
+        let mut visit_stored = |id: &str, stored: &Stored| {
             let length = stored.raw().len();
             longest = length.max(longest);
             self.lengths.insert(self.read_log.hash(id), length);
@@ -56,8 +56,8 @@ impl<E: Engine> Store<E> {
                 visit(id, &record);
             }
         };
-        if let Some(found) = self.engine.list(user, self.listed_at_once(user)).await? {
-            found.iter().for_each(|(id, stored)| see(id, stored));
+        if let Some(found) = self.engine.list(user, self.max_listed_together(user)).await? {
+            found.iter().for_each(|(id, stored)| visit_stored(id, stored));
         } else {
             let ids = self.ids(user).await?;
             let ids: Vec<_> = ids.iter().map(String::as_str).collect();
@@ -69,7 +69,7 @@ impl<E: Engine> Store<E> {
                     let slots = self.engine.get_many(part).await?;
                     let found =
                         part.iter().zip(slots).filter_map(|(id, slot)| Some((*id, slot.value()?)));
-                    found.for_each(|(id, stored)| see(id, &stored));
+                    found.for_each(|(id, stored)| visit_stored(id, &stored));
                 }
             }
         }
@@ -77,30 +77,30 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    /// How many of a user's records are listed together, without a look at how long they are: no
-    /// more than a part, were each as long as the longest that is known.
-    fn listed_at_once(&self, user: &str) -> usize {
+    /// How many of a user's records are listed together without asking for their lengths: as many
+    /// as fit into one part, if each is as long as the longest known one.
+    fn max_listed_together(&self, user: &str) -> usize {
         match self.record_sizes.get(&hash_of(user)) {
             Some(longest) => (PART_BYTES / longest.max(1)).clamp(1, READ_AHEAD),
-            None => (PART_BYTES / self.max_value_bytes).clamp(1, FIRST_LISTED),
+            None => (PART_BYTES / self.max_value_bytes).clamp(1, MAX_FIRST_LISTED),
         }
     }
 
-    /// Remembers that these sessions of a user will be asked for one after another: Better Auth
-    /// does so with what it lists.
+    /// Remembers that these sessions of a user will be read one after another: Better Auth reads
+    /// what it has listed.
     pub(super) fn expect_reads(&self, user: &str, mut ids: Vec<String>) {
         let Some(cache) = &self.cache else { return };
-        self.read_log.met(&ids);
-        ids.retain(|id| cache.life_ms(id) == 0.0);
+        self.read_log.record_sessions(&ids);
+        ids.retain(|id| cache.fresh_for_ms(id) == 0.0);
         if ids.len() > 1 {
-            self.listings
-                .insert(ids[0].clone(), Arc::new(Listing { marker: marker_of(user), ids }));
+            self.recently_listed
+                .insert(ids[0].clone(), Arc::new(ListedSessions { marker: marker_of(user), ids }));
         }
     }
 
     /// `active-sessions-<user>` as Better Auth expects it: `[{"token":…,"expiresAt":ms}]`, the
     /// soonest first.
-    pub(super) async fn index_views(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
+    pub(super) async fn active_session_lists(&self, users: &[&str]) -> Result<Vec<Option<String>>> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
@@ -123,7 +123,7 @@ impl<E: Engine> Store<E> {
             self.expect_reads(user, live.into_iter().map(|(token, _)| token).collect());
             (!view.is_empty()).then(|| view + "]")
         };
-        self.settled_for_users(users).await?;
+        self.wait_until_listable(users).await?;
         let indexes = self.engine.entries(users).await?;
         Ok(users.iter().zip(indexes).map(view).collect())
     }

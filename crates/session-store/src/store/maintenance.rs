@@ -1,7 +1,6 @@
 //! Operations on the whole store: listing and clearing its keys, removing dead index entries.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
@@ -15,14 +14,15 @@ use crate::value::KeyState;
 
 /// An index entry may be dropped when its record was absent for this long: no sign-in takes that
 /// long.
-const ABSENCE: Duration = Duration::from_secs(60);
+const MIN_ABSENCE: Duration = Duration::from_secs(60);
 
 impl<E: Engine> Store<E> {
+    /// Removes dead entries from a user's index. Returns how many.
     pub(super) async fn prune(&self, user: &str) -> Result<u64> {
-        let mut seen = self.lock_absent().remove(user).unwrap_or_default();
-        let claim: Vec<_> = seen
+        let mut seen_absent = self.absent.lock().remove(user).unwrap_or_default();
+        let claim: Vec<_> = seen_absent
             .iter()
-            .filter(|(_, since)| since.elapsed() >= ABSENCE)
+            .filter(|(_, since)| since.elapsed() >= MIN_ABSENCE)
             .map(|(id, _)| id.clone())
             .collect();
         let mut pruned = self.engine.prune(user, &claim, &[]).await?;
@@ -41,24 +41,20 @@ impl<E: Engine> Store<E> {
             .absent
             .into_iter()
             .map(|id| {
-                let since = seen.remove(&id).unwrap_or_else(Instant::now);
+                let since = seen_absent.remove(&id).unwrap_or_else(Instant::now);
                 (id, since)
             })
             .collect();
         if !absent.is_empty() {
-            self.lock_absent().insert(user.to_owned(), absent);
+            self.absent.lock().insert(user.to_owned(), absent);
         }
         Ok(pruned.removed)
-    }
-
-    fn lock_absent(&self) -> std::sync::MutexGuard<'_, HashMap<String, HashMap<String, Instant>>> {
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn cleanup(&self) -> Result<Reply> {
         let mut pruned = 0;
         for user in self.scan(Namespace::Users).await? {
-            pruned += self.in_time(self.prune(&user)).await?;
+            pruned += self.with_deadline(self.prune(&user)).await?;
         }
         Ok(Reply::Count(i64::try_from(pruned).unwrap_or(i64::MAX)))
     }
@@ -68,8 +64,8 @@ impl<E: Engine> Store<E> {
         let users = self.scan(Namespace::Users).await?;
         let users: Vec<_> = users.iter().map(String::as_str).collect();
         for part in users.chunks(500) {
-            let views = self.in_time(self.index_views(part)).await?;
-            let listed = part.iter().zip(views).filter(|(_, view)| view.is_some());
+            let lists = self.with_deadline(self.active_session_lists(part)).await?;
+            let listed = part.iter().zip(lists).filter(|(_, list)| list.is_some());
             keys.extend(listed.map(|(user, _)| [LIST_PREFIX, user].concat()));
         }
         let keys: Vec<_> = keys.into_iter().collect();
@@ -79,19 +75,21 @@ impl<E: Engine> Store<E> {
     pub(super) async fn clear(&self) -> Result<Reply> {
         let keys = self.live_keys().await?;
         for part in keys.chunks(500) {
-            self.in_time(try_join_all(part.iter().map(|key| self.end(key)))).await?;
+            self.with_deadline(try_join_all(part.iter().map(|key| self.end(key)))).await?;
         }
         Ok(Reply::Nothing)
     }
 
-    /// Every key that a reader would find.
+    /// Every key that has a value for readers.
     async fn live_keys(&self) -> Result<Vec<String>> {
         let mut live = Vec::new();
         let keys = self.scan(Namespace::Keys).await?;
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         for part in keys.chunks(500) {
-            let slots = self.in_time(self.engine.get_many(part)).await?;
-            let is_own = |(key, slot): &(&&str, KeyState)| matches!(slot, KeyState::Value(stored) if !stored.is_record_of_another(key));
+            let slots = self.with_deadline(self.engine.get_many(part)).await?;
+            let is_own = |(key, slot): &(&&str, KeyState)| {
+                slot.stored().is_some_and(|stored| !stored.is_record_of_another(key))
+            };
             live.extend(part.iter().zip(slots).filter(is_own).map(|(key, _)| (*key).to_owned()));
         }
         Ok(live)
@@ -102,7 +100,7 @@ impl<E: Engine> Store<E> {
         let mut keys = Vec::new();
         let mut cursor = 0;
         loop {
-            let page = self.in_time(self.engine.scan(namespace, cursor)).await?;
+            let page = self.with_deadline(self.engine.scan(namespace, cursor)).await?;
             keys.extend(page.keys);
             cursor = page.cursor;
             if cursor == 0 {

@@ -1,5 +1,5 @@
 //! Not-before markers: a user's sessions from before the marker count as ended, whether or not
-//! their records have been.
+//! their records have been ended.
 
 use std::sync::Arc;
 
@@ -15,32 +15,31 @@ pub(super) fn marker_of(user: &str) -> Arc<str> {
     [MARKER_PREFIX, user].concat().into()
 }
 
-/// Whether a session that was created then (in ms since the epoch) is older than its owner's marker
-/// says. Better Auth compares in the same way. A session that does not tell when it was created is
-/// taken for older.
+/// Whether a session that was created then (in ms since the epoch) is older than its owner's
+/// marker. Better Auth compares in the same way. A session without a `createdAt` is older.
 fn is_older(created_at: Option<i64>, marker: &str) -> bool {
     marker
         .parse::<f64>()
         .is_ok_and(|before| created_at.is_none_or(|created_at| (created_at as f64) < before))
 }
 
-/// As [`is_older`], of a text. `marker`: its text, if there is one.
+/// As [`is_older`], of a record's text. `marker`: its text, if there is one.
 pub(super) fn is_revoked(token: &str, text: &str, marker: Option<&str>) -> bool {
     marker.is_some_and(|marker| {
         Record::parse(token, text).is_some_and(|record| is_older(record.created_at(), marker))
     })
 }
 
-/// The marker of the owner of a session.
+/// The key of the marker of a session's owner; `None`: the value is no indexed session.
 pub(super) fn owner_marker(key: &str, slot: &KeyState) -> Option<Arc<str>> {
     let stored = slot.stored().filter(|stored| stored.is_indexed())?;
     Record::parse(key, stored.text()).map(|record| marker_of(&record.user_id))
 }
 
 impl<E: Engine> Store<E> {
-    /// Whether a session of a user that was created then (in ms since the epoch) is revoked by the
-    /// user's marker.
-    pub(super) async fn revoked(
+    /// A check whether a user's marker revokes a session that was created then (in ms since the
+    /// epoch).
+    pub(super) async fn revocation_check(
         &self,
         user: &str,
     ) -> Result<impl Fn(Option<i64>) -> bool + use<E>> {
@@ -50,9 +49,9 @@ impl<E: Engine> Store<E> {
         })
     }
 
-    /// What the engine holds of a session.
-    pub(super) async fn session_now(&self, token: &str) -> Result<KeyState> {
-        let known = self.read_log.look_up(&[token]).pop().and_then(|asked| asked.marker);
+    /// The session that the engine holds now.
+    pub(super) async fn current_session(&self, token: &str) -> Result<KeyState> {
+        let known = self.read_log.look_up(&[token]).pop().and_then(|key| key.marker);
         let keys: Vec<_> = [token].into_iter().chain(known.as_deref()).collect();
         let mut slots = self.engine.get_many(&keys).await?.into_iter();
         let (slot, marker) = (slots.next().unwrap_or(KeyState::Absent), slots.next());

@@ -5,21 +5,21 @@ use super::state::Store;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::keys::{LIST_PREFIX, MARKER_PREFIX};
-use crate::read_log::Asked;
+use crate::read_log::KeyToRead;
 
-/// How much is read together at most, in bytes. A value that is larger is read alone.
+/// How many bytes are read together at most. A larger value is read alone.
 pub const PART_BYTES: usize = 32 * 1024 * 1024;
 
-/// So many keys are read together without a look at how long their values are.
+/// How many keys of unknown length are read together at most without asking for their lengths.
 pub(super) const UNMEASURED: usize = 4;
 
 /// The most records that are read ahead, or listed together.
 pub(super) const READ_AHEAD: usize = 1000;
 
 impl<E: Engine> Store<E> {
-    /// How many of the keys to read together, after one another.
-    pub(super) async fn parts(&self, asked: &[Asked<'_>]) -> Result<Vec<usize>> {
-        Ok(parts_of(&self.lengths(asked).await?, PART_BYTES))
+    /// How many keys each part holds, in the order of the keys.
+    pub(super) async fn parts(&self, keys: &[KeyToRead<'_>]) -> Result<Vec<usize>> {
+        Ok(parts_of(&self.lengths(keys).await?, PART_BYTES))
     }
 
     /// As [`Store::parts`], of so many bytes at most.
@@ -27,22 +27,21 @@ impl<E: Engine> Store<E> {
         Ok(parts_of(&self.lengths(&self.read_log.look_up(keys)).await?, most))
     }
 
-    /// How long the values are, in bytes: as far as is known, else as the engine tells.
-    async fn lengths(&self, asked: &[Asked<'_>]) -> Result<Vec<usize>> {
-        // What this store makes by itself is short: a number, or a list of tokens.
+    /// The lengths of the values in bytes: those that are known, and the engine's answer for the
+    /// others.
+    async fn lengths(&self, keys: &[KeyToRead<'_>]) -> Result<Vec<usize>> {
+        // Markers and lists are short: a number, or a list of tokens.
         let is_short = |key: &str| key.starts_with(MARKER_PREFIX) || key.starts_with(LIST_PREFIX);
-        let known = |asked: &Asked<'_>| {
-            asked
-                .length
-                .or_else(|| self.lengths.get(&asked.hash))
-                .or(is_short(asked.key).then_some(0))
+        let known = |key: &KeyToRead<'_>| {
+            key.length.or_else(|| self.lengths.get(&key.hash)).or(is_short(key.key).then_some(0))
         };
-        let mut lengths: Vec<_> = asked.iter().map(known).collect();
-        let unknown: Vec<_> = (0..asked.len()).filter(|at| lengths[*at].is_none()).collect();
+        let mut lengths: Vec<_> = keys.iter().map(known).collect();
+        let unknown: Vec<_> = (0..keys.len()).filter(|at| lengths[*at].is_none()).collect();
         if unknown.len() > UNMEASURED {
-            self.settled().await?;
-            let keys: Vec<_> = unknown.iter().map(|at| asked[*at].key).collect();
-            for (at, length) in unknown.into_iter().zip(self.engine.lengths(&keys).await?) {
+            self.wait_for_pending_ends().await?;
+            let unknown_keys: Vec<_> = unknown.iter().map(|at| keys[*at].key).collect();
+            let found = self.engine.lengths(&unknown_keys).await?;
+            for (at, length) in unknown.into_iter().zip(found) {
                 lengths[at] = Some(length);
             }
         }
@@ -50,7 +49,8 @@ impl<E: Engine> Store<E> {
     }
 }
 
-/// How many values of these lengths come to `most` at a time; one that is longer comes alone.
+/// How many values of these lengths each part of `most` bytes holds. A longer value is a part of
+/// its own.
 fn parts_of(lengths: &[usize], most: usize) -> Vec<usize> {
     let (mut parts, mut bytes) = (vec![0], 0);
     for length in lengths {

@@ -1,8 +1,8 @@
 //! What a store holds, beside its engine.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -13,16 +13,17 @@ use crate::credentials::Credentials;
 use crate::engine::Engine;
 use crate::events::Events;
 use crate::metrics::{NearCacheMetrics, RefusedWritesMetrics, StoreMetrics};
-use crate::near_cache::{NearCache, Writing};
+use crate::near_cache::{NearCache, WriteGuard};
 use crate::read_log::ReadLog;
+use crate::sync::Mutex;
 
-/// Of how many values the length is remembered that the read log does not know.
+/// Of how many values that the read log does not know the length is remembered.
 const LENGTHS: usize = 65_536;
 
-/// How many listings are remembered until their records are asked for.
-const LISTINGS: usize = 256;
+/// How many lists are remembered until their records are read.
+const LISTS: usize = 256;
 
-/// Of how many users it is remembered how long their records were.
+/// Of how many users the length of the records is remembered.
 const RECORD_SIZES: usize = 4096;
 
 /// A store over one engine.
@@ -30,25 +31,25 @@ pub(crate) struct Store<E> {
     pub(super) engine: E,
     pub(super) read_log: ReadLog,
     pub(super) cache: Option<Arc<NearCache>>,
-    pub(super) connected: Option<Connected>,
-    /// What is still to be done, where the caller's database has the sessions too.
+    pub(super) app_hooks: Option<AppHooks>,
+    /// Pending ends and writes, with `onUnavailable: "database"`.
     pub(super) journal: Option<Journal>,
-    /// What was listed together, by its first id that is not in the cache: whoever asks for that
-    /// one will ask for the others.
-    pub(super) listings: Cache<String, Arc<Listing>>,
-    /// How long values were that the read log does not know, in bytes, by the hash of their key.
+    /// Lists of sessions, by the first id that is not in the near cache: its reader will read the
+    /// others.
+    pub(super) recently_listed: Cache<String, Arc<ListedSessions>>,
+    /// Lengths in bytes of values that the read log does not know, by the hash of their key.
     pub(super) lengths: Cache<u64, usize>,
-    /// How long the longest record of a user is that was written or listed here, in bytes, by the
+    /// The length in bytes of the longest record of a user that was written or listed here, by the
     /// hash of the user's id.
     pub(super) record_sizes: Cache<u64, usize>,
-    /// The longest life that a session was given by this store, or is by Better Auth's settings, in
-    /// ms.
-    pub(super) longest_life: AtomicU64,
-    /// By user, the ids whose record a prune found absent, and since when.
+    /// The longest lifetime in ms that this store gave a session, or that Better Auth's settings
+    /// give.
+    pub(super) longest_lifetime_ms: AtomicU64,
+    /// By user, the ids whose record a prune found absent, and since when it is absent.
     pub(super) absent: Mutex<HashMap<String, HashMap<String, Instant>>>,
     pub(super) max_value_bytes: usize,
     pub(super) max_sessions: Option<usize>,
-    /// How many bytes the ids take on which the limit is to be enforced later.
+    /// How many bytes the ids take on which the limit will be enforced later.
     pub(super) deferred_bytes: AtomicUsize,
     pub(super) command_timeout: Duration,
     pub(super) in_flight: AtomicUsize,
@@ -57,8 +58,8 @@ pub(crate) struct Store<E> {
 }
 
 /// Sessions that were listed together.
-pub(super) struct Listing {
-    /// Of their owner.
+pub(super) struct ListedSessions {
+    /// Their owner's not-before marker.
     pub(super) marker: Arc<str>,
     pub(super) ids: Vec<String>,
 }
@@ -81,32 +82,33 @@ impl RefusedWrites {
     }
 }
 
-/// What an engine with a connection has to do with the application.
-pub(crate) struct Connected {
+/// What connects a store with a connection to the application.
+pub(crate) struct AppHooks {
     /// What happens to the connection.
     pub(crate) events: Events,
-    /// Who is asked for user name and password.
+    /// Gives user name and password.
     pub(crate) credentials: Credentials,
 }
 
 impl<E: Engine> Store<E> {
-    /// `cache`: the one that the engine's connection feeds.
+    /// `cache`: the near cache that the engine's connections feed. `app_hooks`: `None` for an engine
+    /// without a connection.
     pub(crate) fn new(
         engine: E,
         cache: Option<Arc<NearCache>>,
-        connected: Option<Connected>,
+        app_hooks: Option<AppHooks>,
         config: &Config,
     ) -> Self {
         Store {
             engine,
             read_log: ReadLog::new(),
             cache,
-            connected,
+            app_hooks,
             journal: (config.on_unavailable == OnUnavailable::Database).then(Journal::new),
-            listings: Cache::new(LISTINGS),
+            recently_listed: Cache::new(LISTS),
             lengths: Cache::new(LENGTHS),
             record_sizes: Cache::new(RECORD_SIZES),
-            longest_life: AtomicU64::new(0),
+            longest_lifetime_ms: AtomicU64::new(0),
             absent: Mutex::default(),
             max_value_bytes: config.max_value_bytes,
             max_sessions: config.max_sessions_per_user.map(|max| max.get() as usize),
@@ -118,23 +120,23 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    /// A write of `key` by this process, for as long as the answer lives.
-    pub(super) fn writing<'s>(&'s self, key: &'s str) -> Writing<'s> {
-        NearCache::writing(self.cache.as_deref(), key)
+    /// Guards a write of `key` by this process, until the guard is dropped.
+    pub(super) fn guard_write<'s>(&'s self, key: &'s str) -> WriteGuard<'s> {
+        NearCache::guard_write(self.cache.as_deref(), key)
     }
 
-    pub(crate) fn connected(&self) -> Option<&Connected> {
-        self.connected.as_ref()
+    pub(crate) fn app_hooks(&self) -> Option<&AppHooks> {
+        self.app_hooks.as_ref()
     }
 
-    /// Makes the clock of an engine in this process follow its caller's.
+    /// Makes the clock of an engine in this process's memory follow its caller's.
     pub(crate) fn follow_clock(&self, now_ms: i64) {
         self.engine.follow_clock(now_ms);
     }
 
-    /// Sessions live for so many ms, or less: then a not-before marker has to live as long.
-    pub(crate) fn expect_life(&self, ms: u64) {
-        self.longest_life.fetch_max(ms, Relaxed);
+    /// Says how long sessions live at most, in ms: a not-before marker then lives as long.
+    pub(crate) fn expect_session_lifetime(&self, ms: u64) {
+        self.longest_lifetime_ms.fetch_max(ms, Relaxed);
     }
 
     /// How this store stands.

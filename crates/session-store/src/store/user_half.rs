@@ -1,11 +1,10 @@
 //! The user half of a user's sessions against the user's row in the database.
 //!
 //! Better Auth writes its copy of the row some time after the row itself, and so may overtake
-//! another writer. No merge puts that right ([`tests/user_half.rs`]). So after each write that
+//! another writer. No merge can correct that (`tests/user_half.rs`). So after each write that
 //! created a session or changed a user half, its process *looks*: it reads the user halves
-//! ([`Store::user_halves`]), then the row, and then writes the row where they differ
-//! ([`Store::install_user`]), until nothing differs. The row is read by JavaScript, between the
-//! two.
+//! ([`Store::user_halves`]), then JavaScript reads the row, and the row is written where they
+//! differ ([`Store::install_user`]), until nothing differs.
 
 use futures_util::future::try_join_all;
 
@@ -19,16 +18,18 @@ use crate::session::{Record, User, with_user};
 use crate::value::Stored;
 
 /// How many sessions are written together.
-const IDS_PER_STEP: usize = 64;
+const SESSIONS_TOGETHER: usize = 64;
 
-/// Of each of a user's sessions its id, and a hash of its user half; `None`: it has no place for
-/// one.
-type Halves = Vec<(String, Option<String>)>;
+/// The id of each of a user's sessions, and a hash of its user half; `None`: the record has no
+/// place for one.
+type UserHalfHashes = Vec<(String, Option<String>)>;
 
 /// The user's row.
-struct Row<'a> {
-    user: User<'a>,
+struct UserRow<'a> {
+    /// Its hash.
     half: String,
+    user: User<'a>,
+    /// Whether it replaces a copy with a newer `updatedAt`, too.
     as_it_is: bool,
 }
 
@@ -39,8 +40,8 @@ impl<E: Engine> Store<E> {
             let what = "what was written during an outage is not in Redis yet";
             return Err(Error::new(Code::Unavailable, what));
         }
-        let mut halves = Halves::new();
-        self.each_session(user, |id, record| {
+        let mut halves = UserHalfHashes::new();
+        self.visit_sessions(user, |id, record| {
             halves.push((id.to_owned(), record.user_json().map(hash)))
         })
         .await?;
@@ -58,33 +59,40 @@ impl<E: Engine> Store<E> {
         as_it_is: bool,
     ) -> Result<i64> {
         check_key("userId", user)?;
-        let halves: Halves = serde_json::from_str(halves)
+        let halves: UserHalfHashes = serde_json::from_str(halves)
             .map_err(|_| Error::invalid("halves: must be an answer"))?;
         let parsed =
             User::parse(row).ok_or_else(|| Error::invalid("the user's row must be an object"))?;
         if parsed.id().as_deref() != Some(user) {
             return Err(Error::invalid("the row that was read is another user's: its id differs"));
         }
-        let row = Row { half: hash(row), user: parsed, as_it_is };
+        let row = UserRow { half: hash(row), user: parsed, as_it_is };
         let differing: Vec<_> = halves
             .iter()
             .filter_map(|(id, half)| Some((id, half.as_ref()?)))
             .filter(|(_, half)| **half != row.half)
             .collect();
         let mut changed = 0;
-        for part in differing.chunks(IDS_PER_STEP) {
-            let written =
-                try_join_all(part.iter().map(|(id, half)| self.install_in(user, id, half, &row)))
-                    .await?;
+        for part in differing.chunks(SESSIONS_TOGETHER) {
+            let written = try_join_all(
+                part.iter().map(|(id, half)| self.install_in_session(user, id, half, &row)),
+            )
+            .await?;
             changed += written.into_iter().filter(|changed| *changed).count();
         }
         Ok(i64::try_from(changed).unwrap_or(i64::MAX))
     }
 
-    /// Writes the row into a session whose user half is as it was found. Whether it was written, or
-    /// had changed meanwhile.
-    async fn install_in(&self, user: &str, id: &str, half: &str, row: &Row<'_>) -> Result<bool> {
-        let _writing = self.writing(id);
+    /// Writes the row into a session whose user half still has the hash `half`. Returns whether it
+    /// was written, or the session had changed meanwhile.
+    async fn install_in_session(
+        &self,
+        user: &str,
+        id: &str,
+        half: &str,
+        row: &UserRow<'_>,
+    ) -> Result<bool> {
+        let _guard = self.guard_write(id);
         let Some(stored) = self.engine.get(id).await?.value() else { return Ok(false) };
         let Some(record) = Record::parse(id, stored.text()).filter(|record| record.user_id == user)
         else {
@@ -125,7 +133,7 @@ impl<E: Engine> Store<E> {
         };
         let outcome = self.engine.put(&put).await?;
         if outcome == PutOutcome::Replaced {
-            self.read_log.wrote(id, &marker_of(user), &written);
+            self.read_log.record_write(id, &marker_of(user), &written);
         }
         Ok(matches!(outcome, PutOutcome::Replaced | PutOutcome::Differs(_)))
     }

@@ -1,12 +1,12 @@
-//! The writes of one key or one session.
+//! Writes of one key or one session, and what ends one.
 
 use std::sync::Arc;
 
 use super::arguments::{check_key, check_token, life_ms, ttl_ms};
 use super::not_before::marker_of;
-use super::put::Written;
+use super::put::PutResult;
 use super::state::Store;
-use crate::api::{Read, Reply};
+use crate::api::{Reply, WriterContext};
 use crate::engine::{Create, Engine, Put, PutOutcome};
 use crate::error::{Code, Error, Result};
 use crate::keys::{LIST_PREFIX, MARKER_PREFIX};
@@ -19,7 +19,7 @@ impl<E: Engine> Store<E> {
         key: &str,
         value: &str,
         ttl: Option<f64>,
-        read: Option<Read>,
+        writer: Option<WriterContext>,
     ) -> Result<Reply> {
         check_key("key", key)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
@@ -34,12 +34,12 @@ impl<E: Engine> Store<E> {
         };
         check_token("key", key)?;
         let create = record.created_at().map_or(Create::Never, Create::Young);
-        // To Better Auth, a write over an ended session is a write that came too late: nothing to
-        // report.
-        Ok(match self.put(key, &record, ttl_ms, create, read).await? {
-            Written::Done { user_changed: true } => Reply::UserWritten(record.user_id),
-            Written::Done { user_changed: false } | Written::Ended => Reply::Nothing,
-            Written::Ignored => Reply::Ignored,
+        // Better Auth expects no error when a request writes back a session that another request
+        // has ended.
+        Ok(match self.put(key, &record, ttl_ms, create, writer).await? {
+            PutResult::Done { user_changed: true } => Reply::UserWritten(record.user_id),
+            PutResult::Done { user_changed: false } | PutResult::Ended => Reply::Nothing,
+            PutResult::Ignored => Reply::Ignored,
         })
     }
 
@@ -56,7 +56,7 @@ impl<E: Engine> Store<E> {
             return Err(self.too_large(value.len(), None));
         }
         self.read_log.forget(key);
-        let _writing = self.writing(key);
+        let _guard = self.guard_write(key);
         self.engine.set(key, value, ttl_ms).await
     }
 
@@ -65,8 +65,8 @@ impl<E: Engine> Store<E> {
         if let Some(user) = key.strip_prefix(LIST_PREFIX) {
             return self.prune(user).await.map(drop);
         }
-        // Its life ends it. Better Auth deletes none, and a stranger who names one as a session's
-        // token must not.
+        // A marker ends by its lifetime only. Better Auth deletes none, and a stranger can send its
+        // key as a session token.
         if key.starts_with(MARKER_PREFIX) {
             return Ok(());
         }
@@ -76,18 +76,18 @@ impl<E: Engine> Store<E> {
     pub(super) async fn take(&self, key: &str) -> Result<Reply> {
         check_key("key", key)?;
         if let Some(user) = key.strip_prefix(LIST_PREFIX) {
-            let view = self.index_views(&[user]).await?.pop().flatten();
+            let view = self.active_session_lists(&[user]).await?.pop().flatten();
             self.prune(user).await?;
             return Ok(view.map_or(Reply::Nothing, Reply::from));
         }
         self.read_log.forget(key);
         let taken = {
-            let _writing = self.writing(key);
+            let _guard = self.guard_write(key);
             self.engine.take(key).await?
         };
         if let Some(record) = taken.stored().and_then(|stored| Record::parse(key, stored.text())) {
             self.engine.acknowledge(&[key]).await;
-            if self.revoked(&record.user_id).await?(record.created_at()) {
+            if self.revocation_check(&record.user_id).await?(record.created_at()) {
                 return Ok(Reply::Nothing);
             }
         }
@@ -99,7 +99,7 @@ impl<E: Engine> Store<E> {
         match ttl_ms(ttl)? {
             0 => Err(Error::invalid("ttl: a counter needs a life of more than 0 s")),
             ttl_ms => {
-                let _writing = self.writing(key);
+                let _guard = self.guard_write(key);
                 self.engine.increment(key, ttl_ms).await
             }
         }
@@ -115,8 +115,8 @@ impl<E: Engine> Store<E> {
             return Err(Error::invalid("session.expiresAt: must be a date in the future"));
         }
         match self.put(token, &record, None, Create::Always, None).await? {
-            Written::Done { .. } => Ok(()),
-            Written::Ended | Written::Ignored => Err(Error::new(
+            PutResult::Done { .. } => Ok(()),
+            PutResult::Ended | PutResult::Ignored => Err(Error::new(
                 Code::Revoked,
                 "the session of this token was ended: make one with a new token",
             )),
@@ -128,8 +128,8 @@ impl<E: Engine> Store<E> {
         let changes =
             Object::parse(changes).ok_or_else(|| Error::invalid("updates: must be an object"))?;
         let not_found = || Error::new(Code::NotFound, "there is no live session with this token");
-        let _writing = self.writing(token);
-        let mut slot = self.session_now(token).await?;
+        let _guard = self.guard_write(token);
+        let mut slot = self.current_session(token).await?;
         loop {
             let stored = slot.value().ok_or_else(not_found)?;
             let record = Record::parse(token, stored.text()).ok_or_else(not_found)?;
@@ -143,12 +143,12 @@ impl<E: Engine> Store<E> {
             let json = patch(&record, &changes);
             let patched = Record::parse(token, &json).ok_or_else(not_found)?;
             let expires_at = patched.expires_at();
-            let life = life_ms(expires_at, None, self.engine.local_clock())?.ok_or_else(|| {
+            let ttl_ms = life_ms(expires_at, None, self.engine.local_clock())?.ok_or_else(|| {
                 Error::invalid(
                     "updates.expiresAt: must be a date in the future; deleteSession ends a session",
                 )
             })?;
-            self.expect_life(life);
+            self.expect_session_lifetime(ttl_ms);
             if self.is_too_large(&json, Some(&stored)) {
                 return Err(Box::pin(self.refuse_too_large(token, &patched, true)).await?);
             }
@@ -157,7 +157,7 @@ impl<E: Engine> Store<E> {
                 id: token,
                 user: &record.user_id,
                 record: &written,
-                ttl_ms: life,
+                ttl_ms,
                 expires_at,
                 expected: Some(&stored),
                 create: Create::Never,
@@ -166,7 +166,7 @@ impl<E: Engine> Store<E> {
             match self.engine.put(&put).await? {
                 PutOutcome::Differs(current) => slot = KeyState::Value(current),
                 PutOutcome::Replaced | PutOutcome::Created { .. } => {
-                    self.read_log.wrote(token, &marker_of(&record.user_id), &written);
+                    self.read_log.record_write(token, &marker_of(&record.user_id), &written);
                     return Ok(json);
                 }
                 PutOutcome::Refused | PutOutcome::TooOld { .. } => return Err(not_found()),

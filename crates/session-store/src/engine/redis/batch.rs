@@ -7,7 +7,7 @@
 //! - A call that fails on the server fails for its caller only (scripts/lib/each.lua), unless the
 //!   server refused all of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ::redis::Value;
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use super::executor::{Executor, Repeat};
 use super::replies::unexpected;
 use super::scripts::{Script, ScriptInvocation};
 use crate::error::{Code, Error, Result};
+use crate::sync::Mutex;
 
 /// How many callers share a script at most. So few, because server, this thread and JavaScript then
 /// work on different calls of a turn at the same time: with 64 of 64 each of them waits for the
@@ -76,17 +77,13 @@ impl Batch {
 }
 
 impl BatchState {
-    fn unsent(&self) -> MutexGuard<'_, Vec<SharedCall>> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn add(
         self: &Arc<Self>,
         caller: oneshot::Sender<Result<Value>>,
         bytes: usize,
         add: impl FnOnce(&mut ScriptInvocation<'static>),
     ) {
-        let mut unsent = self.unsent();
+        let mut unsent = self.unsent.lock();
         if unsent.is_empty() {
             // The task runs after all others that can go on now.
             tokio::spawn(self.clone().send_all());
@@ -111,7 +108,7 @@ impl BatchState {
 
     /// Sends the calls in the order in which they were made.
     async fn send_all(self: Arc<Self>) {
-        for call in std::mem::take(&mut *self.unsent()) {
+        for call in std::mem::take(&mut *self.unsent.lock()) {
             tokio::spawn(self.clone().send(call));
         }
     }

@@ -2,13 +2,14 @@
 //! every 30 s.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::events::{EventKind, Events};
 use crate::metrics::DegradedMetrics;
+use crate::sync::Mutex;
 
 /// The shortest time between two events of one kind.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
@@ -40,7 +41,7 @@ impl DegradedAnswers {
             let what = format!(
                 "Redis at {address} is slow: an answer took {took} ms (option slowMs: {slow})"
             );
-            self.events.tell(EventKind::Degraded, what);
+            self.events.publish(EventKind::Degraded, what);
         }
     }
 
@@ -48,7 +49,7 @@ impl DegradedAnswers {
     pub(super) fn record_out_of_memory(&self, address: &str) {
         if self.out_of_memory.record(Instant::now()) {
             let what = "refuses writes: it is at maxmemory (OOM); give it more, or end sessions";
-            self.events.tell(EventKind::Degraded, format!("Redis at {address} {what}"));
+            self.events.publish(EventKind::Degraded, format!("Redis at {address} {what}"));
         }
     }
 
@@ -72,7 +73,7 @@ impl DegradedCount {
     /// Counts one. Returns whether it is to be reported.
     fn record(&self, now: Instant) -> bool {
         self.total.fetch_add(1, Relaxed);
-        let mut reported_at = self.reported_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported_at = self.reported_at.lock();
         let is_due = reported_at.is_none_or(|reported_at| now - reported_at >= REPORT_EVERY);
         if is_due {
             *reported_at = Some(now);
@@ -105,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn each_kind_is_reported_by_itself() {
         let events = Events::new();
-        let mut listener = events.listen();
+        let mut listener = events.subscribe();
         let degraded = DegradedAnswers::new(Duration::from_millis(100), events);
         for _ in 0..3 {
             degraded.record_answer(Duration::from_millis(100), "a server");

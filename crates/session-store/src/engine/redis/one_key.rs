@@ -19,9 +19,10 @@ use super::route::Route;
 use super::scan::{scan, without_prefix};
 use super::scripts::{self, Script, ScriptInvocation};
 use super::{arguments, failure, replies};
+use crate::clock::now_ms;
 use crate::engine::{
     Create, EndSome, EndedSome, Engine, Keyspace, Namespace, NotBeforeMarker, Page, Pruned, Put,
-    PutOutcome, YOUNG_MS, another_application, system_clock,
+    PutOutcome, YOUNG_MS, another_application,
 };
 use crate::error::Result;
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
@@ -257,7 +258,7 @@ fn read_pipeline(names: &[String], tracked: bool) -> Pipeline {
 /// Whether a write may create its record, as far as this process's clock tells.
 fn is_new(create: Create) -> bool {
     match create {
-        Create::Young(created_at) => system_clock().abs_diff(created_at) <= YOUNG_MS.unsigned_abs(),
+        Create::Young(created_at) => now_ms().abs_diff(created_at) <= YOUNG_MS.unsigned_abs(),
         Create::Always => true,
         Create::Never => false,
     }

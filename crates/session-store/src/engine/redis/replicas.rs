@@ -7,7 +7,7 @@
 //! what is acknowledged is the tombstone, not a place in a stream that may be gone.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::{Pipeline, RedisResult, Value};
@@ -20,8 +20,9 @@ use super::ownership::KnownOwner;
 use super::{failure, scripts};
 use crate::config::RevokeSettings;
 use crate::events::{EventKind, Events};
-use crate::guarded::unless_panicked;
 use crate::metrics::RevokeMetrics;
+use crate::panics::catch_panic;
+use crate::sync::Mutex;
 
 /// How many requests at most are answered by one WAIT.
 const BATCH: usize = 1000;
@@ -86,7 +87,7 @@ impl Replicas {
             let (sender, mut requests) = mpsc::unbounded_channel();
             let setup = self.setup.clone();
             tokio::spawn(async move {
-                while unless_panicked(setup.answer_requests(&mut requests)).await.is_none() {}
+                while catch_panic(setup.answer_requests(&mut requests)).await.is_none() {}
             });
             sender
         });
@@ -211,7 +212,7 @@ impl WaitSetup {
         let what =
             "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
         self.events
-            .tell(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
+            .publish(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
     }
 }
 
@@ -243,7 +244,7 @@ impl Acknowledgements {
 
     pub(super) fn count(&self, acked: Acked) {
         self.waited.fetch_add(1, Relaxed);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = acked;
+        *self.last.lock() = acked;
         if acked.is_some_and(|acked| acked >= self.wanted) {
             return;
         }
@@ -252,14 +253,14 @@ impl Acknowledgements {
             acked.map_or_else(|| "nobody knows how many".to_owned(), |acked| acked.to_string());
         let what =
             format!("an end is done, and acknowledged by {by} of {} replicas in time", self.wanted);
-        self.events.tell(EventKind::UnderReplicated, what);
+        self.events.publish(EventKind::UnderReplicated, what);
     }
 
     pub(super) fn metrics(&self) -> RevokeMetrics {
         RevokeMetrics {
             waited: self.waited.load(Relaxed),
             under_replicated: self.under_replicated.load(Relaxed),
-            last_acked: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+            last_acked: *self.last.lock(),
         }
     }
 }

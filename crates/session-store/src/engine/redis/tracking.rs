@@ -18,7 +18,8 @@ use super::connection::last_heard::MAX_SILENCE;
 use super::connection::role::Role;
 use super::connection::wire::Wire;
 use super::failure::{self, FailureKind};
-use crate::near_cache::{Flush, Moment, NearCache, Source};
+use crate::clock::TwoClockTime;
+use crate::near_cache::{FeedConnection, FlushReason, NearCache};
 
 /// Servers before this one put pushes into the middle of other answers (redis/redis#8935).
 const FIRST_MAJOR: u64 = 7;
@@ -77,7 +78,7 @@ impl TrackingFeed {
             .map(|n| format!("{key_prefix}near-cache-canary-{:016x}", random.hash_one(n)));
         // A server that holds next to nothing refuses the canary, and is trusted without.
         let canary = canaries.find(|key| holds(key)).unwrap_or_default();
-        let id = cache.joins();
+        let id = cache.add_feed();
         let key_prefix = key_prefix.to_owned();
         TrackingFeed {
             cache,
@@ -90,8 +91,8 @@ impl TrackingFeed {
     }
 
     /// A connection, as the cache knows it.
-    fn source(&self, number: u64) -> Source {
-        Source { feed: self.id, number }
+    fn source(&self, number: u64) -> FeedConnection {
+        FeedConnection { feed: self.id, number }
     }
 
     /// Applies a push. Called in the order of the connection.
@@ -100,7 +101,7 @@ impl TrackingFeed {
             return;
         }
         let Some(Value::Array(keys)) = push.data.first() else {
-            return self.cache.flush(Flush::Flushed);
+            return self.cache.flush(FlushReason::Flushed);
         };
         for key in keys {
             // A key that is no text is none of this store's.
@@ -119,10 +120,10 @@ impl TrackingFeed {
         connection: &mut Wire,
         number: u64,
     ) -> RedisResult<bool> {
-        let sent = Moment::now();
+        let sent = TwoClockTime::now();
         let refusal = self.track(connection).await?;
         match refusal {
-            None => self.cache.begins(self.source(number), sent),
+            None => self.cache.start_feed(self.source(number), sent),
             Some(reason) => self.turn_off(reason, reason == TOO_OLD),
         }
         Ok(refusal.is_none())
@@ -152,12 +153,12 @@ impl TrackingFeed {
     /// server's version that has none.
     pub(super) fn turn_off(&self, reason: &str, is_too_old: bool) {
         self.is_too_old.store(is_too_old, SeqCst);
-        self.cache.is_off(self.id, reason);
+        self.cache.disable_feed(self.id, reason);
     }
 
     /// Why there is no tracking.
     pub(super) fn why_off(&self) -> String {
-        self.cache.why_off().unwrap_or_default()
+        self.cache.off_reason().unwrap_or_default()
     }
 
     /// Turns tracking on. Returns why the server cannot.
@@ -195,19 +196,19 @@ impl TrackingFeed {
 
     /// The connection of this number has stopped tracking.
     pub(super) fn stop_tracking(&self, number: u64) {
-        self.lose(number, Flush::Canary, NO_INVALIDATIONS);
+        self.lose(number, FlushReason::Canary, NO_INVALIDATIONS);
     }
 
     /// The connection of this number sends no invalidations any more.
-    pub(super) fn lose(&self, number: u64, why: Flush, reason: &str) {
-        self.cache.lost(self.source(number), why, reason);
+    pub(super) fn lose(&self, number: u64, why: FlushReason, reason: &str) {
+        self.cache.stop_feed(self.source(number), why, reason);
     }
 
     /// Empties the cache after another connection has taken the place of the tracked one. Call this
     /// once nothing more is read on the old one: what was read there since
     /// [`TrackingFeed::start_tracking`] is not tracked on the new one.
     pub(super) fn flush_replaced(&self) {
-        self.cache.flush(Flush::Disconnected);
+        self.cache.flush(FlushReason::Disconnected);
     }
 
     /// Sends heartbeats, `every` so often, until the connection turns out to be of no use.
@@ -218,7 +219,7 @@ impl TrackingFeed {
         let mut canary_due = Instant::now() + canary_every;
         loop {
             heard.wait_for_heartbeat_due(every).await;
-            let (sent, sent_at) = (Moment::now(), Instant::now());
+            let (sent, sent_at) = (TwoClockTime::now(), Instant::now());
             let with_canary = sent_at >= canary_due;
             if with_canary {
                 canary_due = sent_at + canary_every;
@@ -226,18 +227,20 @@ impl TrackingFeed {
             let beat = self.beat(&mut connection, with_canary);
             let (why, reason) = match heard.wait_unless_silent(sent_at, patience, beat).await {
                 Some(Ok(Heartbeat::Alive)) => {
-                    self.cache.alive(self.source(number), sent);
+                    self.cache.record_heartbeat(self.source(number), sent);
                     continue;
                 }
-                Some(Ok(Heartbeat::Replica)) => (Flush::Demoted, "the server has become a replica"),
-                Some(Ok(Heartbeat::NoInvalidation)) => (Flush::Canary, NO_INVALIDATIONS),
+                Some(Ok(Heartbeat::Replica)) => {
+                    (FlushReason::Demoted, "the server has become a replica")
+                }
+                Some(Ok(Heartbeat::NoInvalidation)) => (FlushReason::Canary, NO_INVALIDATIONS),
                 Some(Ok(Heartbeat::UnknownRole)) => {
-                    (Flush::Demoted, "the server does not say any more what it is")
+                    (FlushReason::Demoted, "the server does not say any more what it is")
                 }
                 // A busy server, for example: no sign of life, and no reason to leave it.
                 Some(Err(error)) if failure::is_temporary_refusal(&error) => continue,
-                Some(Err(_)) => (Flush::Disconnected, "the connection was lost"),
-                None => (Flush::Silent, "the server does not answer"),
+                Some(Err(_)) => (FlushReason::Disconnected, "the connection was lost"),
+                None => (FlushReason::Silent, "the server does not answer"),
             };
             return self.lose(number, why, reason);
         }
@@ -274,7 +277,7 @@ impl TrackingFeed {
 
 impl Drop for TrackingFeed {
     fn drop(&mut self) {
-        self.cache.leaves(self.id);
+        self.cache.remove_feed(self.id);
     }
 }
 

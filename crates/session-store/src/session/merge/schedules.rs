@@ -1,7 +1,7 @@
-//! Every interleaving of writers of one session half, by the merge itself: what becomes of its
-//! expiry.
+//! Every interleaving of writers of one session half, run through the merge itself: which expiry
+//! stands at the end.
 //!
-//! A writer reads the record one or more times, and then writes. The store hands out the versions,
+//! A writer reads the record one or more times, and then writes. The read log knows the versions,
 //! so the bases are exact.
 
 use std::collections::BTreeMap;
@@ -87,10 +87,10 @@ impl Session {
 /// happens, after an `updatedAt` of 0.
 fn run(writers: &[Writer], order: &[usize], stamp: i64) -> Vec<Bad> {
     let mut stored = Session { expires: BEGIN, updated: 0, organization: 'a' }.json();
-    let mut handed = vec![Vec::<String>::new(); writers.len()];
+    let mut reads = vec![Vec::<String>::new(); writers.len()];
     let (mut is_shortened, mut extends_shortened) = (false, false);
     for &at in order {
-        let read = &mut handed[at];
+        let read = &mut reads[at];
         if read.len() < writers[at].reads() {
             read.push(stored.clone());
             continue;
@@ -113,9 +113,9 @@ fn run(writers: &[Writer], order: &[usize], stamp: i64) -> Vec<Bad> {
         let earlier: Vec<_> = read.iter().map(|json| digest(json)).collect();
         let bases = if writers[at] == Cookie {
             // It writes long after it read.
-            Bases { handed: [earlier, vec![digest(&base)]].concat(), ..Bases::default() }
+            Bases { candidates: [earlier, vec![digest(&base)]].concat(), ..Bases::default() }
         } else {
-            Bases { handed: vec![digest(&base)], is_certain: true, earlier }
+            Bases { candidates: vec![digest(&base)], is_certain: true, earlier }
         };
         stored = merged_of(&bases, &stored, &session.json());
     }
@@ -159,12 +159,12 @@ fn explore(writers: &[Writer], stamp: i64) -> (usize, BTreeMap<Bad, usize>) {
 }
 
 /// A shortening can be undone by a refresh that was decided before it and whose base was read after
-/// it: Better Auth writes an extension of the very version that it was handed. In the same way a
+/// it: Better Auth writes an extension of the very version that it read. In the same way a
 /// cap replaces a shorter expiry that it read. Better Auth up to 1.4.17 can undo another request's
 /// organization: what it writes back late looks like a change back to the former one, which has to
 /// work.
 #[test]
-fn a_shortening_holds_but_for_the_orders_that_nobody_can_tell() {
+fn a_shortening_holds_except_in_orders_that_cannot_be_distinguished() {
     type Case<'c> = (&'c [Writer], usize, &'c [(Bad, usize)]);
     let cases: &[Case<'_>] = &[
         (&[Refresh, Shorten], 10, &[(Undone, 2)]),

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::redis::{Pipeline, cmd};
@@ -29,8 +29,9 @@ use crate::engine::redis::failure;
 use crate::engine::redis::tracking::TrackingFeed;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
-use crate::guarded::{again_after_panics, defect, unless_panicked};
-use crate::near_cache::{Flush, NearCache};
+use crate::near_cache::{FlushReason, NearCache};
+use crate::panics::{catch_panic, defect, restart_after_panics};
+use crate::sync::Mutex;
 
 /// How often there is a round of questions (as often as heartbeats, if these are rarer), and how
 /// often at most when a caller needs one.
@@ -128,7 +129,7 @@ impl Topology {
     fn start(self: &Arc<Self>) {
         if !self.is_started.swap(true, SeqCst) {
             let topology = Arc::downgrade(self);
-            tokio::spawn(again_after_panics(move || keep_up_to_date(topology.clone())));
+            tokio::spawn(restart_after_panics(move || keep_up_to_date(topology.clone())));
         }
     }
 
@@ -173,7 +174,7 @@ impl Topology {
             }
             self.ask(seeds).await.map(Some)
         };
-        match unless_panicked(asked).await.unwrap_or_else(|| Err(defect())) {
+        match catch_panic(asked).await.unwrap_or_else(|| Err(defect())) {
             Ok(Some(view)) => {
                 let poll = if view.is_well { poll } else { POLL_UNWELL };
                 self.record_view(view, stability);
@@ -196,7 +197,7 @@ impl Topology {
         let ClusterView { slots, state, is_well } = view;
         let known = self.known.borrow().clone();
         if known.rounds > 0 && known.map.servers.is_empty() {
-            self.events.tell(EventKind::Ready, "the cluster's servers are known".to_owned());
+            self.events.publish(EventKind::Ready, "the cluster's servers are known".to_owned());
         }
         let is_other = self.known.send_if_modified(|known| self.install(known, slots));
         stability.record_map(state.filter(|_| is_well), is_other);
@@ -205,7 +206,7 @@ impl Topology {
 
     fn record_failure(&self, why: Error) {
         if self.known.borrow().rounds == 0 {
-            self.events.tell(EventKind::Down, why.to_string());
+            self.events.publish(EventKind::Down, why.to_string());
         }
         self.end_round(Some(why));
     }
@@ -327,11 +328,11 @@ impl Topology {
             old.server(node).cloned().unwrap_or_else(|| self.new_primary(node, holds))
         };
         let servers = slots.nodes.iter().enumerate().map(server).collect();
-        lock(&self.importing).retain(|node, _| !slots.nodes.contains(node));
+        self.importing.lock().retain(|node, _| !slots.nodes.contains(node));
         let is_first = old.servers.is_empty();
         if !is_first && old.slots.nodes != slots.nodes {
             let nodes: Vec<_> = slots.nodes.iter().map(Node::to_string).collect();
-            self.events.tell(
+            self.events.publish(
                 EventKind::Failover,
                 format!("the cluster's primaries are {} now", nodes.join(", ")),
             );
@@ -339,7 +340,7 @@ impl Topology {
         known.map = Arc::new(SlotMap { slots, servers });
         // What was read by the old map is gone before anything is read by the new one.
         if let (Some(cache), false) = (&self.cache, is_first) {
-            cache.flush(Flush::Topology);
+            cache.flush(FlushReason::Topology);
         }
         true
     }
@@ -360,7 +361,7 @@ impl Topology {
     /// A supervisor for a server that imports a slot.
     pub(super) fn importing_server(&self, node: Node) -> Supervisor {
         let connect = |node: &Node| self.new_supervisor(node, None);
-        lock(&self.importing).entry(node).or_insert_with_key(connect).clone()
+        self.importing.lock().entry(node).or_insert_with_key(connect).clone()
     }
 
     fn new_supervisor(&self, node: &Node, feed: Option<Arc<TrackingFeed>>) -> Supervisor {
@@ -368,10 +369,6 @@ impl Topology {
         let events = self.events.of_another_connection();
         Supervisor::new(&self.config, &server, &self.credentials, feed, events)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks round after round, until the store is dropped.

@@ -2,10 +2,12 @@
 //! connection may have died meanwhile without a sign.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
+
+use crate::clock::now_us;
 
 /// How often the clocks are compared.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -29,14 +31,14 @@ impl ClockJumpDetector {
         ClockJumpDetector {
             since: Instant::now(),
             checked_us: AtomicU64::new(0),
-            wall_ahead_us: AtomicI64::new(wall_clock_us()),
+            wall_ahead_us: AtomicI64::new(now_us()),
             jumped: Notify::new(),
         }
     }
 
     /// Compares the clocks. Called before each use of a connection.
     pub(crate) fn check(&self) {
-        self.compare(self.since.elapsed(), wall_clock_us());
+        self.compare(self.since.elapsed(), now_us());
     }
 
     fn compare(&self, monotonic: Duration, wall_us: i64) {
@@ -58,11 +60,6 @@ impl ClockJumpDetector {
     }
 }
 
-/// The wall clock, in µs since the epoch.
-fn wall_clock_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -76,7 +73,7 @@ mod tests {
     #[test]
     fn a_pause_and_a_set_wall_clock_are_jumps() {
         let clocks = ClockJumpDetector::new();
-        let (mut monotonic, mut wall_us) = (Duration::ZERO, wall_clock_us());
+        let (mut monotonic, mut wall_us) = (Duration::ZERO, now_us());
         let mut after = |monotonic_ms: u64, wall_ms: i64| {
             monotonic += Duration::from_millis(monotonic_ms);
             wall_us += wall_ms * 1000;

@@ -1,8 +1,8 @@
 //! Makes a connection that is ready for work: finds the primary, dials, checks the server, and
 //! starts tracking. `supervisor.rs` decides when.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::{ProtocolVersion, PushInfo, RedisResult};
@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::engine::redis::failure;
 use crate::engine::redis::tracking::TrackingFeed;
 use crate::error::{Code, Error, Result};
+use crate::sync::Mutex;
 
 /// Makes connections to one server, or to the primary that sentinels name.
 pub(crate) struct Connector {
@@ -130,7 +131,7 @@ impl Connector {
     pub(crate) async fn connect_second(&self) -> Result<Wire> {
         let mut target = self.target(self.primary().await?.as_ref());
         // Another address of the same host name may be a replica.
-        let last = self.last_target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.last_target.lock().clone();
         if let (DialTarget::Tcp(node), Some(DialTarget::Address(of, address))) = (&target, last)
             && of == *node
         {
@@ -180,7 +181,7 @@ impl Connector {
 
     /// Remembers the primary. Returns whether the last one was another.
     pub(crate) fn replace_primary(&self, primary: &Node) -> bool {
-        let mut last = self.last_primary.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_primary.lock();
         last.replace(primary.clone()).is_some_and(|last| last != *primary)
     }
 
@@ -225,7 +226,7 @@ impl Connector {
         let ready = self.make_ready(wire, primary, protocol, number);
         let link =
             ready.await.unwrap_or_else(|error| Err(failure::error(&error, &self.address)))?;
-        *self.last_target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+        *self.last_target.lock() = Some(target);
         Ok(link)
     }
 

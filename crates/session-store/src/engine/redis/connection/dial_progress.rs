@@ -5,10 +5,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::threads;
+use crate::sync::Mutex;
 
 /// A step of an attempt to connect, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -88,7 +89,7 @@ impl DialProgress {
 
     /// Where nothing accepted the connection, since the last call of this.
     pub(crate) fn take_refused_target(&self) -> Option<RefusedTarget> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.refused.lock().take()
     }
 
     /// Passes on how opening a connection ended. Remembers a failure's target, unless this process
@@ -101,7 +102,7 @@ impl DialProgress {
         if let Err(error) = &opened
             && threads::exhausted_resource(error).is_none()
         {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(target());
+            *self.refused.lock() = Some(target());
         }
         opened
     }
@@ -144,7 +145,7 @@ impl DialProgress {
     }
 
     fn addresses(&self) -> MutexGuard<'_, TriedAddresses> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses.lock()
     }
 }
 

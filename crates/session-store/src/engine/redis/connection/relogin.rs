@@ -17,9 +17,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::dial_progress::DialStep;
+use crate::clock::now_ms;
 use crate::credentials::Credentials;
 use crate::engine::redis::failure::{self, FailureKind};
-use crate::engine::system_clock;
 use crate::error::{Code, Error, Result};
 
 /// When to log in again, as a share of the time until the password expires.
@@ -80,7 +80,7 @@ impl LoginSource {
         let Some(function) = &self.function else {
             return Ok(ExpiringLogin { login, expires_at: None });
         };
-        let answer = function.ask().await?;
+        let answer = function.login().await?;
         if let Some(username) = &answer.username {
             login = login.set_username(username);
         }
@@ -160,7 +160,7 @@ async fn renew_until_lost(
     outcomes: watch::Sender<ReloginOutcome>,
 ) {
     loop {
-        let left_ms = expires_at.saturating_sub(system_clock());
+        let left_ms = expires_at.saturating_sub(now_ms());
         sleep(delay_until_relogin(left_ms, &logins.short_lived)).await;
         let outcome = match logins.next_login_in_time().await {
             Err(error) => ReloginOutcome::NoCredentials(error),

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 
 use tokio::sync::watch;
 
 use super::node::Node;
 use super::threads::run_blocking;
+use crate::sync::Mutex;
 
 type Resolved = Result<Vec<SocketAddr>, Arc<io::Error>>;
 
@@ -77,7 +78,7 @@ impl Drop for NameLookup {
 }
 
 fn lookups() -> MutexGuard<'static, HashMap<String, watch::Receiver<Option<Resolved>>>> {
-    LOOKUPS.lock().unwrap_or_else(PoisonError::into_inner)
+    LOOKUPS.lock()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Asks the sentinels for the primary's address. The first that answers decides; ROLE on the
 //! connection then shows whether that server is a primary.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, RedisResult, Value};
@@ -13,6 +12,7 @@ use super::wire::Wire;
 use crate::config::{Address, Config, NatMap, Server};
 use crate::engine::redis::failure;
 use crate::error::{Code, Error, Result};
+use crate::sync::Mutex;
 
 /// How long one sentinel may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,11 +44,11 @@ impl Sentinel {
     }
 
     fn kept(&self) -> Option<Wire> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept.lock().clone()
     }
 
     fn keep(&self, wire: Option<Wire>) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = wire;
+        *self.kept.lock() = wire;
     }
 }
 

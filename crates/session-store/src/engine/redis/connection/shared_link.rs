@@ -17,7 +17,7 @@ use crate::config::ReconnectSettings;
 use crate::engine::redis::replicas::Replicas;
 use crate::error::{Code, Error, Result};
 use crate::events::{EventKind, Events};
-use crate::near_cache::Flush;
+use crate::near_cache::FlushReason;
 
 /// Whether there is a link.
 #[derive(Clone)]
@@ -117,10 +117,10 @@ impl SharedLink {
             is_up
         });
         if is_lost {
-            self.events.tell(EventKind::Down, what);
+            self.events.publish(EventKind::Down, what);
         }
         if let Some(feed) = &self.connector.feed {
-            feed.lose(number, Flush::Disconnected, "the connection was lost");
+            feed.lose(number, FlushReason::Disconnected, "the connection was lost");
         }
     }
 
@@ -167,12 +167,12 @@ impl SharedLink {
         if let Some(primary) = &link.primary
             && self.connector.replace_primary(primary)
         {
-            self.events.tell(EventKind::Failover, format!("the primary is {primary} now"));
+            self.events.publish(EventKind::Failover, format!("the primary is {primary} now"));
         }
     }
 
     pub(super) fn report_degraded(&self, what: &str) {
         let at = &self.connector.address;
-        self.events.tell(EventKind::Degraded, format!("Redis at {at}: {what}"));
+        self.events.publish(EventKind::Degraded, format!("Redis at {at}: {what}"));
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::last_heard::LastHeard;
+use crate::sync::Mutex;
 
 /// How many of the first bytes that a server sends are kept.
 const FIRST_BYTES: usize = 64;
@@ -39,15 +40,11 @@ pub(crate) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 
 impl FirstBytes {
     pub(crate) fn get(&self) -> Vec<u8> {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
     fn set(&self, bytes: &[u8]) {
-        *self.lock() = bytes[..bytes.len().min(FIRST_BYTES)].to_vec();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = bytes[..bytes.len().min(FIRST_BYTES)].to_vec();
     }
 }
 

@@ -28,7 +28,7 @@ use crate::engine::redis::replicas::Replicas;
 use crate::engine::redis::tracking::TrackingFeed;
 use crate::error::Result;
 use crate::events::{EventKind, Events};
-use crate::guarded::{again_after_panics, defect, unless_panicked};
+use crate::panics::{catch_panic, defect, restart_after_panics};
 
 /// Keeps a connection. All clones share it.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl Supervisor {
     pub(crate) fn start(&self) {
         if !self.0.is_started.swap(true, SeqCst) {
             let shared = Arc::downgrade(&self.0);
-            tokio::spawn(again_after_panics(move || supervise(shared.clone())));
+            tokio::spawn(restart_after_panics(move || supervise(shared.clone())));
         }
     }
 
@@ -192,7 +192,7 @@ async fn connect_once(shared: &Arc<SharedLink>) -> Option<Link> {
     shared.set_next_attempt(None);
     if number > 1 {
         let what = format!("connecting to Redis at {} again", shared.connector.address);
-        shared.events.tell(EventKind::Reconnecting, what);
+        shared.events.publish(EventKind::Reconnecting, what);
     }
     let weak = Arc::downgrade(shared);
     let connected = async {
@@ -200,7 +200,7 @@ async fn connect_once(shared: &Arc<SharedLink>) -> Option<Link> {
         let on_push = move |push: &_| SharedLink::on_push(&weak, number, push);
         shared.connector.connect(number, on_push).await
     };
-    let outcome = unless_panicked(connected).await.unwrap_or_else(|| Err(defect()));
+    let outcome = catch_panic(connected).await.unwrap_or_else(|| Err(defect()));
     report_attempt(shared, &outcome);
     let link = outcome.as_ref().ok().cloned();
     if let Some(link) = &link {
@@ -216,15 +216,16 @@ fn report_attempt(shared: &SharedLink, outcome: &Result<Link>) {
     match outcome {
         Ok(link) => {
             shared.report_failover(link);
-            events.tell(EventKind::Ready, format!("connected to Redis at {}", connector.address));
+            events
+                .publish(EventKind::Ready, format!("connected to Redis at {}", connector.address));
             if let (Some(feed), false) = (&connector.feed, link.is_tracked) {
                 let what = format!("the near cache is off: {}", feed.why_off());
-                events.tell(EventKind::Degraded, what);
+                events.publish(EventKind::Degraded, what);
             }
         }
         // Of an outage only the beginning is reported.
         Err(why) if matches!(&*state.borrow(), LinkState::Idle) => {
-            events.tell(EventKind::Down, why.to_string())
+            events.publish(EventKind::Down, why.to_string())
         }
         Err(_) => {}
     }
@@ -235,7 +236,7 @@ fn spawn_eviction_check(shared: &SharedLink, link: &Link) {
     let (events, at) = (shared.events.clone(), shared.connector.address.clone());
     tokio::spawn(async move {
         if let Some(warning) = warning.await {
-            events.tell(EventKind::Degraded, format!("Redis at {at}: {warning}"));
+            events.publish(EventKind::Degraded, format!("Redis at {at}: {warning}"));
         }
     });
 }

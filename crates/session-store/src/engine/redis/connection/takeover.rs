@@ -11,7 +11,7 @@ use super::liveness::{WatchEnd, watch_link};
 use super::relogin::ReloginOutcome;
 use super::shared_link::{LinkState, SharedLink};
 use crate::error::Result;
-use crate::guarded::{defect, unless_panicked};
+use crate::panics::{catch_panic, defect};
 
 /// Told once.
 const LOGIN_REFUSED: &str = "the server refuses another login on a live connection: each time before the login expires, a new \
@@ -86,7 +86,7 @@ async fn replace_link(shared: &Weak<SharedLink>, old: &Link) -> Result<Option<Li
     let weak = Arc::downgrade(&shared);
     let on_push = move |push: &_| SharedLink::on_push(&weak, number, push);
     let connected = shared.connector.connect(number, on_push);
-    let link = unless_panicked(connected).await.unwrap_or_else(|| Err(defect()))?;
+    let link = catch_panic(connected).await.unwrap_or_else(|| Err(defect()))?;
     if !shared.replace(old, &link) {
         shared.mark_lost(number);
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Tasks that go on for as long as a store does: a panic in one of them is a defect, and must not
-//! leave the store without it.
+//! Tasks that live as long as a store. A panic in one of them is a defect, and must not leave the
+//! store without it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -13,19 +13,19 @@ use crate::error::{Code, Error};
 /// How long a task that has panicked waits before it starts again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What `work` comes to; `None`: it panicked.
-pub(crate) async fn unless_panicked<T>(work: impl Future<Output = T>) -> Option<T> {
+/// The result of `work`; `None`: it panicked.
+pub(crate) async fn catch_panic<T>(work: impl Future<Output = T>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
 /// Runs a task to its end, and starts it again for as long as it panics.
-pub(crate) async fn again_after_panics<Task: Future<Output = ()>>(start: impl Fn() -> Task) {
-    while unless_panicked(start()).await.is_none() {
+pub(crate) async fn restart_after_panics<Task: Future<Output = ()>>(start: impl Fn() -> Task) {
+    while catch_panic(start()).await.is_none() {
         sleep(PAUSE).await;
     }
 }
 
-/// Of what panicked.
+/// The error of an operation that panicked.
 pub(crate) fn defect() -> Error {
     Error::new(Code::Protocol, "a defect in better-auth-redis-store: please report it")
 }
@@ -39,7 +39,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_is_started_again_until_it_ends_by_itself() {
         let starts = AtomicU32::new(0);
-        again_after_panics(|| async {
+        restart_after_panics(|| async {
             assert!(starts.fetch_add(1, SeqCst) == 2, "on purpose");
         })
         .await;
