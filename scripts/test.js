@@ -72,6 +72,7 @@ function lint() {
 	return [
 		withRustup("fmt", "rustfmt", ["--all", "--check", "--", "crates/session-store/fuzz/fuzz_targets/cookie.rs"]),
 		withRustup("clippy", "clippy", ["--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
+		{ name: "Rust imports", program: process.execPath, args: ["scripts/imports.js"] },
 		fromPackages("biome", ["ci", ...colors]),
 		typed ? fromPackages("tsc", []) : { name: "tsc", missing: "dist/ (npm run build:lib)" },
 		fromPackages("dclint", ["-c", "examples/nextjs/.dclintrc", "--max-warnings", "0", compose]),
