@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
     /// Something happened to a store's connection.
     Event { handle: u32, event: Event },
     /// A store needs credentials.
-    CredentialsWanted { handle: u32, question: CredentialsRequest },
+    CredentialsWanted { handle: u32, request: CredentialsRequest },
     /// A store's credentials function is not called any more.
     CredentialsReleased { handle: u32 },
 }
@@ -35,7 +35,7 @@ pub(crate) struct ReadsPart {
     pub(crate) packed: Vec<(usize, Packed)>,
     /// Whether these are all reads of the tick.
     pub(crate) is_whole: bool,
-    /// The number of this read_number.
+    /// The number under which these reads were recorded.
     pub(crate) read_number: ReadNumber,
     /// Signalled when JavaScript has taken this part. `None`: it is the last.
     pub(crate) taken: Option<oneshot::Sender<()>>,

@@ -2,7 +2,7 @@
 //!
 //! Threads: the store thread asks. The request travels to the JavaScript thread as a completion,
 //! and its answer comes back by [`answer_credentials`] or [`reject_credentials`]. A request that is
-//! dropped tells the store to try the function of another handle.
+//! dropped makes the store try the function of another handle.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ struct CredentialsFunction {
 }
 
 impl CredentialsProvider for CredentialsFunction {
-    fn provide(&self, question: CredentialsRequest) {
-        let outcome = Outcome::CredentialsWanted { handle: self.handle, question };
+    fn provide(&self, request: CredentialsRequest) {
+        let outcome = Outcome::CredentialsWanted { handle: self.handle, request };
         self.completions.push_now((NOT_A_CALL, outcome));
     }
 }
@@ -57,7 +57,7 @@ pub fn answer_credentials(
     expires_at: Option<f64>,
 ) -> Result<()> {
     let expires_at = expires_at.map(|ms| ms as i64);
-    take_question(instance, request)?.answer(Login { username, password, expires_at });
+    take_request(instance, request)?.answer(Login { username, password, expires_at });
     Ok(())
 }
 
@@ -71,10 +71,14 @@ pub fn reject_credentials(
     problem: String,
 ) -> Result<()> {
     let code = if is_wrong { Code::InvalidArgument } else { Code::Auth };
-    take_question(instance, request)?.refuse(code, &problem);
+    take_request(instance, request)?.refuse(code, &problem);
     Ok(())
 }
 
-fn take_question(instance: u32, request: u32) -> Result<CredentialsRequest> {
-    instance_of(instance)?.questions.borrow_mut().remove(&request).ok_or_else(unknown_number)
+fn take_request(instance: u32, request: u32) -> Result<CredentialsRequest> {
+    instance_of(instance)?
+        .credentials_requests
+        .borrow_mut()
+        .remove(&request)
+        .ok_or_else(unknown_number)
 }

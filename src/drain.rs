@@ -43,9 +43,9 @@ pub fn drain(env: &Env, instance: u32) -> Result<Array<'_>> {
                 row.set_status(handle)?;
                 row.set_value(serde_json::to_string(&event).unwrap_or_default())?;
             }
-            Outcome::CredentialsWanted { handle, question } => {
+            Outcome::CredentialsWanted { handle, request } => {
                 row.set_status(handle)?;
-                row.set_value(number_question(&instance, question))?;
+                row.set_value(number_request(&instance, request))?;
             }
             Outcome::CredentialsReleased { handle } => {
                 row.set_status(handle)?;
@@ -141,9 +141,9 @@ fn write_reads(env: &Env, row: &mut Row<'_, '_>, part: ReadsPart) -> Result<()> 
 }
 
 /// Keeps a request for credentials until JavaScript answers it by the number that is returned.
-fn number_question(instance: &ModuleInstance, question: CredentialsRequest) -> u32 {
-    let number = instance.last_question.get().wrapping_add(1);
-    instance.last_question.set(number);
-    instance.questions.borrow_mut().insert(number, question);
+fn number_request(instance: &ModuleInstance, request: CredentialsRequest) -> u32 {
+    let number = instance.last_request.get().wrapping_add(1);
+    instance.last_request.set(number);
+    instance.credentials_requests.borrow_mut().insert(number, request);
     number
 }

@@ -29,8 +29,8 @@ pub(crate) struct ModuleInstance {
     /// microtasks that its read started.
     pub(crate) read_window: Cell<ReadWindow>,
     /// Requests for credentials that JavaScript has not answered yet, by number.
-    pub(crate) questions: RefCell<HashMap<u32, CredentialsRequest>>,
-    pub(crate) last_question: Cell<u32>,
+    pub(crate) credentials_requests: RefCell<HashMap<u32, CredentialsRequest>>,
+    pub(crate) last_request: Cell<u32>,
 }
 
 impl ModuleInstance {
@@ -96,8 +96,8 @@ pub fn attach(env: Env, on_completions: Function<(), ()>, resource: Object) -> R
         batch: RefCell::default(),
         pending: Cell::new(0),
         read_window: Cell::default(),
-        questions: RefCell::default(),
-        last_question: Cell::new(0),
+        credentials_requests: RefCell::default(),
+        last_request: Cell::new(0),
     };
     INSTANCES.with_borrow_mut(|instances| {
         instances.push(Rc::new(instance));
