@@ -1,4 +1,4 @@
-/** How a store stands and what it has done, as `metrics()` tells it. Numbers count since the store was opened. */
+/** What `metrics()` returns. Counters start when the store is opened. crates/session-store/src/metrics.rs has the same fields. */
 
 /** The near cache. */
 export interface NearCacheMetrics {
@@ -14,9 +14,9 @@ export interface NearCacheMetrics {
 	coalesced: number;
 	/** Answers of Redis that were not kept, because the key changed while they were on their way. */
 	insertsRefused: number;
-	/** Keys that Redis told were changed. */
+	/** Keys that Redis reported as changed. */
 	invalidations: number;
-	/** How often everything was forgotten, by reason. */
+	/** How often the whole near cache was emptied, by reason. */
 	flushes: {
 		/** The connection was lost, or another one took over from it. */
 		disconnected: number;
@@ -26,11 +26,11 @@ export interface NearCacheMetrics {
 		demoted: number;
 		/** The server gave no sign of life within `maxStalenessMs`. */
 		silent: number;
-		/** Changes are not told, though the connection works. */
+		/** Changes are not reported, though the connection works. */
 		canary: number;
-		/** Ending all sessions of a user was not answered, so what it ended is not known. */
+		/** An end of all sessions of a user was not answered, so what it ended is not known. */
 		uncertain: number;
-		/** Of a cluster, keys lie on other servers now. */
+		/** Keys of a cluster moved to other servers. */
 		topology: number;
 	};
 	/** Values that made room for others. */
@@ -41,23 +41,23 @@ export interface NearCacheMetrics {
 	entries: number;
 }
 
-/** Ends that replicas were waited for (option `revoke`). */
+/** Ends of sessions that waited for replicas (option `revoke`). */
 export interface RevokeMetrics {
-	/** How many. An end of several sessions is one. */
+	/** How many ends waited. An end of several sessions counts once. */
 	waited: number;
 	/** Of these, those that fewer than `waitReplicas` acknowledged in time. */
 	underReplicated: number;
-	/** How many replicas acknowledged the last one; `null` when nobody knows, or before the first. */
+	/** How many replicas acknowledged the last one; `null` when that is not known, or before the first. */
 	lastAcked: number | null;
 }
 
-/** What Redis does not know yet (option `onUnavailable: "database"`). */
+/** What still has to be written to Redis (option `onUnavailable: "database"`). */
 export interface JournalMetrics {
-	/** Ends of sessions, or of all of a user's, that are still to be done. */
+	/** Pending ends of sessions, or of all of a user's sessions. */
 	ends: number;
-	/** Sessions that are still to be written. */
+	/** Pending writes of sessions. */
 	puts: number;
-	/** What they take, in bytes. */
+	/** Size of all that is pending, in bytes. */
 	bytes: number;
 	/** Sessions that will not be written, because there was no room for them: they are in the database only. */
 	droppedPuts: number;
@@ -85,19 +85,19 @@ export interface DegradedMetrics {
 
 /** Comparisons of the user in the sessions with the user's row. Of this handle only. */
 export interface UserLookMetrics {
-	/** Looks that came to an end. */
+	/** Comparisons (looks) that succeeded. */
 	done: number;
-	/** Copies of the user that a look has written, or that changed while it read. */
+	/** Copies of the user that were written, or that changed during a comparison. */
 	written: number;
-	/** Looks that failed: the row could not be read. */
+	/** Comparisons that failed: the row could not be read. */
 	failed: number;
-	/** Looks that were not made, because 10,000 users waited. */
+	/** Comparisons that were dropped, because 10,000 users waited. */
 	dropped: number;
-	/** Users who wait for a look now. */
+	/** Users who wait for a comparison now. */
 	queued: number;
 }
 
-/** How a store stands. */
+/** The metrics of a store. */
 export interface StoreMetrics {
 	nearCache: NearCacheMetrics;
 	/** `null` without the option `revoke`. */
@@ -109,7 +109,7 @@ export interface StoreMetrics {
 	userLooks: UserLookMetrics;
 }
 
-/** Of a store that is not open. */
+/** The metrics of a store that is not open, with the reason. */
 export function metricsOfNone(reason: string): Omit<StoreMetrics, "userLooks"> {
 	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0, topology: 0 };
 	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
