@@ -21,7 +21,7 @@ pub enum EventKind {
     Failover,
     /// It is up, but something that an option asks for, or that sessions need, is missing.
     Degraded,
-    /// An end was carried out, and acknowledged by fewer replicas than were asked for.
+    /// An end was carried out, and fewer replicas acknowledged it than option `revoke` wants.
     UnderReplicated,
 }
 

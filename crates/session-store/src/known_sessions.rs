@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// What the table takes, in bytes: 4 a key.
 const BYTES: usize = 1024 * 1024;
 
-/// A key lies in one bucket, which is a line of the processor's cache.
+/// How many keys a bucket holds. It is a line of the processor's cache.
 const BUCKET: usize = 16;
 
 const BUCKETS: usize = BYTES / size_of::<AtomicU32>() / BUCKET;
@@ -43,7 +43,7 @@ impl KnownSessions {
     }
 
     fn place(&self, hash: u64) -> (&[AtomicU32; BUCKET], u32) {
-        // 0 is an entry that is free.
+        // 0 is a free entry.
         (&self.0[hash as usize % BUCKETS], ((hash >> 32) as u32).max(1))
     }
 }

@@ -1,5 +1,5 @@
-//! The read log: which versions of each session this process has read and handed out, so that a
-//! write can be compared with what its writer had read. It also knows each session's owner, because
+//! The read log: which versions of each session this process has read, so that a write can be
+//! compared with what its writer had read. It also knows each session's owner, because
 //! a session never changes its owner.
 //!
 //! A write is merged against the very version that its writer had read. So each read has a number,
@@ -658,9 +658,9 @@ mod tests {
     fn answers_of_the_near_cache_come_last() {
         let log = ReadLog::alone();
         let (first, second) = (read(&log, 1), read(&log, 2));
-        let read_by = |seen: ReadWindow, handed: &[u32]| {
-            let handed: Vec<_> = handed.iter().map(|n| version(*n)).collect();
-            log.versions_read_by("t", Some(seen), NO_TIMES).with_cached(&handed)
+        let read_by = |window: ReadWindow, cached: &[u32]| {
+            let cached: Vec<_> = cached.iter().map(|n| version(*n)).collect();
+            log.versions_read_by("t", Some(window), NO_TIMES).with_cached(&cached)
         };
         assert_eq!(numbers(&read_by(second, &[]).candidates), [2]);
         assert_eq!(numbers(&read_by(second, &[3]).candidates), [2, 3]);
@@ -720,8 +720,8 @@ mod tests {
     fn the_owner_and_the_length_are_known_until_the_session_is_forgotten() {
         let log = ReadLog::alone();
         let known = |log: &ReadLog| {
-            let asked = log.look_up(&["t"]).pop().expect("one");
-            (asked.length, asked.marker)
+            let key = log.look_up(&["t"]).pop().expect("one");
+            (key.length, key.marker)
         };
         assert_eq!(known(&log), (None, None));
         log.record_write("t", &marker(), &version(1));

@@ -1,4 +1,4 @@
-//! What lies under a key: a session record, a tombstone, or another value.
+//! What is stored under a key: a session record, a tombstone, or another value.
 //!
 //! What must always hold: no value that a caller can write is a tombstone, and every value comes
 //! back as it was written.
@@ -15,7 +15,7 @@ pub(crate) const TOMBSTONE: &[u8] = b"\xffended";
 /// How long a tombstone may be, in bytes.
 pub(crate) const TOMBSTONE_BYTES: usize = 128;
 
-/// What lies under a key.
+/// What is stored under a key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum KeyState {
     Absent,
@@ -51,7 +51,7 @@ impl KeyState {
     }
 }
 
-/// A value as it lies in the store.
+/// A value as it is stored.
 ///
 /// A session record that this store wrote, and therefore indexed, ends in one space more than its
 /// JSON. A record without it was left by another store and is indexed when it is met. So that any
@@ -91,7 +91,7 @@ impl Stored {
         self.0.strip_suffix(' ').unwrap_or(&self.0)
     }
 
-    /// The value as it lies in the store.
+    /// The value as it is stored.
     pub(crate) fn raw(&self) -> &str {
         &self.0
     }

@@ -32,7 +32,7 @@ impl<'a> User<'a> {
         self.object.get(field::UPDATED_AT).and_then(instant)
     }
 
-    /// Whether both are of one user, who was created once.
+    /// Whether both are the same user: id and `createdAt` are equal.
     pub(crate) fn is_same_user(&self, other: &User<'_>) -> bool {
         let created_at = |user: &User<'_>| user.object.get(field::CREATED_AT).and_then(instant);
         self.id().is_some() && self.id() == other.id() && created_at(self) == created_at(other)

@@ -1,4 +1,4 @@
-//! How many operations are under way: beyond `maxInFlight`, further ones are refused.
+//! How many operations are in flight: beyond `maxInFlight`, further ones are refused.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

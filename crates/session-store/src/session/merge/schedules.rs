@@ -47,12 +47,12 @@ const SHORTENED: i64 = 5_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bad {
-    /// A shortening was done, nobody decided to extend what was shortened, and yet the session
+    /// A shortening was done, no writer decided to extend what was shortened, and yet the session
     /// lives longer.
     Undone,
     /// Of two shortenings the later one stands.
     LaterOfTwo,
-    /// The session was extended, nobody shortened it, and yet the old expiry stands.
+    /// The session was extended, no writer shortened it, and yet the old expiry stands.
     LostExtension,
     LostOrganization,
 }
