@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_cookie_is_told_from_one_with_a_bad_signature() {
+    fn a_missing_cookie_and_a_bad_signature_are_different_refusals() {
         let cookie = signed("token");
         for header in ["", "s", "s=", "s= ; a=1", "S=token", "a=s"] {
             assert_eq!(verifier().verify(header), Err(Refusal::NoCookie), "{header}");
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_cookies_are_told() {
+    fn the_other_cookies_are_reported() {
         let (session, forget) = (signed("token"), signed("true"));
         for (others, dont_remember, has_data) in [
             (String::new(), false, false),

@@ -634,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_writer_wrote_comes_last_and_the_merged_record_is_the_stored_one() {
+    fn the_written_version_comes_last_and_the_merged_record_is_the_stored_one() {
         let log = ReadLog::alone();
         read(&log, 1);
         log.record_merged_write("t", &marker(), &version(2), &version(3));

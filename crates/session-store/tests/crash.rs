@@ -5,13 +5,13 @@
 //! A process keeps nothing that outlives it, so what a crash leaves is what Redis had carried out
 //! by then. Every step of every operation goes through `Executor::run` (`src/engine/redis/executor.rs`)
 //! and is one command or one script, which Redis carries out whole or, when only half of it
-//! arrived, not at all; connecting touches no data. So a crash is told by the number n of a step
+//! arrived, not at all; connecting touches no data. So a crash is named by the number n of a step
 //! and by where in `run` it strikes:
 //!
 //! | moment | fail point | Redis has carried out |
 //! |---|---|---|
 //! | [`Moment::BeforeSend`] | `redis-before-send` | n - 1 steps |
-//! | [`Moment::Sent`] | between the two: nobody lives to see the answer | n steps |
+//! | [`Moment::Sent`] | between the two: the process dies before the answer | n steps |
 //! | [`Moment::AfterReply`] | `redis-after-reply` | n steps, and those sent together with it |
 //!
 //! From the reply to one step until the next is sent, a process only computes. A step added to an
@@ -409,10 +409,10 @@ fn survives(test: &str, operation: &Operation) {
         return Victim::run(&order, operation);
     }
     let witness = Witness::new(test, operation);
-    witness.see_it_whole();
+    witness.check_without_crash();
     for step in 1..=operation.steps.len() {
         for moment in Moment::ALL {
-            witness.see_it_crash(Crash { moment, step });
+            witness.check_crash(Crash { moment, step });
         }
     }
 }
@@ -446,21 +446,21 @@ impl<'t> Witness<'t> {
 
     /// No crash: it takes the steps that are listed, no more and no fewer. Leaves its scripts
     /// loaded, so that a step is one command from now on.
-    fn see_it_whole(&self) {
+    fn check_without_crash(&self) {
         println!("{}, no crash", self.test);
         let (scene, _late) = self.set_the_scene();
         let before = self.state();
         let output = self.start_victim(&scene, None);
         assert!(output.status.success(), "it failed: {output:?}");
         assert_eq!(
-            steps_told(&output),
+            reported_steps(&output),
             Some(self.operation.steps.len()),
             "steps taken, steps listed"
         );
         assert_eq!(self.state(), before.apply(self.operation.steps));
     }
 
-    fn see_it_crash(&self, crash: Crash) {
+    fn check_crash(&self, crash: Crash) {
         println!("{}, crash: {crash:?}", self.test);
         let (scene, late) = self.set_the_scene();
         let before = self.state();
@@ -469,13 +469,13 @@ impl<'t> Witness<'t> {
         let done = self.carried_out(crash, &output);
         let left = before.clone().apply(&self.operation.steps[..done]);
         assert_eq!(self.state(), left, "after {done} steps");
-        self.is_read_as_it_is(&left);
+        self.check_reads(&left);
         self.write_late(&late, &scene, &left);
 
         self.repeat(&scene, &left);
         let whole = before.apply(self.operation.steps).apply(self.operation.next);
         assert_eq!(self.state(), whole, "after it was repeated, and the next sign-in");
-        self.is_read_as_it_is(&whole);
+        self.check_reads(&whole);
         self.write_late(&late, &scene, &whole);
     }
 
@@ -507,7 +507,7 @@ impl<'t> Witness<'t> {
             Some(libc::SIGKILL),
             "this point was never reached: {output:?}"
         );
-        let done = steps_told(output).expect("it was killed, and not by itself");
+        let done = reported_steps(output).expect("it was killed, and not by itself");
         match crash.moment {
             Moment::BeforeSend => assert_eq!(done, crash.step - 1),
             Moment::Sent => assert_eq!(done, crash.step),
@@ -517,7 +517,7 @@ impl<'t> Witness<'t> {
     }
 
     /// A process that starts now sees the state as it is.
-    fn is_read_as_it_is(&self, state: &State) {
+    fn check_reads(&self, state: &State) {
         let store = self.server.store("reader", None);
         for (id, _) in state.sessions() {
             let found = self.runtime.block_on(read(&store, id)).unwrap();
@@ -593,7 +593,7 @@ impl<'t> Witness<'t> {
 const ORDER: &str = "SESSION_STORE_CRASH";
 
 /// What a victim says of itself before the number of steps that Redis has carried out.
-const STEPS_TOLD: &str = "steps carried out: ";
+const STEPS_REPORTED: &str = "steps carried out: ";
 
 /// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -631,9 +631,9 @@ fn parse_order(order: &str) -> (u16, Scene, Option<Crash>) {
     (words[0].parse().unwrap(), Scene { now_ms: words[1].parse().unwrap() }, crash)
 }
 
-fn steps_told(victim: &Output) -> Option<usize> {
-    let told = String::from_utf8_lossy(&victim.stderr);
-    told.lines().find_map(|line| line.strip_prefix(STEPS_TOLD))?.parse().ok()
+fn reported_steps(victim: &Output) -> Option<usize> {
+    let stderr = String::from_utf8_lossy(&victim.stderr);
+    stderr.lines().find_map(|line| line.strip_prefix(STEPS_REPORTED))?.parse().ok()
 }
 
 /// The operation, and so the fail points, run on one thread and the connection is driven by
@@ -664,7 +664,7 @@ impl Victim {
         for command in (operation.commands)(&scene) {
             runtime.block_on(store.clone().run(command)).unwrap();
         }
-        eprintln!("{STEPS_TOLD}{}", victim.sent.load(SeqCst));
+        eprintln!("{STEPS_REPORTED}{}", victim.sent.load(SeqCst));
     }
 
     fn arm(self: &Arc<Self>) {
@@ -703,7 +703,7 @@ impl Victim {
     /// Kills this process as soon as Redis has carried out the steps that were let through.
     fn die_after(&self, steps: usize) {
         self.monitor.lock().unwrap().wait_for(steps);
-        eprintln!("{STEPS_TOLD}{steps}");
+        eprintln!("{STEPS_REPORTED}{steps}");
         // SAFETY: kill and getpid touch no memory of this process.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         wait_for_death();

@@ -7,7 +7,7 @@
 //!
 //! [`Rule`] lists the rules. What must hold ([`Broken`] names the failures):
 //! 1. When nothing is under way, the cache holds what the server holds, or nothing, of each key.
-//! 2. Who begins to read after this process was told of a version, as a writer or as a reader, is
+//! 2. A reader that begins after this process got a version, as a writer or as a reader, is
 //!    answered with none before it.
 //! 3. A version that the cache answers was the server's at most [`BOUND`] ago, however long the
 //!    connection is frozen.
@@ -34,7 +34,7 @@ enum Rule {
     ChangeTakesValue,      // a change that the server tells of takes the value away
     ChangeTakesFlight,     // ... and the flight
     ChangesInOrder,        // ... before the answers behind it are handed on
-    WriteTakesValue,       // a write of ours takes the value away before its caller is told
+    WriteTakesValue,       // a write of ours takes the value away before its caller gets the answer
     WriteTakesFlight,      // ... and the flight
     LossTakesValue,        // when a connection is lost, the value goes
     LossTakesFlight,       // ... and the flight
@@ -105,7 +105,7 @@ struct Wire {
     broken: bool,
 }
 
-/// A flight is its leader's number: nobody leads two of one key.
+/// A flight is its leader's number: no reader leads two of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Cache {
     feed: Option<Link>,
@@ -157,8 +157,8 @@ enum Step {
     Serves(Link), // the server: the next request
     Hears(Link),  // the client: the next message
     AppliesLate,  // the client: the first change that it read before
-    GivesUp,      // the client: uses connection 0 no more, and still hears it
-    Breaks,       // the client: hears no more of connection 0
+    GivesUp,      // the client: uses connection 0 no more, and still receives its pushes
+    Breaks,       // the client: receives nothing more from connection 0
     Connects,     // the client: connection 1
     Gets(Reader),
     Writes,
@@ -181,7 +181,7 @@ struct State {
     /// And which key it writes.
     writer: (Task, Key),
     beat: Task,
-    /// The latest versions that anyone in the process was told of.
+    /// The latest versions that any caller in the process got.
     known: Versions,
     /// Changes that were read and are still to be applied.
     late: Vec<Key>,
@@ -205,7 +205,7 @@ impl State {
             }
             Serves(link) => {
                 let request = next(&mut self.wires[link].requests)?;
-                // A writer that is told of its own change is told behind the answer.
+                // A writer gets the push of its own change behind the answer.
                 let mut versions = self.version;
                 if let Request::Set(key) = request {
                     versions[key] += 1;

@@ -270,7 +270,7 @@ impl Process {
         );
         assert!(
             !matches!(self.cache.start_read(KEY, true), Some(ReadStart::JoinedFlight(_))),
-            "a flight is left that nobody leads"
+            "a flight without a leader is left"
         );
     }
 }

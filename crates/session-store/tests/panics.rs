@@ -1,5 +1,5 @@
-//! A panic in a task of the store's is a defect, but not the store's end: the next attempt is made
-//! as if it had failed.
+//! A panic in a task of the store is a defect, and must not end the store: the next attempt is made
+//! as after a failure.
 #![cfg(feature = "failpoints")]
 
 use std::net::TcpListener;
@@ -8,8 +8,7 @@ use fail::FailScenario;
 use serde_json::{Value, json};
 use session_store::{Code, Command, Config, Error, open};
 
-/// What two pings come to, one after the other, while `point` panics once. Nobody listens where
-/// Redis is to be.
+/// The errors of two pings in sequence, while `point` panics once. No server listens on the port.
 fn pings_after_a_panic(point: &str, options: impl Fn(u16) -> Value) -> [Error; 2] {
     let scenario = FailScenario::setup();
     fail::cfg(point, "1*panic(on purpose)->off").unwrap();
@@ -31,7 +30,7 @@ fn cluster(port: u16) -> Value {
 }
 
 #[test]
-fn of_an_attempt_to_connect_is_told_and_another_attempt_is_made() {
+fn a_panic_in_a_connection_attempt_fails_the_call_and_the_next_attempt_is_made() {
     for (point, options) in
         [("redis-connect", one_server as fn(u16) -> Value), ("redis-ask-cluster", cluster)]
     {
@@ -43,7 +42,7 @@ fn of_an_attempt_to_connect_is_told_and_another_attempt_is_made() {
 }
 
 #[test]
-fn of_the_task_that_connects_starts_it_again() {
+fn a_panic_in_the_task_that_connects_restarts_it() {
     for (point, options) in
         [("redis-supervise", one_server as fn(u16) -> Value), ("redis-keep-up", cluster)]
     {

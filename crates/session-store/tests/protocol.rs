@@ -38,8 +38,8 @@ enum Rule {
     LimitInFixedOrder,       // limit: the oldest go first, whatever their scores
     LimitDropsTombstoned,    // limit: tombstoned ids do not count
     LimitCountsAbsent,       // limit: absent ids count as live, being sign-ins in flight
-    LimitClaimsAbsent, // limit: no session is ended while one is absent, whose `createdAt` nobody knows: that is claimed
-    LimitWaits,        // limit: an absent id is claimed only if nobody is about to write it
+    LimitClaimsAbsent, // limit: no session is ended while one is absent, whose `createdAt` is unknown: that is claimed
+    LimitWaits,        // limit: an absent id is claimed only if no process is about to write it
     LimitEntersOnce, // limit: only the first entry of an id enforces it, as who came between sees it as well
     LimitSparesOthers, // limit: another owner's record neither counts nor is ended
     LimitUnindexesLast, // limit: no id leaves the index before its tombstone stands
@@ -61,7 +61,7 @@ enum Broken {
     OverLimit,
     OverLimitAfterCrash,
     OverLimitForGood, // one more sign-in does not repair it
-    Lost,             // a session that nobody asked to end
+    Lost,             // a session that no caller asked to end
     TooFew,           // as the limit ended more than the surplus
 }
 
@@ -425,7 +425,7 @@ struct Scenario {
     ops: Vec<Step>,
     mishap: Option<Mishap>,
     limit: Option<usize>,
-    kept: &'static [Id],           // nobody asks to end these
+    kept: &'static [Id],           // no caller asks to end these
     at_least: usize,               // so many stay live
     is_late: bool,                 // who writes takes longer than others wait for him
     two_factor: &'static [Id],     // their user half has `twoFactorEnabled`
@@ -487,7 +487,7 @@ impl Scenario {
         all
     }
 
-    /// Whether whoever is about to take this step gives another process time first.
+    /// Whether the process that is about to take this step gives another process time first.
     fn waits(&self, state: &State, step: &Step, rules: Rules) -> bool {
         let writes = |todo: &Vec<Step>, id| matches!(todo.first(), Some(Write(session, _)) if session.0 == id);
         // Of those with two factors a request has ended when only `Later`, or what follows from it,

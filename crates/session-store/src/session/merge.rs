@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn the_written_expiry_stands_when_nobody_else_has_written() {
+    fn the_written_expiry_stands_over_its_own_base() {
         let base = expiring(30, "");
         for minutes in [5, 50] {
             assert_eq!(merged_now(&[&base], &base, &expiring(minutes, "")), expiring(minutes, ""));
