@@ -1,7 +1,7 @@
 /**
  * This thread's copies of what the near cache returned. Keys that are read most are answered without a call of the addon.
  *
- * A copy is valid while the addon's memory says that nothing has changed: see `Shared` in crates/session-store/src/near_cache.rs.
+ * A copy is valid while the addon's memory says that nothing has changed: see `CopyFreshness` in crates/session-store/src/near_cache.rs.
  */
 import * as native from "#native";
 import { TwoGenerationMap } from "../two-generation-map.js";
@@ -14,7 +14,7 @@ const wallNow = Date.now;
 const COPY_BYTES = 200;
 /** The share of the near cache's size that the copies of one store may use: the near cache leaves an eighth for them. */
 const SHARE = 1 / 16;
-/** The number of stripes, as in `Shared`. */
+/** The number of stripes, as in `CopyFreshness`. */
 const STRIPES = 4096;
 /** The layout of the memory: two doubles, then 32-bit integers, of which the first counts hits and the others are the stripes. */
 const INTEGERS_AT = 16;
