@@ -55,7 +55,7 @@ export function findPostgres() {
 
 /** The nginx of the PATH, or where Debian has it: an ordinary user's PATH lacks that folder. */
 export function findNginx() {
-	return findProgram("nginx") ?? ["/usr/sbin/nginx"].find(existsSync);
+	return findProgram("nginx") ?? ["/usr/sbin/nginx"].find(isProgram);
 }
 
 /** Chromium or Chrome: TEST_CHROMIUM, what the PATH has, or where macOS keeps it. */
