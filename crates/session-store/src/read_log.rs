@@ -12,325 +12,20 @@
 //! are forgotten. (Those that were only written, and never read, are forgotten at once.) The writer
 //! of a forgotten version has an unknown base (see `session/merge.rs`).
 
-use std::cell::LazyCell;
+mod history;
+mod read_number;
+
+pub use read_number::{ReadNumber, ReadWindow};
+
 use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use lru::LruCache;
-
 use crate::known_sessions::KnownSessions;
-use crate::session::{Bases, Digest, Times, hash_of};
+use crate::session::{Bases, Times, hash_of};
 use crate::sync::Mutex;
 use crate::value::Stored;
-
-/// How much all sessions with all their versions may take, in bytes.
-const FULL_BYTES: usize = 16 * 1024 * 1024;
-
-/// How much all sessions with only their latest version may take, in bytes.
-const REDUCED_BYTES: usize = 8 * 1024 * 1024;
-
-/// What a session takes, and what a version takes beside its text or its hashes, in bytes.
-const ENTRY_BYTES: usize = 160;
-
-/// How many versions of a session are remembered.
-const VERSIONS: usize = 64;
-
-/// How many reads of a version are remembered.
-const READS: usize = 32;
-
-/// The number of a read of this process: the later its answer, the higher.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ReadNumber(u64);
-
-static LAST_READ: AtomicU64 = AtomicU64::new(0);
-
-impl ReadNumber {
-    const MAX: ReadNumber = ReadNumber(u64::MAX);
-
-    pub(crate) fn next() -> Self {
-        ReadNumber(LAST_READ.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    fn last() -> Self {
-        ReadNumber(LAST_READ.load(Ordering::Relaxed))
-    }
-}
-
-/// The reads whose answers a writer has when it writes, by [`crate::Values::read_number`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ReadWindow {
-    /// The answers that the writer is working on have higher numbers than this one …
-    pub after: ReadNumber,
-    /// … up to this one. It does not have later answers yet.
-    pub up_to: ReadNumber,
-}
-
-impl ReadWindow {
-    fn contains(&self, read: ReadNumber) -> bool {
-        read > self.after && read <= self.up_to
-    }
-}
-
-/// What is remembered of a version.
-#[derive(Clone, Debug)]
-enum VersionContent {
-    Text(Stored),
-    Digest {
-        /// The hash of the text, and its length in bytes.
-        text: u64,
-        length: usize,
-        digest: Arc<Digest>,
-        /// Of the digest. Both are here because a write asks all versions for them.
-        bytes: usize,
-        times: Times,
-    },
-}
-
-impl VersionContent {
-    fn is(&self, stored: &Stored) -> bool {
-        self.is_hashed(stored, || hash_of(stored.raw()))
-    }
-
-    /// As [`VersionContent::is`] with the hash of `stored`, for comparing it with many.
-    fn is_hashed(&self, stored: &Stored, hash: impl FnOnce() -> u64) -> bool {
-        match self {
-            VersionContent::Text(text) => text == stored,
-            VersionContent::Digest { text, length, .. } => {
-                *length == stored.raw().len() && *text == hash()
-            }
-        }
-    }
-
-    /// Whether its session half may have these times.
-    fn may_have(&self, times: Times) -> bool {
-        match self {
-            VersionContent::Text(_) => true,
-            VersionContent::Digest { times: own, .. } => *own == times,
-        }
-    }
-
-    /// Of the text.
-    fn length(&self) -> usize {
-        match self {
-            VersionContent::Text(text) => text.raw().len(),
-            VersionContent::Digest { length, .. } => *length,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            VersionContent::Text(text) => text.raw().len(),
-            VersionContent::Digest { bytes, .. } => *bytes,
-        }
-    }
-
-    /// The digest. `None`: the text is no record of this token.
-    fn digest(&self, token: &str) -> Option<Arc<Digest>> {
-        match self {
-            VersionContent::Text(text) => Digest::parse(token, text.text()).map(Arc::new),
-            VersionContent::Digest { digest, .. } => Some(digest.clone()),
-        }
-    }
-
-    /// The same without its text.
-    fn reduced(self, token: &str) -> Option<Self> {
-        match &self {
-            VersionContent::Text(text) => {
-                let (hash, length) = (hash_of(text.raw()), text.raw().len());
-                let digest = self.digest(token)?;
-                let (bytes, times) = (digest.bytes(), digest.session.times());
-                Some(VersionContent::Digest { text: hash, length, digest, bytes, times })
-            }
-            VersionContent::Digest { .. } => Some(self),
-        }
-    }
-}
-
-/// A version of a record.
-#[derive(Debug)]
-struct Version {
-    content: VersionContent,
-    /// The last read before it was first read or written.
-    known_since: ReadNumber,
-    /// Its last reads, as far as a writer may be at work on them.
-    reads: Vec<ReadNumber>,
-}
-
-impl Version {
-    fn record_read(&mut self, read: ReadNumber) {
-        if self.reads.len() == READS {
-            self.reads.remove(0);
-        }
-        self.reads.push(read);
-    }
-
-    fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.content.bytes()
-    }
-}
-
-/// What is remembered of a session.
-#[derive(Debug, Default)]
-struct SessionHistory {
-    token: Box<str>,
-    /// The owner's not-before marker; `None`: not known.
-    marker: Option<Arc<str>>,
-    /// The latest last.
-    versions: Vec<Version>,
-    /// The stored record, where it is not the latest version: its writer wrote the latest version,
-    /// and this is what it was merged to.
-    merged: Option<Stored>,
-    /// What all of it takes.
-    bytes: usize,
-}
-
-impl SessionHistory {
-    fn weigh(&mut self) -> usize {
-        let merged = self.merged.as_ref().map_or(0, |merged| merged.raw().len());
-        let names = self.token.len() + self.marker.as_ref().map_or(0, |marker| marker.len());
-        self.bytes =
-            ENTRY_BYTES + names + self.versions.iter().map(Version::bytes).sum::<usize>() + merged;
-        self.bytes
-    }
-
-    /// Makes this version the latest.
-    fn make_latest(&mut self, stored: &Stored, now: ReadNumber) -> &mut Version {
-        self.merged = None;
-        let is_latest = self.versions.last().is_some_and(|latest| latest.content.is(stored));
-        if !is_latest {
-            // A version that comes again keeps its reads: writers are still at work on them.
-            let hash = LazyCell::new(|| hash_of(stored.raw()));
-            let place = self
-                .versions
-                .iter()
-                .position(|version| version.content.is_hashed(stored, || *hash));
-            let mut version = place.map(|at| self.versions.remove(at)).unwrap_or_else(|| Version {
-                content: VersionContent::Text(stored.clone()),
-                known_since: now,
-                reads: Vec::new(),
-            });
-            version.content = VersionContent::Text(stored.clone());
-            if let Some(superseded) = self.versions.pop()
-                && let Some(content) = superseded.content.reduced(&self.token)
-            {
-                self.versions.push(Version { content, ..superseded });
-            }
-            if self.versions.len() == VERSIONS {
-                self.versions.remove(0);
-            }
-            self.versions.push(version);
-        }
-        self.versions.last_mut().expect("it was pushed")
-    }
-
-    fn was_read(&self) -> bool {
-        self.versions.iter().any(|version| !version.reads.is_empty())
-    }
-
-    /// Keeps only the latest version, and of that no text.
-    fn reduce(&mut self) {
-        self.merged = None;
-        let latest = self.versions.pop();
-        let reduced = |version: Version| {
-            Some(Version { content: version.content.reduced(&self.token)?, ..version })
-        };
-        self.versions = latest.and_then(reduced).into_iter().collect();
-    }
-}
-
-/// The hash of a store and a token. The history holds the token, which decides.
-type TokenHash = u64;
-
-struct SessionTables {
-    /// Sessions with all their versions.
-    full: LruCache<TokenHash, SessionHistory>,
-    full_bytes: usize,
-    /// Sessions with their latest version only.
-    reduced: LruCache<TokenHash, SessionHistory>,
-    reduced_bytes: usize,
-}
-
-impl SessionTables {
-    fn new() -> Self {
-        SessionTables {
-            full: LruCache::unbounded(),
-            full_bytes: 0,
-            reduced: LruCache::unbounded(),
-            reduced_bytes: 0,
-        }
-    }
-
-    /// Changes a session, which then is the most recently used one, and keeps the bounds.
-    fn change(&mut self, hash: TokenHash, token: &str, change: impl FnOnce(&mut SessionHistory)) {
-        let reduced = &mut self.reduced;
-        let reduced_bytes = &mut self.reduced_bytes;
-        let new = || SessionHistory { token: token.into(), ..SessionHistory::default() };
-        let history = self.full.get_or_insert_mut(hash, || match reduced.pop(&hash) {
-            Some(history) => {
-                *reduced_bytes -= history.bytes;
-                SessionHistory { bytes: 0, ..history }
-            }
-            None => new(),
-        });
-        let before = history.bytes;
-        if *history.token != *token {
-            *history = new();
-        }
-        change(history);
-        self.full_bytes = self.full_bytes - before + history.weigh();
-        while self.full_bytes > FULL_BYTES {
-            let Some((hash, mut history)) = self.full.pop_lru() else { break };
-            self.full_bytes -= history.bytes;
-            if !history.was_read() {
-                continue;
-            }
-            history.reduce();
-            self.reduced_bytes += history.weigh();
-            self.reduced.put(hash, history);
-        }
-        while self.reduced_bytes > REDUCED_BYTES {
-            let Some((_, history)) = self.reduced.pop_lru() else { break };
-            self.reduced_bytes -= history.bytes;
-        }
-    }
-
-    fn get(&self, hash: TokenHash, token: &str) -> Option<&SessionHistory> {
-        self.full
-            .peek(&hash)
-            .or_else(|| self.reduced.peek(&hash))
-            .filter(|history| *history.token == *token)
-    }
-
-    /// See [`ReadLog::record_reads`].
-    fn record_read(
-        &mut self,
-        key: &KeyToRead<'_>,
-        marker: &Arc<str>,
-        stored: &Stored,
-        read: ReadNumber,
-    ) {
-        // The usual case: the same version is read again.
-        if let Some(history) = self.full.get_mut(&key.hash)
-            && *history.token == *key.key
-            && history.merged.is_none()
-            && history.marker.is_some()
-            && let Some(latest) =
-                history.versions.last_mut().filter(|latest| latest.content.is(stored))
-        {
-            return latest.record_read(read);
-        }
-        self.change(key.hash, key.key, |history| {
-            history.marker.get_or_insert_with(|| marker.clone());
-            history.make_latest(stored, read).record_read(read);
-        });
-    }
-
-    fn forget(&mut self, hash: TokenHash) {
-        self.full_bytes -= self.full.pop(&hash).map_or(0, |history| history.bytes);
-        self.reduced_bytes -= self.reduced.pop(&hash).map_or(0, |history| history.bytes);
-    }
-}
+use history::{SessionHistory, SessionTables, Version, VersionContent};
 
 /// A key that is to be read, and what the read log knows of it.
 #[derive(Debug)]
@@ -401,7 +96,7 @@ impl ReadLog {
     ) {
         let mut tables = self.tables.lock();
         for (key, marker, stored) in sessions {
-            tables.record_read(key, marker, stored, read);
+            tables.record_read(key.hash, key.key, marker, stored, read);
             if !key.is_session {
                 self.known.insert(key.hash);
             }
@@ -549,6 +244,7 @@ impl ReadVersions {
 
 #[cfg(test)]
 mod tests {
+    use super::history::{FULL_BYTES, REDUCED_BYTES};
     use super::*;
 
     impl ReadLog {
