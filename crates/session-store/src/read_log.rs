@@ -5,7 +5,7 @@
 //! A write is merged against the very version that its writer had read. So each read has a number,
 //! and a write says which reads its writer has the answers of ([`ReadWindow`]). The last few
 //! versions of a session are kept, because requests overlap. A version is remembered exactly, by
-//! the hashes of its fields ([`Digest`]); only the latest may keep its text.
+//! the hashes of its fields (`session/digest.rs`); only the latest may keep its text.
 //!
 //! One bound in bytes holds for the process, whatever the number of cores. Beyond it, the least
 //! recently used sessions first lose their older versions and the text of the latest, and only then
