@@ -65,6 +65,29 @@ export declare function close(handle: number): void
  */
 export declare function drain(instance: number): unknown[]
 
+/** See the constants of these names in the core. */
+export interface Facts {
+  /** The longest key, token or user id, in bytes of UTF-8. */
+  maxKeyBytes: number
+  /** What the keys of Better Auth's own lists of a user's sessions begin with. */
+  sessionListPrefix: string
+  /** What the keys of users' not-before markers begin with. */
+  notBeforePrefix: string
+  /** How far from its `createdAt` a session may be created by a write, in s. */
+  youngSeconds: number
+  /** How many counters the memory of a near cache has. */
+  stripes: number
+  /** Every code of an error. */
+  errorCodes: Array<string>
+  /** Those that say that Redis cannot answer. */
+  outageCodes: Array<string>
+  /** The name of every event. */
+  eventNames: Array<string>
+}
+
+/** The same at each call. */
+export declare function facts(): Facts
+
 /**
  * Hands this tick's batch to the store thread. Throws when the system refuses the thread; then no
  * call of this instance is pending any more.
@@ -73,6 +96,9 @@ export declare function flush(instance: number): void
 
 /** The metrics of a store, as JSON. */
 export declare function metrics(handle: number): string
+
+/** The metrics of a store that is not open, as JSON. */
+export declare function metricsOfUnopenedStore(reason: string): string
 
 /** The monotonic clock of [`near_cache_memory`], in ms. */
 export declare function monotonicMs(): number

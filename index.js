@@ -769,7 +769,7 @@ if (
   }
 }
 
-const { CookieVerifier, answerCredentials, attach, cached, cachedLifeMs, checkOptions, close, drain, flush, metrics, monotonicMs, nearCacheMemory, open, Operation, registerCredentials, rejectCredentials, setSessionLife, submitCall, submitReads, trustCertificates, watchEvents } = nativeBinding
+const { CookieVerifier, answerCredentials, attach, cached, cachedLifeMs, checkOptions, close, drain, facts, flush, metrics, metricsOfUnopenedStore, monotonicMs, nearCacheMemory, open, Operation, registerCredentials, rejectCredentials, setSessionLife, submitCall, submitReads, trustCertificates, watchEvents } = nativeBinding
 export { CookieVerifier }
 export { answerCredentials }
 export { attach }
@@ -778,8 +778,10 @@ export { cachedLifeMs }
 export { checkOptions }
 export { close }
 export { drain }
+export { facts }
 export { flush }
 export { metrics }
+export { metricsOfUnopenedStore }
 export { monotonicMs }
 export { nearCacheMemory }
 export { open }

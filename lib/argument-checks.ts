@@ -1,5 +1,6 @@
 /** Checks of arguments before they cross the native boundary. Lengths and contents of values are checked behind it. */
 import { invalid } from "./error.js";
+import { MAX_KEY_BYTES } from "./native/facts.js";
 import { clientIn, type StoreOptions } from "./options.js";
 
 /** A store's options, from a URL or from an object. */
@@ -29,9 +30,6 @@ export function checkText(name: string, text: unknown): string {
 	if (!string.isWellFormed()) throw invalid(`${name}: holds half of a surrogate pair, which cannot be stored`);
 	return string;
 }
-
-/** The longest key, in bytes of UTF-8. */
-const MAX_KEY_BYTES = 4096;
 
 /** A key, token or user id. Checked here in full, because reads cross the native boundary together: one wrong key must not fail the others. */
 export function checkKey(name: string, key: unknown): string {

@@ -47,9 +47,6 @@ export class SessionStoreError extends Error {
 	}
 }
 
-/** The codes that mean that Redis cannot answer. The core keeps ends and writes for later after the same ones. */
-export const OUTAGE: readonly string[] = ["UNAVAILABLE", "TIMEOUT", "READONLY", "AUTH", "TLS"];
-
 /** The error for an argument that cannot be accepted. */
 export function invalid(message: string): SessionStoreError {
 	return new SessionStoreError("INVALID_ARGUMENT", message);

@@ -1,11 +1,11 @@
 /** A full session check in this process: what `auth.api.getSession` answers, in microseconds. */
 
 import type * as native from "#native";
-import { NOT_BEFORE_PREFIX } from "./better-auth-keys.js";
 import { invalid } from "./error.js";
 import { SessionRecord } from "./gate/record.js";
 import { type CheckedRequest, type GateRequest, readRequest } from "./gate/request.js";
 import { type AuthContext, AuthSetup, checkLimit } from "./gate/setup.js";
+import { NOT_BEFORE_PREFIX } from "./native/facts.js";
 import { internalsOf, type StorageInternals } from "./storage-internals.js";
 import { TwoGenerationMap } from "./two-generation-map.js";
 

@@ -1,4 +1,7 @@
-/** What `metrics()` returns. Counters start when the store is opened. crates/session-store/src/metrics.rs has the same fields. */
+/**
+ * What `metrics()` returns. Counters start when the store is opened. crates/session-store/src/metrics.rs has the same fields, but for
+ * `userLooks`; __test__/types/core-facts.test.js compares the two.
+ */
 
 /** The near cache. */
 export interface NearCacheMetrics {
@@ -107,13 +110,4 @@ export interface StoreMetrics {
 	refusedWrites: RefusedWritesMetrics;
 	degraded: DegradedMetrics;
 	userLooks: UserLookMetrics;
-}
-
-/** The metrics of a store that is not open, with the reason. */
-export function metricsOfNone(reason: string): Omit<StoreMetrics, "userLooks"> {
-	const flushes = { disconnected: 0, flushed: 0, demoted: 0, silent: 0, canary: 0, uncertain: 0, topology: 0 };
-	const counts = { hits: 0, misses: 0, coalesced: 0, insertsRefused: 0, invalidations: 0, evictions: 0 };
-	const nearCache = { enabled: false, reason, ...counts, flushes, bytes: 0, entries: 0 };
-	const refusedWrites = { ended: 0, tooOld: 0, tooLarge: 0, conflict: 0 };
-	return { nearCache, revoke: null, journal: null, refusedWrites, degraded: { slowAnswers: 0, outOfMemory: 0 } };
 }

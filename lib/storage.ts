@@ -9,10 +9,10 @@ import {
 	checkTtl,
 	isStorable,
 } from "./argument-checks.js";
-import { NOT_BEFORE_PREFIX, SESSION_LIST_PREFIX } from "./better-auth-keys.js";
-import { OUTAGE, type SessionStoreError } from "./error.js";
+import type { SessionStoreError } from "./error.js";
 import type { StoreMetrics } from "./metrics.js";
 import type { StoreEvent, StoreListener } from "./native/events.js";
+import { NOT_BEFORE_PREFIX, OUTAGE_CODES, SESSION_LIST_PREFIX } from "./native/facts.js";
 import { Operation } from "./native/native-store.js";
 import type { StoreOptions } from "./options.js";
 import { outageSessionList, sessionsOfOutageToken } from "./outage-session-list.js";
@@ -178,6 +178,6 @@ function readNow(store: SyncedStore, key: string, isTrusted: boolean): string | 
 
 /** What a read resolves to during an outage: nothing, so that Better Auth reads its database, or a list that it can end. */
 function valueInOutage(key: string, error: SessionStoreError): string | null {
-	if (!OUTAGE.includes(error.code)) throw error;
+	if (!OUTAGE_CODES.includes(error.code)) throw error;
 	return key.startsWith(SESSION_LIST_PREFIX) ? outageSessionList(key.slice(SESSION_LIST_PREFIX.length)) : null;
 }

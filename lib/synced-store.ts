@@ -1,6 +1,7 @@
 /** A native store whose sessions follow the user's row: its writes are noted by a `UserSync`. */
 
 import type { StoreMetrics } from "./metrics.js";
+import { YOUNG_SECONDS } from "./native/facts.js";
 import { NativeStore, type Reply } from "./native/native-store.js";
 import type { StoreOptions } from "./options.js";
 import { UserSync } from "./user-sync.js";
@@ -26,7 +27,7 @@ export class SyncedStore extends NativeStore {
 		if (typeof reply === "string") this.userSync.noteWrite(reply);
 		else if (reply === 0) {
 			this.events.warn(
-				"a session older than 120 s that is not in Redis was not written, so that an ended session cannot come back; to import sessions use createSession (docs/coming-from.md)",
+				`a session older than ${YOUNG_SECONDS} s that is not in Redis was not written, so that an ended session cannot come back; to import sessions use createSession (docs/coming-from.md)`,
 			);
 		}
 		return reply;

@@ -15,10 +15,10 @@
 import { AsyncResource } from "node:async_hooks";
 import { setImmediate, setTimeout } from "node:timers";
 import { checkJson } from "./argument-checks.js";
-import { SESSION_LIST_PREFIX } from "./better-auth-keys.js";
-import { invalid, OUTAGE, SessionStoreError } from "./error.js";
+import { invalid, SessionStoreError } from "./error.js";
 import type { UserLookMetrics } from "./metrics.js";
 import type { StoreEvents } from "./native/events.js";
+import { OUTAGE_CODES, SESSION_LIST_PREFIX } from "./native/facts.js";
 import { type NativeStore, Operation } from "./native/native-store.js";
 import type { LoadUser } from "./options.js";
 
@@ -316,7 +316,7 @@ function withTimeout<T>(row: Promise<T>): Promise<T> {
 }
 
 function isOutage(error: unknown): boolean {
-	return error instanceof SessionStoreError && (OUTAGE.includes(error.code) || error.code === "OUT_OF_MEMORY");
+	return error instanceof SessionStoreError && (OUTAGE_CODES.includes(error.code) || error.code === "OUT_OF_MEMORY");
 }
 
 /** The user id in the session record of `token`; `undefined` when the value is no such record. */

@@ -11,6 +11,7 @@
 //! - [`near_cache`]: synchronous reads of the near cache.
 //! - [`credentials`]: the application's function for user name and password.
 //! - [`events`]: what happens to a store's connection.
+//! - [`facts`]: limits, key families, error codes and event names, which JavaScript has from here.
 //! - [`gate`]: the session cookie.
 //! - `completions`: the queue between the threads. `runtime`: the store thread. `waker`: wakes a
 //!   JavaScript thread. `text`: strings in and out.
@@ -29,6 +30,7 @@ mod completions;
 pub mod credentials;
 pub mod drain;
 pub mod events;
+pub mod facts;
 pub mod gate;
 pub mod handles;
 pub mod near_cache;

@@ -1,5 +1,6 @@
 /** What happens to a store's connection: passed to listeners, and written as a line to a logger. */
 import { invalid } from "../error.js";
+import { EVENT_NAMES } from "./facts.js";
 
 /**
  * - `ready`: the connection is up.
@@ -30,8 +31,6 @@ export interface EventMessage {
 	/** Number of the connection that it happened to: a store has one connection for each server. */
 	connection: number;
 }
-
-const EVENTS: readonly StoreEvent[] = ["ready", "down", "reconnecting", "failover", "degraded", "underReplicated"];
 
 /** Ends that too few replicas acknowledged give at most one line per interval, in ms. */
 const UNDER_REPLICATED_EVERY_MS = 1000;
@@ -92,7 +91,7 @@ export class StoreEvents {
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for an unknown event, or a listener that is not a function.
 	 */
 	on(event: StoreEvent, listener: StoreListener): () => void {
-		if (!EVENTS.includes(event)) throw invalid(`event: must be one of ${EVENTS.join(", ")}`);
+		if (!EVENT_NAMES.includes(event)) throw invalid(`event: must be one of ${EVENT_NAMES.join(", ")}`);
 		if (!isFunction(listener)) throw invalid("listener: must be a function");
 		const listeners = this.#listeners.get(event) ?? new Set();
 		this.#listeners.set(event, listeners.add(listener));

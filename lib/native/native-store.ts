@@ -1,7 +1,7 @@
 /** One store of the addon: opened by its first call, closed once. */
 import * as native from "#native";
 import { invalid, SessionStoreError } from "../error.js";
-import { metricsOfNone, type StoreMetrics } from "../metrics.js";
+import type { StoreMetrics } from "../metrics.js";
 import { namesServer, type StoreOptions, toJson, withDefaultServer } from "../options.js";
 import { countCall } from "./batch.js";
 import { addWaiter, closeHandle, instanceNumber, registerCredentials, watchEvents } from "./completions.js";
@@ -94,7 +94,7 @@ export class NativeStore {
 		try {
 			return JSON.parse(native.metrics(this.#opened().handle));
 		} catch (error) {
-			return metricsOfNone((error as Error).message);
+			return JSON.parse(native.metricsOfUnopenedStore((error as Error).message));
 		}
 	}
 

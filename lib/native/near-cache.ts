@@ -5,6 +5,7 @@
  */
 import * as native from "#native";
 import { TwoGenerationMap } from "../two-generation-map.js";
+import { STRIPES } from "./facts.js";
 
 // As they are now: tests with fake timers replace them later.
 const monotonicNow = performance.now.bind(performance);
@@ -14,8 +15,6 @@ const wallNow = Date.now;
 const COPY_BYTES = 200;
 /** The share of the near cache's size that the copies of one store may use: the near cache leaves an eighth for them. */
 const SHARE = 1 / 16;
-/** The number of stripes, as in `CopyFreshness`. */
-const STRIPES = 4096;
 /** The layout of the memory: two doubles, then 32-bit integers, of which the first counts hits and the others are the stripes. */
 const INTEGERS_AT = 16;
 const HITS = 0;

@@ -1,9 +1,9 @@
 /** The reads of one store in one tick: they cross the native boundary as one string of keys and come back as few strings of values. */
 import * as native from "#native";
-import { SESSION_LIST_PREFIX } from "../better-auth-keys.js";
 import { SessionStoreError } from "../error.js";
 import { addReads, countCall, type PendingReads } from "./batch.js";
 import { addWaiter, type Waiter } from "./completions.js";
+import { SESSION_LIST_PREFIX } from "./facts.js";
 
 type Resolve = (value: string | null) => void;
 type Reject = (error: SessionStoreError) => void;

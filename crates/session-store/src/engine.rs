@@ -25,7 +25,7 @@ use crate::value::{KeyState, Stored};
 /// A session may be created by a write that is at most this far from its `createdAt`, by the
 /// engine's clock, in ms. Shorter than a tombstone's life: that is what keeps an ended session dead
 /// after its tombstone is gone.
-pub(crate) const YOUNG_MS: i64 = 120_000;
+pub const YOUNG_MS: i64 = 120_000;
 
 /// Index entries are dropped, and an index expires, this long after the entries' expiry, in ms.
 /// Covers the time between an index step and its record step, and clocks that differ a little.

@@ -42,13 +42,15 @@ pub use api::{Command, DeliverPart, Reply, Sessions, Text, Values, WriterContext
 pub use clock::{TwoClockTime, now_ms};
 pub use config::{Config, NearCacheSettings};
 pub use credentials::{CredentialsProvider, CredentialsRequest, Login, ProviderRegistration};
+pub use engine::YOUNG_MS;
 pub use engine::redis::connection::trust::trust_certificates;
 pub use error::{Code, Error, Result};
-pub use events::Event;
+pub use events::{Event, EventKind};
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
 pub use keys::{LIST_PREFIX, MARKER_PREFIX, MAX_KEY_BYTES};
+pub use metrics::metrics_of_unopened_store;
 pub use near_cache::{CopyFreshness, Hit};
 pub use read_log::{ReadNumber, ReadWindow};
 pub use registry::open;
 pub use store::PART_BYTES;
-pub use sync::Mutex;
+pub use sync::{Mutex, STRIPES};

@@ -67,6 +67,19 @@ pub(crate) struct FlushCounts {
     pub(crate) topology: u64,
 }
 
+/// Of a store that cannot be opened for `reason`, or that is closed: the JSON of [`StoreMetrics`],
+/// with nothing counted.
+pub fn metrics_of_unopened_store(reason: String) -> String {
+    StoreMetrics {
+        near_cache: NearCacheMetrics { reason: Some(reason), ..Default::default() },
+        revoke: None,
+        journal: None,
+        refused_writes: RefusedWritesMetrics::default(),
+        degraded: DegradedMetrics::default(),
+    }
+    .to_json()
+}
+
 impl StoreMetrics {
     /// As JavaScript reads it.
     pub(crate) fn to_json(&self) -> String {
@@ -112,7 +125,7 @@ pub(crate) struct JournalMetrics {
 }
 
 /// Writes of session records that were dropped, by reason.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RefusedWritesMetrics {
     /// The session had ended.

@@ -8,7 +8,7 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 pub(crate) use quick_cache::sync::Cache;
 
 /// How many counters tell JavaScript threads of changes, in [`crate::CopyFreshness`].
-pub(crate) const STRIPES: usize = 4096;
+pub const STRIPES: usize = 4096;
 
 /// A mutex that a panic does not poison: a panic is a defect, and must not stop the store for
 /// everybody else.

@@ -23,7 +23,7 @@ mod value;
 #[allow(dead_code, unreachable_pub, reason = "the library uses all of it")]
 #[path = "../src/keys.rs"]
 mod keys;
-#[allow(dead_code, reason = "the library uses all of it")]
+#[allow(dead_code, unreachable_pub, reason = "the library uses all of it")]
 #[path = "../src/metrics.rs"]
 mod metrics;
 
