@@ -3,7 +3,7 @@
 
 use napi_derive::napi;
 use session_store::{
-    Code, EventKind, LIST_PREFIX, MARKER_PREFIX, MAX_KEY_BYTES, STRIPES, YOUNG_MS,
+    Code, EventKind, MAX_KEY_BYTES, NOT_BEFORE_PREFIX, SESSION_LIST_PREFIX, STRIPES, YOUNG_MS,
 };
 
 /// See the constants of these names in the core.
@@ -35,8 +35,8 @@ pub fn facts() -> Facts {
     };
     Facts {
         max_key_bytes: MAX_KEY_BYTES as u32,
-        session_list_prefix: LIST_PREFIX.to_owned(),
-        not_before_prefix: MARKER_PREFIX.to_owned(),
+        session_list_prefix: SESSION_LIST_PREFIX.to_owned(),
+        not_before_prefix: NOT_BEFORE_PREFIX.to_owned(),
         young_seconds: YOUNG_MS as f64 / 1000.0,
         stripes: STRIPES as u32,
         error_codes: names(&mut Code::ALL.into_iter()),

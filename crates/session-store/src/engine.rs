@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::clock::now_ms;
 use crate::error::{Code, Error, Result};
-use crate::keys::LIST_PREFIX;
+use crate::keys::SESSION_LIST_PREFIX;
 use crate::metrics::{DegradedMetrics, RevokeMetrics};
 use crate::value::{KeyState, Stored};
 
@@ -71,7 +71,7 @@ impl Keyspace {
     }
 
     pub(crate) fn legacy_index(&self, user: &str) -> String {
-        [&self.key_prefix, LIST_PREFIX, user].concat()
+        [&self.key_prefix, SESSION_LIST_PREFIX, user].concat()
     }
 }
 

@@ -47,7 +47,7 @@ pub use engine::redis::connection::trust::trust_certificates;
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventKind};
 pub use gate::{CookieNames, CookieVerifier, Refusal, SessionCookie};
-pub use keys::{LIST_PREFIX, MARKER_PREFIX, MAX_KEY_BYTES};
+pub use keys::{MAX_KEY_BYTES, NOT_BEFORE_PREFIX, SESSION_LIST_PREFIX};
 pub use metrics::metrics_of_unopened_store;
 pub use near_cache::{CopyFreshness, Hit};
 pub use read_log::{ReadNumber, ReadWindow};

@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use crate::clock::TwoClockTime;
 use crate::config::NearCacheSettings;
 use crate::error::Result;
-use crate::keys::MARKER_PREFIX;
+use crate::keys::NOT_BEFORE_PREFIX;
 use crate::metrics::{FlushCounts, NearCacheMetrics};
 use crate::sync::{AtomicU32, AtomicU64, Cache, Mutex, STRIPES};
 use crate::value::{KeyState, Stored};
@@ -434,7 +434,7 @@ impl NearCache {
             return;
         }
         state.flights.remove(key);
-        let is_marker = key.starts_with(MARKER_PREFIX);
+        let is_marker = key.starts_with(NOT_BEFORE_PREFIX);
         let (value, max_ttl, ttl_ms) = match slot {
             Some(KeyState::Value(stored))
                 if is_marker || marker.is_some() && stored.is_record_of(key) =>
@@ -474,7 +474,7 @@ impl NearCache {
         let mut state = self.state.lock();
         state.flights.remove(key);
         self.values.remove(key);
-        if key.starts_with(MARKER_PREFIX) {
+        if key.starts_with(NOT_BEFORE_PREFIX) {
             // It is not known whose sessions the threads have copies of.
             return state.each_copy(CopyFreshness::take_all);
         }

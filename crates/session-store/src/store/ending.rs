@@ -20,7 +20,7 @@ use crate::api::{Command, Reply};
 use crate::engine::{EndSome, EndedSome, Engine, IDS_PER_STEP, LOWEST_SCORE, NotBeforeMarker};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
-use crate::keys::MARKER_PREFIX;
+use crate::keys::NOT_BEFORE_PREFIX;
 use crate::near_cache::{FlushReason, NearCache};
 use crate::session::Record;
 
@@ -115,7 +115,8 @@ impl<E: Engine> Store<E> {
                 Ok(Some(EndRequest { user: user.clone(), scope }))
             }
             Command::Set { key, value, ttl, .. } => {
-                let Some((user, before)) = key.strip_prefix(MARKER_PREFIX).zip(value.parse().ok())
+                let Some((user, before)) =
+                    key.strip_prefix(NOT_BEFORE_PREFIX).zip(value.parse().ok())
                 else {
                     return Ok(None);
                 };
@@ -134,7 +135,7 @@ impl<E: Engine> Store<E> {
 
     fn marker(&self, user: &str, before: i64) -> NotBeforeMarker {
         let life_ms = self.longest_lifetime_ms.load(Relaxed).max(MIN_MARKER_MS);
-        NotBeforeMarker { key: [MARKER_PREFIX, user].concat(), before, life_ms }
+        NotBeforeMarker { key: [NOT_BEFORE_PREFIX, user].concat(), before, life_ms }
     }
 
     /// Ends a user's sessions. What takes longer than `commandTimeout` goes on in the background.
@@ -181,7 +182,7 @@ impl<E: Engine> Store<E> {
         request: &mut EndRequest,
         progress: &mut EndProgress,
     ) -> Result<bool> {
-        let key = [MARKER_PREFIX, &request.user].concat();
+        let key = [NOT_BEFORE_PREFIX, &request.user].concat();
         let _guard = request.except().is_none().then(|| self.guard_write(&key));
         if let EndScope::CreatedBefore { before, ttl_ms } = &mut request.scope {
             *before = self.engine.raise(&key, *before, *ttl_ms).await?;
@@ -271,7 +272,7 @@ impl<E: Engine> Store<E> {
         before: i64,
         ttl_ms: Option<u64>,
     ) -> Result<()> {
-        let key = [MARKER_PREFIX, user].concat();
+        let key = [NOT_BEFORE_PREFIX, user].concat();
         let before = {
             let _guard = self.guard_write(&key);
             self.engine.raise(&key, before, ttl_ms).await?

@@ -9,7 +9,7 @@ use super::state::Store;
 use crate::api::Reply;
 use crate::engine::{Engine, IDS_PER_STEP, Namespace};
 use crate::error::Result;
-use crate::keys::LIST_PREFIX;
+use crate::keys::SESSION_LIST_PREFIX;
 use crate::value::KeyState;
 
 /// An index entry may be dropped when its record was absent for this long: no sign-in takes that
@@ -66,7 +66,7 @@ impl<E: Engine> Store<E> {
         for part in users.chunks(500) {
             let lists = self.with_deadline(self.active_session_lists(part)).await?;
             let listed = part.iter().zip(lists).filter(|(_, list)| list.is_some());
-            keys.extend(listed.map(|(user, _)| [LIST_PREFIX, user].concat()));
+            keys.extend(listed.map(|(user, _)| [SESSION_LIST_PREFIX, user].concat()));
         }
         let keys: Vec<_> = keys.into_iter().collect();
         Ok(Reply::from(serde_json::Value::from(keys).to_string()))

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::state::Store;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::keys::MARKER_PREFIX;
+use crate::keys::NOT_BEFORE_PREFIX;
 use crate::session::Record;
 use crate::value::KeyState;
 
 /// The key of a user's not-before marker.
 pub(super) fn marker_of(user: &str) -> Arc<str> {
-    [MARKER_PREFIX, user].concat().into()
+    [NOT_BEFORE_PREFIX, user].concat().into()
 }
 
 /// Whether a session that was created then (in ms since the epoch) is older than its owner's

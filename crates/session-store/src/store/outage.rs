@@ -19,7 +19,7 @@ use crate::api::{Command, Reply};
 use crate::engine::{Create, Engine};
 use crate::error::{Code, Error, Result};
 use crate::events::EventKind;
-use crate::keys::{LIST_PREFIX, MARKER_PREFIX, MAX_TOKEN_BYTES};
+use crate::keys::{MAX_TOKEN_BYTES, NOT_BEFORE_PREFIX, SESSION_LIST_PREFIX};
 use crate::near_cache::FlushReason;
 use crate::panics::restart_after_panics;
 use crate::session::Record;
@@ -67,7 +67,7 @@ impl<E: Engine> Store<E> {
         if ttl_ms == Some(0) {
             return self.end_fallback(key);
         }
-        if let Some(user) = key.strip_prefix(MARKER_PREFIX)
+        if let Some(user) = key.strip_prefix(NOT_BEFORE_PREFIX)
             && let Ok(before) = value.parse()
         {
             return OutageFallback::EndUser(user.to_owned(), CreatedBefore { before, ttl_ms });
@@ -138,7 +138,7 @@ impl<E: Engine> Store<E> {
     /// deletion of one does not end the user's sessions. (When Better Auth ends them, it deletes what
     /// lib/outage-session-list.ts has listed.)
     fn end_fallback(&self, key: &str) -> OutageFallback {
-        if key.starts_with(LIST_PREFIX) || key.starts_with(MARKER_PREFIX) {
+        if key.starts_with(SESSION_LIST_PREFIX) || key.starts_with(NOT_BEFORE_PREFIX) {
             OutageFallback::Succeed
         } else if key.len() > MAX_TOKEN_BYTES || check_key("key", key).is_err() {
             OutageFallback::Fail

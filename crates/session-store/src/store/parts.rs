@@ -4,7 +4,7 @@
 use super::state::Store;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::keys::{LIST_PREFIX, MARKER_PREFIX};
+use crate::keys::{NOT_BEFORE_PREFIX, SESSION_LIST_PREFIX};
 use crate::read_log::KeyToRead;
 
 /// How many bytes are read together at most. A larger value is read alone.
@@ -31,7 +31,8 @@ impl<E: Engine> Store<E> {
     /// others.
     async fn lengths(&self, keys: &[KeyToRead<'_>]) -> Result<Vec<usize>> {
         // Markers and lists are short: a number, or a list of tokens.
-        let is_short = |key: &str| key.starts_with(MARKER_PREFIX) || key.starts_with(LIST_PREFIX);
+        let is_short =
+            |key: &str| key.starts_with(NOT_BEFORE_PREFIX) || key.starts_with(SESSION_LIST_PREFIX);
         let known = |key: &KeyToRead<'_>| {
             key.length.or_else(|| self.lengths.get(&key.hash)).or(is_short(key.key).then_some(0))
         };

@@ -21,7 +21,7 @@ use super::state::Store;
 use crate::api::{DeliverPart, Text, Values};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::keys::LIST_PREFIX;
+use crate::keys::SESSION_LIST_PREFIX;
 use crate::near_cache::Hit;
 use crate::read_log::{KeyToRead, ReadNumber};
 use crate::session::Record;
@@ -136,8 +136,9 @@ impl<E: Engine> Store<E> {
             check_key("key", key.key)?;
         }
         let users: Vec<_> =
-            keys.iter().filter_map(|key| key.key.strip_prefix(LIST_PREFIX)).collect();
-        let own: Vec<_> = keys.iter().filter(|key| !key.key.starts_with(LIST_PREFIX)).collect();
+            keys.iter().filter_map(|key| key.key.strip_prefix(SESSION_LIST_PREFIX)).collect();
+        let own: Vec<_> =
+            keys.iter().filter(|key| !key.key.starts_with(SESSION_LIST_PREFIX)).collect();
         let records = self.read_records(&own, is_trusted);
         let both = pin!(try_join(records, self.active_session_lists(&users)));
         let (fetched, lists) = self.with_deadline(both).await?;
@@ -152,7 +153,7 @@ impl<E: Engine> Store<E> {
         self.read_log.record_reads(sessions, read_number);
         let (mut fetched, mut lists) = (fetched.into_iter(), lists.into_iter());
         let values = keys.iter().map(|key| {
-            if key.key.starts_with(LIST_PREFIX) {
+            if key.key.starts_with(SESSION_LIST_PREFIX) {
                 return lists.next().flatten().map(Text::from);
             }
             let fetched = fetched.next()?;

@@ -9,7 +9,7 @@ use super::state::Store;
 use crate::api::{Reply, WriterContext};
 use crate::engine::{Create, Engine, Put, PutOutcome};
 use crate::error::{Code, Error, Result};
-use crate::keys::{LIST_PREFIX, MARKER_PREFIX};
+use crate::keys::{NOT_BEFORE_PREFIX, SESSION_LIST_PREFIX};
 use crate::session::{Object, Record, patch};
 use crate::value::{KeyState, Stored};
 
@@ -23,7 +23,7 @@ impl<E: Engine> Store<E> {
     ) -> Result<Reply> {
         check_key("key", key)?;
         let ttl_ms = ttl.map(ttl_ms).transpose()?;
-        if key.starts_with(LIST_PREFIX) {
+        if key.starts_with(SESSION_LIST_PREFIX) {
             return Ok(Reply::Nothing);
         }
         if ttl_ms == Some(0) {
@@ -62,12 +62,12 @@ impl<E: Engine> Store<E> {
 
     pub(super) async fn delete(&self, key: &str) -> Result<()> {
         check_key("key", key)?;
-        if let Some(user) = key.strip_prefix(LIST_PREFIX) {
+        if let Some(user) = key.strip_prefix(SESSION_LIST_PREFIX) {
             return self.prune(user).await.map(drop);
         }
         // A marker ends by its lifetime only. Better Auth deletes none, and a stranger can send its
         // key as a session token.
-        if key.starts_with(MARKER_PREFIX) {
+        if key.starts_with(NOT_BEFORE_PREFIX) {
             return Ok(());
         }
         self.end(key).await
@@ -75,7 +75,7 @@ impl<E: Engine> Store<E> {
 
     pub(super) async fn take(&self, key: &str) -> Result<Reply> {
         check_key("key", key)?;
-        if let Some(user) = key.strip_prefix(LIST_PREFIX) {
+        if let Some(user) = key.strip_prefix(SESSION_LIST_PREFIX) {
             let view = self.active_session_lists(&[user]).await?.pop().flatten();
             self.prune(user).await?;
             return Ok(view.map_or(Reply::Nothing, Reply::from));
