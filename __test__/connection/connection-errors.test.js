@@ -15,8 +15,9 @@ import { open } from "../support/engines.js";
 import { assertError, SECRETS } from "../support/errors.js";
 import { listen } from "../support/listener.js";
 import { startOldRedis } from "../support/old-redis.js";
+import { startProxy } from "../support/proxy.js";
 import { startRedis } from "../support/redis.js";
-import { isCode, startWithoutDisk } from "../support/states.js";
+import { isCode, STOPS_SOON, startWithoutDisk, stopNextScript } from "../support/states.js";
 import { until } from "../support/wait.js";
 
 const PAGE = join(root, "docs/connection-errors.md");
@@ -197,6 +198,15 @@ const cases = {
 			server.cli("EVAL", "while true do end", 0).catch(() => {}); // it ends with the server
 			await until("a busy server", () => server.cli("PING").then(() => false, isCode("BUSY")));
 			return { url: server.url };
+		},
+		"an operator stops a script of the store (SCRIPT KILL)": async (t) => {
+			const server = await start(t, { config: [STOPS_SOON] });
+			const proxy = await startProxy(t, server);
+			const operation = async (storage) => {
+				await storage.ping();
+				await Promise.all([write(storage), stopNextScript(proxy, server)]);
+			};
+			return { url: proxy.url, failFastMs: 1, operation };
 		},
 		"fewer replicas than min-replicas-to-write, at a write": async (t) => ({
 			url: (await start(t, { config: ["min-replicas-to-write 1"] })).url,

@@ -32,3 +32,26 @@ export function useUpQuota(proxy, isUsedUp = true) {
 	const isPush = (frame) => frame[0] === ">".charCodeAt(0);
 	proxy.rewrite = isUsedUp ? (frame) => (isPush(frame) ? frame : refusal) : (frame) => frame;
 }
+
+/** How soon a server counts a script as a long one, which may be stopped. */
+export const STOPS_SOON = "busy-reply-threshold 50";
+
+/**
+ * The next script that is sent by way of the proxy does not end by itself, and an operator stops it (SCRIPT KILL).
+ * @param {import("./proxy.js").RedisProxy} proxy
+ * @param {import("./redis.js").RedisServer} server started with STOPS_SOON
+ * @returns {Promise<unknown>} once it was stopped
+ */
+export function stopNextScript(proxy, server) {
+	proxy.rewriteCommand = (words) => {
+		if (!/^EVAL/i.test(words[0].toString())) return words;
+		proxy.rewriteCommand = (others) => others;
+		return ["EVAL", "while true do end", 0];
+	};
+	const stop = () =>
+		server.cli("SCRIPT", "KILL").then(
+			() => true,
+			() => false, // none runs for long yet
+		);
+	return until("a script that was stopped", stop);
+}

@@ -16,7 +16,7 @@ pub(super) enum FailureKind {
     /// The server has become a replica, and refused.
     Demoted,
     /// The server refused for now, and did nothing: it loads its data, waits for its primary or for
-    /// replicas, or runs a long script.
+    /// replicas, runs a long script, or has stopped the one that was sent.
     NotReady,
     /// The server refused, did nothing, and will refuse until an operator acts or a quota begins
     /// anew.
@@ -32,6 +32,9 @@ pub(super) enum FailureKind {
 enum RefusalState {
     /// It runs a long script or function.
     Busy,
+    /// It has stopped a script of this store, because of SCRIPT KILL. It refuses to stop one that
+    /// has written.
+    ScriptStopped,
     /// Fewer replicas are connected than `min-replicas-to-write`.
     TooFewReplicas,
     /// It cannot write to its disk.
@@ -59,7 +62,9 @@ impl RefusalState {
     fn of_text(text: &str) -> Option<Self> {
         let own = text.split(['\'', '"', '`']).next().unwrap_or_default().to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|words| own.contains(words));
-        if says(&["max number of clients", "max concurrent connections"]) {
+        if says(&["script killed by user"]) {
+            Some(RefusalState::ScriptStopped)
+        } else if says(&["max number of clients", "max concurrent connections"]) {
             Some(RefusalState::TooManyClients)
         } else if says(&["quota", "limit exceeded", "rate limit"]) {
             Some(RefusalState::QuotaUsedUp)
@@ -70,7 +75,9 @@ impl RefusalState {
 
     fn kind(self) -> FailureKind {
         match self {
-            RefusalState::Busy | RefusalState::TooFewReplicas => FailureKind::NotReady,
+            RefusalState::Busy | RefusalState::ScriptStopped | RefusalState::TooFewReplicas => {
+                FailureKind::NotReady
+            }
             RefusalState::DiskFailed | RefusalState::TooManyClients | RefusalState::QuotaUsedUp => {
                 FailureKind::Blocked
             }
@@ -82,6 +89,10 @@ impl RefusalState {
         match self {
             RefusalState::Busy => {
                 "is busy with a long script or function (BUSY): wait for its end, or stop it by SCRIPT KILL or FUNCTION KILL"
+            }
+            RefusalState::ScriptStopped => {
+                "stopped a script of this store because of SCRIPT KILL; nothing was written: try again, and find out why the server is \
+                 slow (SLOWLOG, LATENCY DOCTOR), for these scripts take a few ms"
             }
             RefusalState::TooFewReplicas => {
                 "takes no writes (NOREPLICAS): fewer replicas are connected than min-replicas-to-write; bring them back, or \
@@ -349,6 +360,14 @@ mod tests {
             (
                 "MISCONF Errors writing to the AOF file: No space left on device",
                 FailureKind::Blocked,
+            ),
+            (
+                "ERR Error running script (call to f_8baa98ba): @user_script:1: Script killed by user with SCRIPT KILL...",
+                FailureKind::NotReady,
+            ),
+            (
+                "ERR Script killed by user with SCRIPT KILL. script: 8baa98ba, on @user_script:1.",
+                FailureKind::NotReady,
             ),
             ("ERR max number of clients reached", FailureKind::Blocked),
             ("ERR max number of clients + cluster connections reached", FailureKind::Blocked),
