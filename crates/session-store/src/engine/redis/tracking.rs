@@ -204,6 +204,11 @@ impl TrackingFeed {
         self.cache.stop_feed(self.source(number), why, reason);
     }
 
+    /// Lets the cache answer without this server. Call this once nothing more is read there.
+    pub(super) fn leave(&self) {
+        self.cache.remove_feed(self.id);
+    }
+
     /// Empties the cache after another connection has taken the place of the tracked one. Call this
     /// once nothing more is read on the old one: what was read there since
     /// [`TrackingFeed::start_tracking`] is not tracked on the new one.

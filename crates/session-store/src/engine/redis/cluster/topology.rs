@@ -338,6 +338,11 @@ impl Topology {
             );
         }
         known.map = Arc::new(SlotMap { slots, servers });
+        for (node, server) in old.slots.nodes.iter().zip(&old.servers) {
+            if known.map.server(node).is_none() {
+                server.leave_near_cache();
+            }
+        }
         // What was read by the old map is gone before anything is read by the new one.
         if let (Some(cache), false) = (&self.cache, is_first) {
             cache.flush(FlushReason::Topology);

@@ -130,6 +130,14 @@ impl Supervisor {
         self.drop_link(link);
     }
 
+    /// Lets the near cache answer without this server. Call this once nothing more is read there.
+    /// An attempt to connect may go on, and holds the feed until it ends.
+    pub(crate) fn leave_near_cache(&self) {
+        if let Some(feed) = &self.0.connector.feed {
+            feed.leave();
+        }
+    }
+
     /// Drops a dead link, unless another has taken its place.
     pub(crate) fn drop_link(&self, link: &Link) {
         self.0.mark_lost(link.number);
