@@ -1,23 +1,11 @@
 // Better Auth's own routes while Redis is down, by way of the example's handler: 503 with Retry-After, and other failures as they are.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import ts from "typescript";
 import { startRedis } from "../support/redis.js";
 import { App, ORIGIN, PASSWORD } from "./support/app.js";
+import { exampleFile } from "./support/example.js";
 import { versions } from "./support/versions.js";
-
-const source = readFileSync(new URL("../../examples/nextjs/src/lib/auth-routes.ts", import.meta.url), "utf8");
-
-/** The example's `answerAuth`, over another application's `auth` and `storage`. */
-async function answerAuthOf({ auth, storage }) {
-	const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
-	const { outputText } = ts.transpileModule(source, { compilerOptions: options });
-	const exports = {};
-	new Function("exports", "require", outputText)(exports, () => ({ auth, storage }));
-	return exports.answerAuth;
-}
 
 /** A limit that asks Redis, and refuses nobody here. */
 const limit = (enabled) => ({ enabled, customRules: { "/sign-in/email": { window: 60, max: 100 } } });
@@ -39,7 +27,7 @@ describe("Better Auth's own routes", () => {
 			const app = new App(version, { url: server.url, logger: false }, { rateLimit: limit(isLimited) });
 			t.after(() => app.close());
 			await app.signUp();
-			const answerAuth = await answerAuthOf(app);
+			const { answerAuth } = exampleFile("lib/auth-routes", { "lib/auth": app });
 			const signIn = (password = PASSWORD) =>
 				answerAuth(post("/sign-in/email", { email: "ada@example.com", password }));
 			assert.equal((await signIn()).status, 200);

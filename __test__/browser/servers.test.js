@@ -189,7 +189,7 @@ describe("the example when a server fails", () => {
 		for (const { url } of example.servers.instances) {
 			await until("no answer from a near cache", async () => {
 				const response = await fetch(`${url}/api/me`, { headers: { cookie: `${name}=${value}` } });
-				return response.status === 500;
+				return response.status === 503;
 			});
 		}
 		await ada.page.getByRole("link", { name: "Devices" }).click();

@@ -1,6 +1,7 @@
 // Better Auth's own routes answer 500, or throw, when they cannot reach Redis. Browsers, load balancers and caches understand 503 better: not now.
 
 import { auth, storage } from "./auth";
+import { unavailableJson } from "./unavailable";
 
 export async function answerAuth(request: Request): Promise<Response> {
 	try {
@@ -9,10 +10,7 @@ export async function answerAuth(request: Request): Promise<Response> {
 	} catch (error) {
 		if (await isRedisUp()) throw error;
 	}
-	return Response.json(
-		{ code: "UNAVAILABLE", message: "This does not work at the moment." },
-		{ status: 503, headers: { "Retry-After": "2", "Cache-Control": "no-store" } },
-	);
+	return unavailableJson();
 }
 
 const isRedisUp = () =>

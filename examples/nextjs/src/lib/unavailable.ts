@@ -1,5 +1,5 @@
-// What is shown while it cannot be told who is signed in: a whole page, so that proxy.ts can answer with it, and with a status that says
-// "not now" to caches, load balancers and Next.js' own router. (A rewrite to a page would answer 200, whatever status it is given.)
+// What is answered while it cannot be told who is signed in: a whole page, so that proxy.ts can answer with it, or JSON for programs. The status
+// says "not now" to caches, load balancers and Next.js' own router. (A rewrite to a page would answer 200, whatever status it is given.)
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -36,7 +36,13 @@ setInterval(async () => {
 </html>
 `;
 
+const UNAVAILABLE = { status: 503, headers: { "Cache-Control": "no-store", "Retry-After": "2" } };
+
 export function unavailable(): Response {
-	const headers = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Retry-After": "2" };
-	return new Response(PAGE, { status: 503, headers });
+	const headers = { ...UNAVAILABLE.headers, "Content-Type": "text/html; charset=utf-8" };
+	return new Response(PAGE, { ...UNAVAILABLE, headers });
+}
+
+export function unavailableJson(): Response {
+	return Response.json({ code: "UNAVAILABLE", message: "This does not work at the moment." }, UNAVAILABLE);
 }
