@@ -1,27 +1,15 @@
 // A name with the addresses of several servers, of which one is the primary, as Kubernetes' headless services are: the store finds the primary.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
 import net from "node:net";
-import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { root } from "../../scripts/programs.js";
+import { canHaveHosts, runWithHosts } from "../support/hosts.js";
 import { startRedis } from "../support/redis.js";
 import { until } from "../support/wait.js";
 
 const CHILD = fileURLToPath(new URL("addresses.child.js", import.meta.url));
-
-/** Runs a program for which a name has addresses of our choice: in a mount namespace of its own, with another /etc/hosts. */
-async function runWithHosts(hosts, args) {
-	const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';
-	const child = spawn("unshare", ["-rm", "sh", "-c", script, "sh", hosts, process.execPath, ...args], { cwd: root });
-	const [[code], out, err] = await Promise.all([once(child, "close"), text(child.stdout), text(child.stderr)]);
-	return { code, told: out + err };
-}
 
 test("a name with the addresses of a primary and of a replica leads to the primary, also when they change places", async (t) => {
 	const config = ["repl-diskless-sync-delay 0"];
@@ -29,10 +17,7 @@ test("a name with the addresses of a primary and of a replica leads to the prima
 	t.after(() => primary.stop());
 	const replica = await startRedis({ config: [...config, `replicaof ${primary.host} ${primary.port}`] });
 	t.after(() => replica.stop());
-	const hosts = join(primary.dir, "hosts");
-	writeFileSync(hosts, "127.0.0.1 several.test\n127.0.0.2 several.test\n");
-	const tried = process.platform === "linux" && (await runWithHosts(hosts, ["-e", ""]).catch(() => undefined));
-	if (tried?.code !== 0) return t.skip("this machine lets nobody mount another /etc/hosts");
+	if (!(await canHaveHosts(primary.dir))) return t.skip("this machine lets nobody mount another /etc/hosts");
 
 	// The replica has the primary's port on another address.
 	const sockets = new Set();
@@ -56,7 +41,12 @@ test("a name with the addresses of a primary and of a replica leads to the prima
 	});
 	await until("a replica", async () => /master_link_status:up/.test(await replica.cli("INFO", "replication")));
 
-	const { code, told } = await runWithHosts(hosts, [CHILD, String(primary.port), String(replica.port)]);
+	const { code, told } = await runWithHosts(
+		primary.dir,
+		"several.test",
+		["127.0.0.1", "127.0.0.2"],
+		[CHILD, String(primary.port), String(replica.port)],
+	);
 	assert.equal(code, 0, told);
 	assert.match(told, /found twice, and refused/);
 });

@@ -57,8 +57,9 @@ export class RedisProxy {
 		this.#server = server;
 	}
 
-	async start() {
-		this.#listener.listen(0, "127.0.0.1");
+	/** @param {number} [port] one that nobody uses; 0: any */
+	async start(port = 0) {
+		this.#listener.listen(port, "127.0.0.1");
 		await once(this.#listener, "listening");
 		this.url = `redis://127.0.0.1:${this.#listener.address().port}`;
 	}
