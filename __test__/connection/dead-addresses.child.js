@@ -1,11 +1,11 @@
-// Reaches a server by a name of which one address is dead, twice: node dead-addresses.child.js <host> <port> <options as JSON>
+// Reaches a server by a name of which one address is dead, twice: node dead-addresses.child.js <name> <the living address> <port> <options as JSON>
 // Prints how long each of the two calls took, in ms, as JSON.
 
 import { redisStorage } from "better-auth-redis-store";
 import { sendCommand } from "../support/resp.js";
 import { until } from "../support/wait.js";
 
-const [host, port, options] = process.argv.slice(2);
+const [host, address, port, options] = process.argv.slice(2);
 const storage = redisStorage({ host, port: Number(port), logger: false, ...JSON.parse(options) });
 
 async function timed() {
@@ -19,7 +19,7 @@ let isLost = false;
 storage.on("down", () => {
 	isLost = true;
 });
-await sendCommand({ host: "127.0.0.1", port: Number(port) }, ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+await sendCommand({ host: address, port: Number(port) }, ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
 await until("the loss", () => isLost);
 const again = await timed();
 await storage.close();

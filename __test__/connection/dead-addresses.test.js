@@ -13,8 +13,9 @@ import { RedisProxy } from "../support/proxy.js";
 import { RedisServer, startRedis } from "../support/redis.js";
 
 const CHILD = fileURLToPath(new URL("dead-addresses.child.js", import.meta.url));
-const LIVING = "127.0.0.1";
-const DEAD = "127.0.0.2";
+/** The system names the dead one first, as the one that is nearer to this machine's own. */
+const DEAD = "127.0.0.1";
+const LIVING = "127.0.0.2";
 const NAME = "several.test";
 const CONNECT_TIMEOUT_MS = 400;
 /** For processes to be scheduled on a busy machine. */
@@ -22,20 +23,20 @@ const SLACK_MS = 700;
 
 /** A server of this test at the living address, at a port of the caller's choice if there is one. */
 async function startLiving(t, port) {
-	const server = await startRedis();
+	const server = new RedisServer();
+	if (port === undefined) server.host = LIVING;
+	await server.start();
 	t.after(() => server.stop());
 	if (port === undefined) return server.port;
 	const proxy = new RedisProxy(server);
-	await proxy.start(port);
+	await proxy.start(port, LIVING);
 	t.after(() => proxy.stop());
 	return port;
 }
 
 /** A server at the dead address that stands still: the system takes connections in its place, until `backlog` and one more wait. */
 async function startSilent(t, backlog) {
-	const server = new RedisServer({ config: [`tcp-backlog ${backlog}`] });
-	server.host = DEAD;
-	await server.start();
+	const server = await startRedis({ config: [`tcp-backlog ${backlog}`] });
 	t.after(() => server.stop());
 	await server.pause();
 	return server.port;
@@ -72,7 +73,7 @@ for (const [what, { begin, withinMs }] of Object.entries(DEATHS)) {
 		if (!(await canHaveHosts(folder))) return t.skip("this machine lets nobody mount another /etc/hosts");
 		const port = await begin(t);
 		const options = JSON.stringify({ connectTimeout: CONNECT_TIMEOUT_MS, failFastMs: 5000 });
-		const args = [CHILD, NAME, String(port), options];
+		const args = [CHILD, NAME, LIVING, String(port), options];
 		const { code, told } = await runWithHosts(folder, NAME, [DEAD, LIVING], args);
 		assert.equal(code, 0, told);
 		const { first, again } = JSON.parse(told);

@@ -58,10 +58,10 @@ export class RedisProxy {
 	}
 
 	/** @param {number} [port] one that nobody uses; 0: any */
-	async start(port = 0) {
-		this.#listener.listen(port, "127.0.0.1");
+	async start(port = 0, host = "127.0.0.1") {
+		this.#listener.listen(port, host);
 		await once(this.#listener, "listening");
-		this.url = `redis://127.0.0.1:${this.#listener.address().port}`;
+		this.url = `redis://${host}:${this.#listener.address().port}`;
 	}
 
 	stop() {
