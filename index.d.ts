@@ -65,6 +65,9 @@ export declare function close(handle: number): void
  */
 export declare function drain(instance: number): unknown[]
 
+/** The same at each call. */
+export declare function facts(): Facts
+
 /** See the constants of these names in the core. */
 export interface Facts {
   /** The longest key, token or user id, in bytes of UTF-8. */
@@ -84,9 +87,6 @@ export interface Facts {
   /** The name of every event. */
   eventNames: Array<string>
 }
-
-/** The same at each call. */
-export declare function facts(): Facts
 
 /**
  * Hands this tick's batch to the store thread. Throws when the system refuses the thread; then no
