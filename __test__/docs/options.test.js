@@ -1,5 +1,5 @@
 // docs/options.md against the types and the store: a row for every option and for no other, with its type and default; whole numbers are taken
-// up to the bounds that stand there and not beyond; and what is said of a wrong value is what the store says. README.md's choice of them agrees.
+// up to the bounds that stand there and not beyond; and the message for a wrong value is the one that the store gives. README.md's choice of them agrees.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -102,7 +102,7 @@ test("whole numbers are accepted within the bounds of docs/options.md, and refus
 });
 
 const isForGates = ([given]) => /\{ (onRefresh|refresh):/.test(given);
-const wrong = rowsBelow(page, "What is said of a wrong one");
+const wrong = rowsBelow(page, "Error messages for wrong values");
 
 const written = (given) =>
 	JSON.parse(JSON.stringify(runInNewContext(`(${given.replaceAll("`", "")})`), keepNaN), revive);
