@@ -319,7 +319,7 @@ describe("docs/connection-errors.md", () => {
 	after(() => {
 		if (!process.env.TEST_WRITE_DOCS) return;
 		const table = (group) => [
-			"| | code | message |",
+			"| cause | code | message |",
 			"|---|---|---|",
 			...Object.keys(group).map((what) => rows.get(what)),
 		];
