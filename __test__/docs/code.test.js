@@ -24,6 +24,7 @@ const LANGUAGES = {
 const GIVEN = {
 	"src/lib/prisma.ts": "export declare const prisma: object;",
 	"prisma.ts": "export declare const prisma: object;", // beside a block that is a part of a file
+	"db.ts": "export declare const db: object;", // Drizzle's
 	"given.d.ts": `
 		declare const userId: string; declare const token: string; declare const ipAddress: string;
 		declare module "pg" {
