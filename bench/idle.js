@@ -1,4 +1,4 @@
-// What a process sends that nobody uses: the figures of docs/idle.md. It takes 25 minutes, in which the machine idles.
+// Counts the commands that an idle process sends, for docs/idle.md. It takes 25 minutes, mostly without load.
 //   node bench/idle.js
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -81,5 +81,5 @@ for (const row of rows) {
 	const perMonth = Math.round(((sent / COUNTED_S) * MONTH_S) / 1000) * 1000;
 	table.find(([name]) => name === row.name).push(perMonth.toLocaleString("en"));
 }
-console.log(markdownTable(["", ...Object.keys(places)], table));
+console.log(markdownTable(["options", ...Object.keys(places)], table));
 for (const end of ends.reverse()) await end();

@@ -37,7 +37,7 @@ for (const server of servers) columns.push(await tryServer(server));
 
 const rows = columns[0].map((_, row) => columns.map((column) => column[row]));
 const titles = [
-	"",
+	"suite",
 	...SUITES.map(([title]) => title),
 	"Near cache",
 	...NEAR_CACHE_SUITES.map(([title]) => title),
