@@ -24,17 +24,18 @@ export function documentOf(results) {
 
 function intro({ date, command, machine, settings }) {
 	return `# Benchmarks
-Made by \`${command}\` on ${date.slice(0, 10)}; do not edit. Times on a shared machine say little by themselves. What counts are the
-ratios, from one run in which all peers took turns. Each figure is the median of ${settings.rounds} rounds, with the least and the most of them.
+\`${command}\` wrote this page on ${date.slice(0, 10)}. Do not edit it.
 
-![Reads of a 600 B session: throughput at 64 and at 512 in flight, and main-thread CPU per read](benchmarks.svg)
+- Compare ratios, not absolute times: this is a shared machine. All peers took turns in one run.
+- Each figure is the median of ${settings.rounds} rounds, with the smallest and the largest round in brackets.
+- Client, worker threads and servers share the cores: ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB, ${machine.system}.
 
-Machine: ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB, ${machine.system}; client, worker threads and servers share the cores.`;
+![Reads of a 600 B session: throughput at 64 and at 512 in flight, and main-thread CPU per read](benchmarks.svg)`;
 }
 
 function mustReach({ checks }) {
-	return `## What must be reached
-Ratios of medians; in brackets, from round to round. Peers that answer from their own memory are left out: these are reads of Redis.
+	return `## Targets
+Ratios of medians, with the range over the rounds in brackets. Rows of uncached reads compare only peers that read from Redis, not those with a local cache.
 
 ${markdownTable(CHECK_HEAD, checks.map(checkRow))}`;
 }
@@ -46,7 +47,7 @@ function reads(results) {
 		const limit = metric === "throughput" ? [limitRow(results, workloads)] : [];
 		return `### Read of a 600 B session: ${METRICS[metric].title}\n${matrix(results, workloads, metric, limit)}`;
 	});
-	return `## Reads\nBy how many are in flight. CPU times are per operation.\n\n${tables.join("\n\n")}`;
+	return `## Reads\nThe columns are the number of reads in flight. CPU times are per operation.\n\n${tables.join("\n\n")}`;
 }
 
 function limitRow({ limits }, workloads) {
@@ -59,13 +60,14 @@ function storeOperations(results) {
 	return `## Other operations
 ${["throughput", "mainCpu"].map((metric) => byWorkload(results, workloads, metric)).join("\n\n")}
 
-The 10,000 at once: p99 ${p99Of(results, "burst")}.`;
+### p99 of 10,000 operations at once
+${markdownTable(["peer", "p99"], p99Of(results, "burst"))}`;
 }
 
 function throughBetterAuth(results) {
 	const workloads = results.workloads.filter(({ face }) => face === "betterAuth");
 	return `## Sessions through Better Auth
-The calls of Better Auth's internal adapter, which its routes make. With a store, users come from a database that costs nothing.
+The calls are those of Better Auth's internal adapter, as its routes make them. With a store, the users come from a database stub that costs nothing.
 
 ${["throughput", "p50", "p99", "mainCpu"].map((metric) => byWorkload(results, workloads, metric)).join("\n\n")}`;
 }
@@ -73,7 +75,7 @@ ${["throughput", "p50", "p99", "mainCpu"].map((metric) => byWorkload(results, wo
 function wholeChecks(results) {
 	const workloads = results.workloads.filter(({ face }) => face === "check");
 	return `## A whole session check
-From a request's headers to \`{ session, user }\`: the gate of this package; \`auth.api.getSession\` with the others.
+From a request's headers to \`{ session, user }\`. This package uses its gate, the other peers use \`auth.api.getSession\`.
 
 ${["throughput", "p50", "p99", "mainCpu"].map((metric) => byWorkload(results, workloads, metric)).join("\n\n")}`;
 }
@@ -85,18 +87,17 @@ function http({ http }) {
 		`${rounded(p99.median)} ms`,
 	]);
 	return `## Behind HTTP
-A server of node:http that answers each request with the name of its user, loaded by autocannon over ${HTTP_CONNECTIONS} connections; server and load
-share the cores.
+A node:http server answers each request with the name of its user. autocannon sends the requests over ${HTTP_CONNECTIONS} connections, on the same cores.
 
-${markdownTable(["", "requests/s", "p99"], rows)}`;
+${markdownTable(["server", "requests/s", "p99"], rows)}`;
 }
 
 function signIn(results) {
 	const workloads = results.workloads.filter(({ face }) => face === "storage");
 	const calls = results.signInCalls.map(([method, ...args]) => `${method}(${args.map(shortened).join(", ")})`);
 	return `## A sign-in's store work
-What Better Auth ${results.machine.betterAuth} asks of its secondary storage for a sign-in over HTTP, with rate limiting on as it is
-in production; recorded once and replayed, one call after the other, for other users:
+For one sign-in over HTTP, Better Auth ${results.machine.betterAuth} makes these calls to its secondary storage. Rate limiting is on, as in production. The benchmark recorded the
+calls once, and replays them one after the other for other users:
 
 \`\`\`text
 ${calls.join("\n")}
@@ -118,15 +119,15 @@ function limits({ limits: { redisBenchmark, nativeCall, mapGet, parsedRecord } }
 	rows.push(["a synchronous call of the addon that finds nothing to do", `${rounded(nativeCall.median)} ns`]);
 	rows.push(["`Map.get` of a token", `${rounded(mapGet.median)} ns`]);
 	rows.push(["`JSON.parse` of a record of 600 B, after two `Map.get`", `${rounded(parsedRecord.median)} ns`]);
-	return `## Limits of this machine\n${markdownTable(["", "median"], rows)}`;
+	return `## Limits of this machine\n${markdownTable(["operation", "median"], rows)}`;
 }
 
 function memory(results) {
 	const ids = ["read-512", "burst", "auth-burst"];
 	const workloads = results.workloads.filter(({ id }) => ids.includes(id));
 	return `## Memory
-Resident MB of the peer's process after a workload, with what the benchmark itself holds in it. From the first operation through
-Better Auth on, that is loaded too.
+Resident MB of the peer's process after a workload, including the benchmark's own data. The process loads Better Auth at the first
+operation through it, and that memory counts from then on.
 
 ${matrix(results, workloads, "memory", [], ({ id }) => id)}`;
 }
@@ -139,14 +140,18 @@ function method({ machine, peers, settings, command }) {
 		...peers.map(({ title, version, server }) => [title, server ? `${version}, server ${server}` : version]),
 	];
 	return `## How it is measured
-\`${command}\`: one process per peer, all connected, one at work. Per workload every peer is warmed up for ${settings.warmUpMs} ms; then ${settings.rounds}
-rounds of ${settings.roundMs} ms go through all peers in turns. So many loops as are in flight each wait for their own operation. Reads go over
-1,000 sessions in a seeded random order. Main-thread CPU is the scheduler's figure for that thread, Redis' CPU that for the server's main
-thread. Redis writes nothing to disk; PostgreSQL has its own defaults. A plain client does what a careful user would write
-(\`bench/plain-store.js\`): a read is a GET, create and end change record and index in a MULTI, an update reads and writes back, a list is
-ZRANGE and MGET. The official storage reads by itself; its other operations are Better Auth's internal adapter over it.
+\`${command}\` starts one process per peer. All are connected, and one works at a time.
 
-${markdownTable(["", "version"], versions)}`;
+- **Rounds:** for each workload, every peer warms up for ${settings.warmUpMs} ms. Then ${settings.rounds} rounds of ${settings.roundMs} ms go through all peers in turn.
+- **In flight:** each loop waits for its own operation, and there are as many loops as operations in flight.
+- **Reads** go over 1,000 sessions in a seeded random order.
+- **CPU:** main-thread CPU is the scheduler's figure for that thread. Redis' CPU is that of the server's main thread.
+- **Servers:** Redis writes nothing to disk. PostgreSQL has its defaults.
+- **Plain clients** run the code of a careful user (\`bench/plain-store.js\`). A read is a GET. Create and end change record and index in a MULTI.
+  An update reads and writes back. A list is ZRANGE and MGET.
+- **The official storage** reads by itself. Its other operations are Better Auth's internal adapter over it.
+
+${markdownTable(["program", "version"], versions)}`;
 }
 
 /** Peers down, workloads across. */
@@ -155,7 +160,7 @@ function matrix(results, workloads, metric, more = [], name = ({ inFlight }) => 
 		peer.title,
 		...workloads.map(({ id }) => medianAndSpread(results.cells[id][peer.id], metric)),
 	]);
-	return markdownTable(["", ...workloads.map(name)], [...rows, ...more]);
+	return markdownTable(["peer", ...workloads.map(name)], [...rows, ...more]);
 }
 
 /** Workloads down, peers across. */
@@ -170,7 +175,7 @@ function byWorkload(results, workloads, metric) {
 
 function p99Of({ peers, cells }, workload) {
 	const asked = peers.filter(({ id }) => cells[workload]?.[id]?.p99);
-	return asked.map(({ title, id }) => `${title} ${rounded(cells[workload][id].p99.median / 1000)} ms`).join(", ");
+	return asked.map(({ title, id }) => [title, `${rounded(cells[workload][id].p99.median / 1000)} ms`]);
 }
 
 function asked({ peers, cells }, workloads) {
