@@ -274,25 +274,6 @@ describe("Redis Cluster", () => {
 		assert.deepEqual(failovers, []);
 	});
 
-	test("the near cache answers again after a failover, though an attempt to reach the old primary goes on", async (t) => {
-		const proxies = await Promise.all(cluster.servers.map((server) => startProxy(t, server)));
-		const at = proxies.map(({ url }) => ({ host: "127.0.0.1", port: Number(new URL(url).port) }));
-		const natMap = Object.fromEntries(cluster.nodes.map(({ host, port }, n) => [`${host}:${port}`, at[n]]));
-		const { storage } = open(t, { cluster: at, natMap, connectTimeout: 60_000 });
-		await storage.ping();
-		await ready(storage);
-		const [old] = await cluster.primaries();
-		const heir = await cluster.replicaOf(old);
-		// It takes connections, and says nothing.
-		await old.pause();
-		t.after(() => old.resume());
-		proxies[cluster.servers.indexOf(old)].cut();
-		await until("an election", async () => (await heir.cli("ROLE"))[0] === "master", 30_000);
-		await until("the near cache", () => counters(storage).enabled);
-		old.resume();
-		await cluster.settles();
-	});
-
 	for (const [name, fail] of Object.entries({
 		"a primary that is killed": async (old) => {
 			await old.kill("SIGKILL");
