@@ -17,7 +17,7 @@ const SUITES = [
 const runtimes = RUNTIMES.map(installRuntime);
 const runOn = ({ title, version, path, runs }, file) => runSuite(`${title} ${version}`, file, path, runs);
 const rows = SUITES.map(([title, file]) => [title, ...runtimes.map((runtime) => runOn(runtime, file))]);
-const table = tableOf([["", ...runtimes.map(({ title, version }) => `${title} ${version}`)], ...rows]);
+const table = tableOf([["suite", ...runtimes.map(({ title, version }) => `${title} ${version}`)], ...rows]);
 
 console.log(`\n${table}`);
 if (process.argv.includes("--document")) writeTable("runtimes.md", table);
