@@ -42,12 +42,15 @@ export function published(release) {
 
 	test("the package holds what its users need, and no binary", async () => {
 		const files = await filesIn(tarballs.package);
-		const [built, others] = [
+		const [built, pages, others] = [
 			files.filter((file) => file.startsWith("dist/")),
+			files.filter((file) => file.startsWith("docs/")),
 			files.filter((file) => !file.includes("/")),
 		];
 		assert.deepEqual(others.sort(), ["LICENSE", "README.md", "index.d.ts", "index.js", "package.json"]);
-		assert.equal(built.length + others.length, files.length);
+		const written = readdirSync(join(root, "docs")).filter((file) => file.endsWith(".md"));
+		assert.deepEqual(pages.sort(), written.map((file) => `docs/${file}`).sort());
+		assert.equal(built.length + pages.length + others.length, files.length);
 		assert.deepEqual(
 			built.filter((file) => !/\.(mjs|d\.mts|cjs)$/.test(file)),
 			[],
