@@ -29,18 +29,17 @@ async function startFor(t, options) {
 	return server;
 }
 
-/** Asks again and again, ten at a time, until the test ends. Returns when calls succeeded. */
-function ask(t, storage) {
+/** Asks again and again, ten at a time, until the store is closed. Returns when calls succeeded. */
+function ask(storage) {
 	const successes = [];
-	let isOver = false;
-	t.after(() => {
-		isOver = true;
-	});
+	let isClosed = false;
 	const caller = async () => {
-		while (!isOver) {
+		while (!isClosed) {
 			await storage.ping().then(
 				() => successes.push(performance.now()),
-				() => {},
+				({ code }) => {
+					isClosed ||= code === "CLOSED";
+				},
 			);
 		}
 	};
@@ -70,7 +69,7 @@ describe("while calls come in, few connection attempts are made", { concurrency:
 				socket.on("data", () => socket.end(answer));
 			});
 			const { storage } = open(t, { url: `redis://127.0.0.1:${port}`, logger: false });
-			ask(t, storage);
+			ask(storage);
 			await until("some attempts", () => attempts.length >= 6);
 			assertPace(attempts);
 		});
@@ -83,7 +82,7 @@ describe("while calls come in, few connection attempts are made", { concurrency:
 			socket.on("data", () => socket.end("-LOADING Redis is loading the dataset in memory\r\n"));
 		});
 		const { storage } = open(t, { cluster: [{ host: "127.0.0.1", port }], logger: false });
-		ask(t, storage);
+		ask(storage);
 		await until("some attempts", () => attempts.length >= 6);
 		assertPace(attempts);
 	});
@@ -98,7 +97,7 @@ describe("while calls come in, few connection attempts are made", { concurrency:
 		};
 		const { host, port } = server;
 		const { storage } = open(t, { host, port, credentials, logger: false });
-		const successes = ask(t, storage);
+		const successes = ask(storage);
 		await until("some attempts", () => attempts.length >= 5);
 		assertPace(attempts);
 		password = "right";
@@ -114,7 +113,7 @@ describe("while calls come in, few connection attempts are made", { concurrency:
 		const attempts = [];
 		storage.on("reconnecting", () => attempts.push(performance.now()));
 		await server.kill();
-		const successes = ask(t, storage);
+		const successes = ask(storage);
 		await until("some attempts", () => attempts.length >= 4);
 		assertPace(attempts);
 		await server.restart();
