@@ -132,7 +132,7 @@ export function sessionGate<A extends GateAuth>(
 	storage: GateStorage,
 	options: GateOptions = {},
 ): SessionGate<A> {
-	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be what betterAuth(…) returned");
+	if (typeof auth?.api?.getSession !== "function") throw invalid("auth: must be the result of betterAuth(…)");
 	// Plugins may change the options later: the first check reads them again.
 	checkLimit(auth.options ?? {}, storage);
 	const internals = internalsOf(storage);
@@ -147,7 +147,7 @@ function checkOptions(options: GateOptions): GateOptions {
 	if (typeof options !== "object" || options === null) throw invalid("options: must be an object");
 	const { onRefresh, ...others } = options;
 	const [other] = Object.keys(others);
-	if (other !== undefined) throw invalid(`${other}: is no option of a gate; there is onRefresh`);
+	if (other !== undefined) throw invalid(`unknown option "${other}"; sessionGate accepts onRefresh`);
 	if (onRefresh !== undefined && onRefresh !== "full" && onRefresh !== "skip") {
 		throw invalid(`onRefresh: must be "full" or "skip"`);
 	}

@@ -87,7 +87,7 @@ describe("maxSessionsPerUser and an administrator who impersonates a user", { co
 });
 
 describe("maxSessionsPerUser beside storeSessionInDatabase", () => {
-	const message = /^maxSessionsPerUser cannot stand beside Better Auth's session\.storeSessionInDatabase: /;
+	const message = /^maxSessionsPerUser cannot be combined with Better Auth's session\.storeSessionInDatabase: /;
 	const refused = { code: "INVALID_ARGUMENT", message };
 
 	for (const version of versions.filter(({ minor }) => minor >= 4)) {
@@ -108,7 +108,7 @@ describe("maxSessionsPerUser beside storeSessionInDatabase", () => {
 		for (const make of [redisStorage, (given) => new RedisSessionStore(given)]) {
 			assert.throws(() => make(options), {
 				code: "INVALID_ARGUMENT",
-				message: /^maxSessionsPerUser: cannot stand beside storeSessionInDatabase: true/,
+				message: /^maxSessionsPerUser: cannot be combined with storeSessionInDatabase: true/,
 			});
 		}
 		redisStorage({ ...options, storeSessionInDatabase: false });

@@ -88,7 +88,7 @@ test("a server that starts to refuse scripts over two keys is checked again: one
 	await store.createSession(one);
 	server.isStrict = true;
 	await server.server.cli("SCRIPT", "FLUSH");
-	const says = /has begun to refuse scripts over several keys: .*; try again$/;
+	const says = /now refuses scripts with several keys: .*; try again$/;
 	await assertRejects(() => store.deleteUserSessions(one.userId), "UNAVAILABLE", says);
 	assert.equal(await store.deleteUserSessions(one.userId), 1);
 	assert.equal(await store.getSession(one.token), null);

@@ -272,7 +272,7 @@ describe("TLS", () => {
 		});
 		await assertConnects(t, old, options(old, "TLSv1.2"));
 		await assertConnects(t, both, options(both, "TLSv1.3"));
-		await assertRejects(() => open(t, options(old, "TLSv1.3")).storage.ping(), "TLS", /speaks no version of TLS/);
+		await assertRejects(() => open(t, options(old, "TLSv1.3")).storage.ping(), "TLS", /share no version of TLS/);
 	});
 
 	test("checks nothing with the option whose name says what that means", async (t) => {

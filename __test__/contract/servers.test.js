@@ -90,7 +90,7 @@ describe("a server that refuses or misbehaves:", () => {
 		for (const how of ["write", "end"]) {
 			const url = await urlOf(t, (socket) => socket.on("data", () => socket.writable && socket[how](answer)));
 			await assertAllReject(t, url, ["PROTOCOL", "UNAVAILABLE"], address);
-			await assertRejects(() => open(t, url).storage.ping(), "PROTOCOL", /what answers there speaks HTTP/);
+			await assertRejects(() => open(t, url).storage.ping(), "PROTOCOL", /the server there speaks HTTP/);
 		}
 	});
 
@@ -217,7 +217,7 @@ describe("a server that refuses or misbehaves:", () => {
 		await storage.set(SECRETS.key, SECRETS.value, 60);
 		await full.cli("CONFIG", "SET", "maxmemory", "1");
 		const keys = (await full.cli("KEYS", "*")).sort();
-		const outOfMemory = /is at maxmemory: give it more, or end sessions/;
+		const outOfMemory = /has reached maxmemory: raise maxmemory, or end sessions/;
 		await assertRejects(() => store.createSession(session({ userId: SECRETS.user })), "OUT_OF_MEMORY", outOfMemory);
 		await assertRejects(() => storage.set("other", SECRETS.value, 60), "OUT_OF_MEMORY", outOfMemory);
 		await assertRejects(() => storage.increment("counter", 60), "OUT_OF_MEMORY", outOfMemory);

@@ -112,7 +112,7 @@ describe("a credentials function that", () => {
 	for (const [what, credentials, code, says] of [
 		["throws", () => JSON.parse(password), "AUTH", /rejected with SyntaxError/],
 		["rejects", async () => Promise.reject(new Error(password)), "AUTH", /rejected with Error/],
-		["rejects with no error", async () => Promise.reject(password), "AUTH", /rejected; what it says/],
+		["rejects with no error", async () => Promise.reject(password), "AUTH", /rejected; its message is omitted/],
 		[
 			"hides a secret in a name",
 			async () => Promise.reject(Object.assign(new Error(), { name: `a ${password}` })),
@@ -122,9 +122,24 @@ describe("a credentials function that", () => {
 		["resolves to nothing", async () => undefined, "INVALID_ARGUMENT", /it resolved to undefined/],
 		["resolves to null", async () => null, "INVALID_ARGUMENT", /it resolved to null/],
 		["resolves to a text", async () => password, "INVALID_ARGUMENT", /it resolved to string/],
-		["gives no password", async () => ({ username: user }), "INVALID_ARGUMENT", /password is no string, or empty/],
-		["gives an empty one", async () => ({ password: "" }), "INVALID_ARGUMENT", /password is no string, or empty/],
-		["gives a user that is none", async () => ({ username: 1, password }), "INVALID_ARGUMENT", /username is no string/],
+		[
+			"gives no password",
+			async () => ({ username: user }),
+			"INVALID_ARGUMENT",
+			/password must be a string that is not empty/,
+		],
+		[
+			"gives an empty one",
+			async () => ({ password: "" }),
+			"INVALID_ARGUMENT",
+			/password must be a string that is not empty/,
+		],
+		[
+			"gives a user that is none",
+			async () => ({ username: 1, password }),
+			"INVALID_ARGUMENT",
+			/username must be a string/,
+		],
 		["gives half a character", async () => ({ password: "\ud800" }), "INVALID_ARGUMENT", /half of a surrogate pair/],
 		[
 			"gives a time as a text",
@@ -154,7 +169,7 @@ describe("a credentials function that", () => {
 		await assertRejects(
 			() => storage.ping(),
 			"AUTH",
-			/within 300 ms \(option connectTimeout\) the function of option credentials/,
+			/after 300 ms \(option connectTimeout\): the function of option credentials/,
 		);
 		assert.ok(performance.now() - start < 1300);
 		await storage.ping();

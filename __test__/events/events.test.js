@@ -185,7 +185,7 @@ describe("events: a server that answers", () => {
 		await assert.rejects(storage.increment("counter", 60), { code: "OUT_OF_MEMORY" });
 		await until("degraded", () => reasons(ground).length > 0);
 		assert.deepEqual(reasons(ground), [
-			`Redis at 127.0.0.1:${server.port} refuses writes: it is at maxmemory (OOM); give it more, or end sessions`,
+			`Redis at 127.0.0.1:${server.port} refuses writes because it has reached maxmemory (OOM): raise maxmemory, or end sessions`,
 		]);
 		assert.equal(storage.metrics().degraded.outOfMemory, 4);
 	});

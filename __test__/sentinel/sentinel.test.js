@@ -40,7 +40,7 @@ describe("Sentinel", () => {
 	});
 
 	test("that does not know the primary, and one that is down, reject with the reason", async (t) => {
-		const unknown = /^name: the sentinels know no primary "other"; SENTINEL MASTERS lists those that they know$/;
+		const unknown = /^name: the sentinels have no primary "other"; SENTINEL MASTERS lists their primaries$/;
 		await assertRejects(
 			() => open(t, { sentinels: group.nodes, name: "other" }).storage.ping(),
 			"INVALID_ARGUMENT",

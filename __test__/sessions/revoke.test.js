@@ -129,7 +129,7 @@ describe("revoke: a primary and two replicas", () => {
 		assert.ok(tookMs >= timeoutMs - 50 && tookMs < timeoutMs + SLACK_MS, `${tookMs} ms`);
 		assert.equal(await doors.store.getSession(mine.token), null);
 		await until("the event", () => doors.told.length > 0);
-		const what = "an end is done, and acknowledged by 1 of 2 replicas in time";
+		const what = "a session was ended, but acknowledged in time by 1 of 2 replicas (docs/reliability.md)";
 		assert.deepEqual(doors.told, [["underReplicated", what]]);
 	});
 

@@ -28,7 +28,8 @@ const NOT_IN_HEADER = /[\0\r\n]|[^\0-\xff]/;
 /** @throws {SessionStoreError} `INVALID_ARGUMENT` when the value is no request. */
 export function readRequest(from: unknown): CheckedRequest {
 	if (typeof from === "string") {
-		if (NOT_IN_HEADER.test(from)) throw invalid("the request: the Cookie header holds what no header may hold");
+		if (NOT_IN_HEADER.test(from))
+			throw invalid("request: the Cookie header contains characters that no header may contain");
 		return new NodeRequest({ cookie: from }, false);
 	}
 	if (typeof from !== "object" || from === null) throw unusable("the request", from);
@@ -112,7 +113,7 @@ class NodeRequest implements CheckedRequest {
 				for (const value of typeof values === "string" ? [values] : values) headers.append(name, value);
 			} catch {
 				// The platform's error would quote the value.
-				throw invalid(`headers: one of them has a name or a value that no header may have`);
+				throw invalid(`headers: one of them has an invalid name or value`);
 			}
 		}
 		return headers;

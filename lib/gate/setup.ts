@@ -62,7 +62,7 @@ export class AuthSetup {
 	constructor(context: AuthContext, storage: object) {
 		const { options, authCookies, sessionConfig, secret } = context;
 		if (options.secondaryStorage !== storage) {
-			throw invalid("storage: must be the very object that betterAuth was given as secondaryStorage");
+			throw invalid("storage: must be the same object as the secondaryStorage of betterAuth");
 		}
 		const { storeSessionInDatabase, preserveSessionInDatabase } = options.session ?? {};
 		const turnsToDatabase = (storage as Partial<RedisStorage>).onUnavailable === "database";
@@ -118,7 +118,7 @@ export class AuthSetup {
 export function checkLimit({ session }: Pick<AuthContext["options"], "session">, storage: object): void {
 	if (session?.storeSessionInDatabase !== true || !internalsOf(storage)?.limitsSessions) return;
 	throw invalid(
-		"maxSessionsPerUser cannot stand beside Better Auth's session.storeSessionInDatabase: a session that the limit ends would still have its row in the database, and Better Auth would find it there; leave one of the two away",
+		"maxSessionsPerUser cannot be combined with Better Auth's session.storeSessionInDatabase: a session that the limit ends would still have its row in the database, and Better Auth would find it there; remove one of the two",
 	);
 }
 

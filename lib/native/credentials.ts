@@ -31,7 +31,7 @@ export async function answerCredentials(
 		result = await credentials();
 	} catch (error) {
 		const kind = error instanceof Error && /^\w{1,40}$/.test(error.name) ? ` with ${error.name}` : "";
-		const problem = `rejected${kind}; what it says is not repeated here, it may hold a secret`;
+		const problem = `rejected${kind}; its message is omitted, because it may contain a secret`;
 		native.rejectCredentials(instance, request, false, problem);
 		return;
 	}
@@ -51,8 +51,8 @@ function problemOf(result: unknown): string | undefined {
 		return `it resolved to ${result === null ? "null" : typeof result}`;
 	}
 	const { username, password, expiresAt } = result as Partial<Credentials>;
-	if (typeof password !== "string" || password === "") return "password is no string, or empty";
-	if (username !== undefined && typeof username !== "string") return "username is no string";
+	if (typeof password !== "string" || password === "") return "password must be a string that is not empty";
+	if (username !== undefined && typeof username !== "string") return "username must be a string";
 	if (![username ?? "", password].every((text) => text.isWellFormed())) return "it holds half of a surrogate pair";
 	return problemOfExpiry(expiresAt);
 }

@@ -90,8 +90,7 @@ impl StoreMetrics {
 impl NearCacheMetrics {
     /// Of a store that has no near cache.
     pub(crate) fn none() -> Self {
-        let reason =
-            "the store has none: option nearCache is false, or the engine is the embedded one";
+        let reason = "option nearCache is false, or the store uses the embedded engine";
         NearCacheMetrics { reason: Some(reason.to_owned()), ..Default::default() }
     }
 }

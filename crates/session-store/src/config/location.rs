@@ -159,7 +159,7 @@ impl OptionReader {
             Some(_) => None,
         };
         if matches!(address, Address::Tcp { .. } | Address::Unix(_)) {
-            let what = "is for the servers that sentinels or a cluster name; remove the option";
+            let what = "applies only to sentinels and clusters; remove the option";
             self.problem("natMap", what);
         }
         map.unwrap_or_else(|| {

@@ -77,8 +77,8 @@ impl OptionReader {
             false => Some(row_in(&OPTIONS, "storeSessionInDatabase").default_boolean()),
         };
         if stored_too == Some(true) && self.has("maxSessionsPerUser") {
-            let what = "cannot stand beside storeSessionInDatabase: true: a session that the limit ends would still have \
-                        its row in the database, and Better Auth would find it there; leave one of the two away";
+            let what = "cannot be combined with storeSessionInDatabase: true: a session that the limit ends would still have \
+                        its row in the database, and Better Auth would find it there; remove one of the two";
             self.problem("maxSessionsPerUser", what);
         }
         let default = row_in(&OPTIONS, "onUnavailable").default_text();

@@ -93,7 +93,7 @@ fn unknown_member(name: &str) -> String {
         let what =
             "certificates are checked: give a private authority as ca, another name as servername";
         return format!(
-            "rejectUnauthorized is not there, {what}; {UNVERIFIED}: true checks nothing"
+            "rejectUnauthorized is not supported, {what}; {UNVERIFIED}: true checks nothing"
         );
     }
     let (name, right) = (shortened(name), names(&TLS, ", "));

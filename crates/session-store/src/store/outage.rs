@@ -215,7 +215,9 @@ impl<E: Engine> Store<E> {
                 if let Some(AppHooks { events, .. }) = &self.app_hooks {
                     events.publish(
                         EventKind::Degraded,
-                        format!("what was kept during an outage is refused: {error}"),
+                        format!(
+                            "Redis refused a write that was postponed during an outage: {error}"
+                        ),
                     );
                 }
             }

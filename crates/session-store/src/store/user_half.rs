@@ -37,7 +37,7 @@ impl<E: Engine> Store<E> {
     pub(super) async fn user_halves(&self, user: &str) -> Result<Reply> {
         check_key("userId", user)?;
         if self.journal.as_ref().is_some_and(|journal| journal.has_puts()) {
-            let what = "what was written during an outage is not in Redis yet";
+            let what = "the writes of an outage are not in Redis yet";
             return Err(Error::new(Code::Unavailable, what));
         }
         let mut halves = UserHalfHashes::new();

@@ -108,7 +108,7 @@ impl<E: Engine> Store<E> {
     pub(super) async fn create(self: &Arc<Self>, token: &str, session: &str) -> Result<()> {
         check_token("session.token", token)?;
         let record = Record::parse(token, session).ok_or_else(|| {
-            Error::invalid("session: must be an object with the texts token and userId")
+            Error::invalid("session: must be an object with the strings token and userId")
         })?;
         check_key("session.userId", &record.user_id)?;
         if record.expires_at().is_none_or(|expires_at| expires_at <= self.engine.local_clock()) {

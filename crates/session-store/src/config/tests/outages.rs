@@ -67,8 +67,9 @@ fn a_limit_is_refused_where_sessions_are_in_the_database_too() {
     let refused = with(true).unwrap_err();
     assert_eq!(refused.len(), 1);
     assert!(
-        refused[0]
-            .starts_with("maxSessionsPerUser: cannot stand beside storeSessionInDatabase: true"),
+        refused[0].starts_with(
+            "maxSessionsPerUser: cannot be combined with storeSessionInDatabase: true"
+        ),
         "{refused:?}"
     );
 }

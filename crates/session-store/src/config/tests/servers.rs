@@ -148,10 +148,7 @@ fn servers_may_be_reached_elsewhere_than_they_say() {
         assert!(found.starts_with("natMap: must map \"host:port\" to { host, port }"), "{found}");
     }
     let found = problem_with("natMap", json!({}));
-    assert_eq!(
-        found,
-        "natMap: is for the servers that sentinels or a cluster name; remove the option"
-    );
+    assert_eq!(found, "natMap: applies only to sentinels and clusters; remove the option");
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl DegradedAnswers {
     /// Records that the server at `address` has refused a write because its memory is full.
     pub(super) fn record_out_of_memory(&self, address: &str) {
         if self.out_of_memory.record(Instant::now()) {
-            let what = "refuses writes: it is at maxmemory (OOM); give it more, or end sessions";
+            let what = "refuses writes because it has reached maxmemory (OOM): raise maxmemory, or end sessions";
             self.events.publish(EventKind::Degraded, format!("Redis at {address} {what}"));
         }
     }
@@ -123,7 +123,7 @@ mod tests {
             reported,
             [
                 "Redis at a server is slow: an answer took 200 ms (option slowMs: 100)",
-                "Redis at a server refuses writes: it is at maxmemory (OOM); give it more, or end sessions",
+                "Redis at a server refuses writes because it has reached maxmemory (OOM): raise maxmemory, or end sessions",
             ]
         );
     }

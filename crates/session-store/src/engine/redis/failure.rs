@@ -92,7 +92,7 @@ impl RefusalState {
             }
             RefusalState::ScriptStopped => {
                 "stopped a script of this store because of SCRIPT KILL; nothing was written: try again, and find out why the server is \
-                 slow (SLOWLOG, LATENCY DOCTOR), for these scripts take a few ms"
+                 slow (SLOWLOG, LATENCY DOCTOR); the store's scripts take a few ms"
             }
             RefusalState::TooFewReplicas => {
                 "takes no writes (NOREPLICAS): fewer replicas are connected than min-replicas-to-write; bring them back, or \
@@ -106,7 +106,7 @@ impl RefusalState {
                 "has as many clients as it allows: raise maxclients, or close connections; CLIENT LIST shows whose they are"
             }
             RefusalState::QuotaUsedUp => {
-                "refuses because a quota of the service is used up: wait until it begins anew, or choose a larger plan"
+                "refuses commands because a quota of the service is used up: wait for its next period, or choose a larger plan"
             }
         }
     }
@@ -203,7 +203,7 @@ pub(super) fn sentinel_error(address: &str) -> Error {
 /// Why the answer to EVALSHA or EVAL shows that the server has no scripts, or none for this user.
 pub(super) fn missing_scripts_error(answer: &Value, address: &str) -> Option<Error> {
     let Value::ServerError(error) = answer else { return None };
-    let need = "sessions are kept by Lua scripts (EVALSHA, EVAL), because nothing else changes a session and its index together";
+    let need = "the store needs Lua scripts (EVALSHA, EVAL), which change a session and its index in one step";
     if error.code() == "NOPERM" {
         let what = format!(
             "the user lacks a permission; {need}: allow both in its ACL (docs/security.md)"
@@ -255,7 +255,7 @@ pub(super) fn error(error: &RedisError, address: &str) -> Error {
             cluster_node_error(address)
         }
         _ if is_key_refusal(error) => {
-            let what = "has begun to refuse scripts over several keys: the store connects again and goes on with one key each; try again";
+            let what = "now refuses scripts with several keys: the store reconnects and uses one key per script; try again";
             Error::new(Code::Unavailable, format!("{at} {what}"))
         }
         _ => match RefusalState::of(error) {
@@ -278,7 +278,7 @@ fn by_answer(error: &RedisError, at: &str) -> Error {
     let says = |words: &str| answer.contains(words);
     if says("OOM") {
         let what =
-            "is at maxmemory: give it more, or end sessions; what was there before is untouched";
+            "has reached maxmemory: raise maxmemory, or end sessions; existing data is unchanged";
         Error::new(Code::OutOfMemory, format!("{at} {what}"))
     } else if says("NOAUTH") {
         let what = "asks for a password: give it in url, or as option password";
@@ -326,8 +326,11 @@ pub(super) fn read_only_error(at: &str) -> Error {
 
 /// The servers of a cluster went on sending a step to one another.
 pub(super) fn redirect_loop_error(address: &str) -> Error {
-    let what = "the cluster's servers do not agree which of them holds a key; CLUSTER SLOTS tells what each of them knows";
-    Error::new(Code::Unavailable, format!("Redis at {address} sent on what it was sent: {what}"))
+    let what = "the cluster's servers disagree about the owner of a slot; compare CLUSTER SLOTS on each server";
+    Error::new(
+        Code::Unavailable,
+        format!("Redis at {address} redirected a command too often: {what}"),
+    )
 }
 
 #[cfg(test)]

@@ -209,8 +209,7 @@ impl WaitSetup {
     }
 
     fn report_refusal(&self) {
-        let what =
-            "the server refuses WAIT: nobody knows whether replicas have an end (option revoke)";
+        let what = "the server refuses WAIT, so option revoke has no effect: allow WAIT in its ACL (docs/security.md), or remove the option";
         self.events
             .publish(EventKind::Degraded, format!("Redis at {}: {what}", self.connector.address));
     }
@@ -249,10 +248,11 @@ impl Acknowledgements {
             return;
         }
         self.under_replicated.fetch_add(1, Relaxed);
-        let by =
-            acked.map_or_else(|| "nobody knows how many".to_owned(), |acked| acked.to_string());
-        let what =
-            format!("an end is done, and acknowledged by {by} of {} replicas in time", self.wanted);
+        let by = acked.map_or_else(|| "an unknown number".to_owned(), |acked| acked.to_string());
+        let what = format!(
+            "a session was ended, but acknowledged in time by {by} of {} replicas (docs/reliability.md)",
+            self.wanted
+        );
         self.events.publish(EventKind::UnderReplicated, what);
     }
 

@@ -17,7 +17,7 @@ pub(super) fn parse_ref<T: FromRedisValue>(reply: &Value) -> Result<T> {
 }
 
 pub(super) fn unexpected() -> Error {
-    Error::new(Code::Protocol, "the server answered with something that it does not return")
+    Error::new(Code::Protocol, "the server sent an unexpected reply")
 }
 
 /// The reply to one of the callers of a script that answers for several (scripts/lib/each.lua).

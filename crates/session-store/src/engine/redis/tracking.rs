@@ -38,7 +38,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(30);
 const CANARIES: u32 = 100_000;
 
 const TOO_OLD: &str = "the server is older than Redis 7";
-const NO_INVALIDATIONS: &str = "the server, or a proxy before it, does not tell of changes";
+const NO_INVALIDATIONS: &str = "the server, or a proxy in front of it, sends no invalidations";
 
 /// What a heartbeat found.
 enum Heartbeat {
@@ -188,7 +188,7 @@ impl TrackingFeed {
             Heartbeat::Alive => None,
             Heartbeat::Replica => Some("the server is a replica"),
             Heartbeat::UnknownRole => Some(
-                "the server refuses ROLE and INFO, so nobody knows when it is a primary no more",
+                "the server refuses ROLE and INFO, so the store cannot detect that it becomes a replica",
             ),
             Heartbeat::NoInvalidation => Some(NO_INVALIDATIONS),
         })
@@ -240,7 +240,7 @@ impl TrackingFeed {
                 }
                 Some(Ok(Heartbeat::NoInvalidation)) => (FlushReason::Canary, NO_INVALIDATIONS),
                 Some(Ok(Heartbeat::UnknownRole)) => {
-                    (FlushReason::Demoted, "the server does not say any more what it is")
+                    (FlushReason::Demoted, "the server no longer answers ROLE or INFO")
                 }
                 // A busy server, for example: no sign of life, and no reason to leave it.
                 Some(Err(error)) if failure::is_temporary_refusal(&error) => continue,

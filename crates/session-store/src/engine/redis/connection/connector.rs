@@ -124,7 +124,10 @@ impl Connector {
         };
         let at = format!("Redis at {} cannot be reached", self.address);
         let pending = step.pending_text();
-        Error::new(code, format!("{at}: within {ms} ms (option connectTimeout) {pending}"))
+        Error::new(
+            code,
+            format!("{at}: timed out after {ms} ms (option connectTimeout): {pending}"),
+        )
     }
 
     /// A second connection to the primary, for commands that block their connection.

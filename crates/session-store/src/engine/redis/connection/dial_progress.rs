@@ -34,15 +34,15 @@ impl DialStep {
     /// What has not happened yet, for a sentence that goes on from "Redis at …".
     pub(crate) fn pending_text(self) -> &'static str {
         match self {
-            DialStep::ResolveName => "its host name has not been resolved",
+            DialStep::ResolveName => "its host name was not resolved",
             DialStep::Connect => {
-                "it has not answered; its address may be wrong, its machine down, or a firewall in between"
+                "the server did not reply; check its address, its machine and the firewalls between"
             }
             DialStep::TlsHandshake => {
-                "it has not answered the TLS handshake; does it speak TLS on this port?"
+                "the server did not reply to the TLS handshake; check that this port expects TLS"
             }
-            DialStep::FetchCredentials => "the function of option credentials has not answered",
-            DialStep::Login => "it takes the connection and does not answer",
+            DialStep::FetchCredentials => "the function of option credentials did not resolve",
+            DialStep::Login => "the server accepted the connection but did not reply",
         }
     }
 }

@@ -28,19 +28,19 @@ pub(super) fn login_error(
 
 fn error_by_first_bytes(first: &[u8], at: &str) -> Option<Error> {
     let (code, what) = if first.starts_with(b"HTTP/") {
-        let what = "what answers there speaks HTTP; give the host and port of Redis";
+        let what = "the server there speaks HTTP; give the host and port of Redis";
         return Some(Error::new(Code::Protocol, format!("{at} cannot be used: {what}")));
     } else if first.starts_with(TLS_ALERT) {
         (Code::Tls, "expects TLS: use rediss:// in place of redis://, or option tls")
     } else if first.starts_with(b"-DENIED") {
-        let what = "is in protected mode: it has no password and refuses all but its own machine; give it a password \
-            (requirepass), and that to the store";
+        let what = "is in protected mode: it has no password and accepts only local connections; set a password on the \
+            server (requirepass), and as option password";
         (Code::Auth, what)
     } else if let Some(what) = refusal_state_text(first) {
         (Code::Unavailable, what)
     } else if first.starts_with(b"-ERR AUTH <password> called without any password") {
         let what =
-            "has no password, and one was given: remove it, or give the server one (requirepass)";
+            "has no password, but one was given: remove it, or set one on the server (requirepass)";
         (Code::Auth, what)
     } else {
         return None;
@@ -55,6 +55,7 @@ fn refusal_state_text(first: &[u8]) -> Option<&'static str> {
 
 fn closed_error(error: &RedisError, is_plain: bool, address: &str) -> Error {
     let tls = if is_plain { "; a port that expects TLS (rediss://) does so" } else { "" };
-    let what = format!("cannot be reached: it closes the connection without an answer{tls}");
+    let what =
+        format!("cannot be reached: the server closed the connection without an answer{tls}");
     Error::new(Code::Unavailable, format!("Redis at {address} {what}")).caused_by(error)
 }

@@ -92,7 +92,10 @@ impl LoginSource {
         let timeout_error = || {
             let ms = self.timeout.as_millis();
             let pending = DialStep::FetchCredentials.pending_text();
-            Err(Error::new(Code::Auth, format!("within {ms} ms (option connectTimeout) {pending}")))
+            Err(Error::new(
+                Code::Auth,
+                format!("timed out after {ms} ms (option connectTimeout): {pending}"),
+            ))
         };
         timeout(self.timeout, self.next_login()).await.unwrap_or_else(|_| timeout_error())
     }

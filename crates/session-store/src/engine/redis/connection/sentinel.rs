@@ -151,7 +151,7 @@ impl Sentinels {
     fn unknown_primary_error(&self) -> Error {
         let name = &self.name;
         let what = format!(
-            "name: the sentinels know no primary {name:?}; SENTINEL MASTERS lists those that they know"
+            "name: the sentinels have no primary {name:?}; SENTINEL MASTERS lists their primaries"
         );
         Error::new(Code::InvalidArgument, what)
     }

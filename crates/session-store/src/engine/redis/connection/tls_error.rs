@@ -53,7 +53,7 @@ fn failed_check_text(error: &rustls::Error) -> &'static str {
         rustls::Error::NoCertificatesPresented => "it showed no certificate",
         rustls::Error::AlertReceived(alert) => alert_text(*alert),
         rustls::Error::PeerIncompatible(_) => {
-            "it speaks no version of TLS or no cipher that is spoken here (option tls.minVersion)"
+            "the server and the store share no version of TLS or no cipher (option tls.minVersion)"
         }
         rustls::Error::InvalidMessage(_) => {
             "it does not speak TLS on this port; use redis:// there, or the port of its TLS"
@@ -110,7 +110,7 @@ fn alert_text(alert: AlertDescription) -> &'static str {
         | Alert::CertificateUnknown
         | Alert::AccessDenied => "it does not accept the client's certificate (option tls.cert)",
         Alert::ProtocolVersion => {
-            "it speaks no version of TLS that is spoken here (option tls.minVersion)"
+            "the server and the store share no version of TLS (option tls.minVersion)"
         }
         Alert::UnrecognisedName => {
             "it knows no such name; give the one that it has as option tls.servername"
