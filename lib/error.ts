@@ -1,23 +1,23 @@
-/** The one error that this package throws or rejects with. */
+/** The error that this package throws and rejects with. */
 
 /**
- * What went wrong, to branch on:
+ * The code of an error, to branch on. docs/errors.md has the same table.
  *
  * | code | meaning |
  * |---|---|
- * | `UNAVAILABLE` | Redis cannot be reached, or went away before it answered |
- * | `TIMEOUT` | the server was silent for `commandTimeout`; a write may or may not have been carried out |
- * | `AUTH` | Redis refused the user name or password, or the user lacks a permission |
+ * | `UNAVAILABLE` | Redis cannot be reached, went away before it answered, or refuses commands for now (`BUSY`, `NOREPLICAS`, `MISCONF`, a quota). Temporary |
+ * | `TIMEOUT` | the server was silent for `commandTimeout`. A write may or may not have been carried out. Temporary |
+ * | `AUTH` | Redis refused the login, or the user lacks a permission |
  * | `TLS` | the TLS handshake failed, or a certificate cannot be used |
- * | `READONLY` | the server is a read-only replica |
- * | `OUT_OF_MEMORY` | Redis is at `maxmemory` and evicts nothing |
+ * | `READONLY` | the server is a replica; connect to its primary |
+ * | `OUT_OF_MEMORY` | Redis is at `maxmemory`. Reads and sign-outs still work |
  * | `INVALID_ARGUMENT` | an option or an argument is wrong; nothing was written |
  * | `NOT_FOUND` | there is no such session |
- * | `REVOKED` | the session of this token was ended; it cannot be written any more |
- * | `CONFLICT` | write rejected: the token belongs to another user or another application, or a clock is wrong |
- * | `LIMIT` | a value is larger than `maxValueBytes`; the live session that it was to change has ended |
+ * | `REVOKED` | the session was ended and cannot be written again |
+ * | `CONFLICT` | write rejected: the token belongs to another user or another application, the key holds no counter, or a clock is wrong |
+ * | `LIMIT` | a value is larger than `maxValueBytes`. Nothing was written, and the live session that it was to change has ended |
  * | `CLOSED` | the store was closed |
- * | `PROTOCOL` | the server is not a Redis of a supported version, or this package has a defect |
+ * | `PROTOCOL` | the server is not Redis 6.2 or later, or Valkey; or this package has a defect |
  */
 export type SessionStoreErrorCode =
 	| "UNAVAILABLE"
@@ -34,12 +34,24 @@ export type SessionStoreErrorCode =
 	| "CLOSED"
 	| "PROTOCOL";
 
-/** A failure of a store. Its message says what to do and holds no token, key, value, user id or password. */
+/**
+ * A failure of a store. Its message says how to mend the problem. It holds no token, key, value, user id or password.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await storage.get(key);
+ * } catch (error) {
+ *   if (error instanceof SessionStoreError && error.code === "UNAVAILABLE") return new Response(null, { status: 503 });
+ *   throw error;
+ * }
+ * ```
+ */
 export class SessionStoreError extends Error {
 	override readonly name = "SessionStoreError";
 
 	constructor(
-		/** What went wrong, to branch on. */
+		/** The kind of failure, to branch on. */
 		readonly code: SessionStoreErrorCode,
 		message: string,
 	) {
@@ -47,7 +59,7 @@ export class SessionStoreError extends Error {
 	}
 }
 
-/** The error for an argument that cannot be accepted. */
+/** An `INVALID_ARGUMENT` error. */
 export function invalid(message: string): SessionStoreError {
 	return new SessionStoreError("INVALID_ARGUMENT", message);
 }

@@ -1,4 +1,4 @@
-/** A full session check in this process: what `auth.api.getSession` answers, in microseconds. */
+/** A full session check in this process, in microseconds. Its answer equals that of `auth.api.getSession`. */
 
 import type * as native from "#native";
 import { invalid } from "./error.js";
@@ -11,18 +11,18 @@ import { TwoGenerationMap } from "./two-generation-map.js";
 
 export type { GateRequest, HeadersLike, NodeHeaders } from "./gate/request.js";
 
-/** What a gate needs of a storage: a `RedisStorage` has it. */
+/** The part of a storage that a gate needs. A `RedisStorage` has it. */
 export interface GateStorage {
 	get(key: string): string | null | Promise<string | null>;
 }
 
-/** What a gate needs of `betterAuth(…)`. */
+/** The part of `betterAuth(…)` that a gate needs. */
 export interface GateAuth {
 	// biome-ignore lint/suspicious/noExplicitAny: each version of Better Auth has types of its own
 	readonly $context: Promise<any>;
 	// biome-ignore lint/suspicious/noExplicitAny: as above
 	readonly api: { getSession(...args: any[]): Promise<any> };
-	/** What `betterAuth` was given. */
+	/** The options of `betterAuth`. */
 	// biome-ignore lint/suspicious/noExplicitAny: as above
 	readonly options?: any;
 }
@@ -30,13 +30,13 @@ export interface GateAuth {
 /** Options of a gate. */
 export interface GateOptions {
 	/**
-	 * What to do with a session that is due for an extension (Better Auth's `updateAge`). `full`: Better Auth extends it, on its full path.
-	 * `skip`: the gate returns it as it is, for a place that cannot set cookies when another place extends. Default `full`.
+	 * Handling of a session that is due to be extended (Better Auth's `updateAge`). `full`: Better Auth extends it, on its full path. `skip`: the
+	 * gate returns it unchanged. Use `skip` in a place that cannot set cookies, if another place extends sessions. Default `full`.
 	 */
 	onRefresh?: "full" | "skip" | undefined;
 }
 
-/** Counts of a gate's checks; each check is counted once. */
+/** Counts of a gate's checks. Each check is counted once. */
 export interface GateStats {
 	/** Answered by the gate with a session. */
 	fast: number;
@@ -44,37 +44,42 @@ export interface GateStats {
 	refused: {
 		/** There is no session cookie, or an empty one. */
 		noCookie: number;
-		/** The session cookie has no valid signature: made up, cut off, or signed with another secret. 20 within a minute give a warning. */
+		/** The session cookie has no valid signature: it is forged, cut off, or signed with another secret. 20 within a minute give a warning. */
 		badSignature: number;
 	};
 	/**
-	 * Handed to `auth.api.getSession`, by reason. For every check: `version` (Better Auth before 1.4, or newer than the gate was tested with),
-	 * `cookieCache`, `storeTokenHash`, `baseURL` (as an object), `hooks`, `hiddenField` (an essential one has `returned: false`), `plugin:<id>` (has a `/get-session` of its own). For some:
-	 * `options` (a query, `asResponse` …), `plugin:<id>` (its hook matches), `sessionData` (a cookie of the cookie cache is left over), `noSession`,
-	 * `unreadable` (written by something else than Better Auth), `revoked`, `expired`, `refresh`.
+	 * Passed on to `auth.api.getSession`, by reason.
+	 *
+	 * Reasons for every check: `version` (Better Auth before 1.4, or newer than the gate was tested with), `cookieCache`, `storeTokenHash`,
+	 * `baseURL` (as an object), `hooks`, `hiddenField` (an essential field has `returned: false`), `plugin:<id>` (the plugin has a
+	 * `/get-session` of its own).
+	 *
+	 * Reasons for some checks: `options` (a query, `asResponse` …), `plugin:<id>` (a hook of the plugin matches), `sessionData` (a cookie of the
+	 * cookie cache is left over), `noSession`, `unreadable` (not written by Better Auth), `revoked`, `expired`, `refresh`.
 	 */
 	full: Record<string, number>;
 }
 
-/** What `auth.api.getSession` of this application resolves to. */
+/** The result of `auth.api.getSession` in this application. */
 export type GateSession<A extends GateAuth> = Awaited<ReturnType<A["api"]["getSession"]>>;
 
 /**
  * Checks the session of a request. See {@link sessionGate}.
  *
- * Takes the argument of `auth.api.getSession` as well; with more than `headers` in it, it goes there.
+ * It also takes the argument of `auth.api.getSession`. An argument with more than `headers` is passed on to `auth.api.getSession`.
  */
 export type SessionGate<A extends GateAuth> = A["api"]["getSession"] & GateCheck<A>;
 
-/** What a gate is beside an `auth.api.getSession`. */
+/** The gate's own call and methods, beside those of `auth.api.getSession`. */
 export interface GateCheck<A extends GateAuth> {
 	/**
-	 * The session of a request with its user, or `null`. Each answer is a fresh object.
+	 * Resolves to the session of a request with its user, or to `null`. Await it: a promise is always truthy. Each answer is a fresh object.
 	 *
-	 * @throws {SessionStoreError} when Redis cannot answer, as the store does: never `null` for that.
+	 * @param from A request, its headers, or its Cookie header.
+	 * @throws {SessionStoreError} When Redis cannot answer. `null` never means that. `INVALID_ARGUMENT` when `from` is no request.
 	 */
 	(from: GateRequest): Promise<GateSession<A>>;
-	/** The counts so far. */
+	/** Returns the counts since the gate was made. */
 	stats(): GateStats;
 }
 
@@ -106,17 +111,20 @@ interface ParsedRecord {
 }
 
 /**
- * Makes a gate: a check of the session cookie's signature, the session, its expiry and its revocation in this process, with the near
- * cache of the storage. Where Better Auth would do more than read, the request goes to `auth.api.getSession`; {@link GateStats} counts the reasons.
+ * Makes a gate. A gate checks the signature of the session cookie, the session, its expiry and its revocation in this process, with the near
+ * cache of the storage. If Better Auth would do more than read, the gate passes the request on to `auth.api.getSession`. {@link GateStats}
+ * counts the reasons.
  *
- * The storage reads users' rows by way of `auth` from then on, to keep the user in the sessions as the database has it (option `loadUser`).
- * So make the gate where `auth` is made.
+ * From then on the storage reads users' rows through `auth`, to keep the user in each session equal to its row (option `loadUser`). So make the
+ * gate in the module that makes `auth`.
  *
- * Everything is read from `auth`, once. Not recognized are a patched `internalAdapter` or `auth.api`, and settings that change later.
+ * The gate reads the settings of `auth` once. It does not recognize a patched `internalAdapter` or `auth.api`, or settings that change later.
  *
- * @param auth What `betterAuth(…)` returned. Before Better Auth 1.4 every check takes the full path.
- * @param storage The very storage that `auth` has as `secondaryStorage`.
- * @throws {SessionStoreError} `INVALID_ARGUMENT` for a wrong argument, and when the storage has `maxSessionsPerUser` and `auth`
+ * @param auth The result of `betterAuth(…)`. Before Better Auth 1.4 every check takes the full path.
+ * @param storage The storage that `auth` has as `secondaryStorage`: the same object.
+ * @param options See {@link GateOptions}.
+ * @returns A function that takes a request, with a method `stats`.
+ * @throws {SessionStoreError} `INVALID_ARGUMENT` for a wrong argument. Also if the storage has `maxSessionsPerUser` and `auth` has
  *   `session.storeSessionInDatabase`.
  *
  * @example

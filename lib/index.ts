@@ -1,4 +1,7 @@
-/** Better Auth sessions in Redis. */
+/**
+ * Better Auth sessions in Redis. `redisStorage` is the secondary storage of Better Auth. `RedisSessionStore` has the same sessions for the
+ * application's own code. The gate is in `better-auth-redis-store/gate`, the step for Next.js in `better-auth-redis-store/next`.
+ */
 
 export { SessionStoreError, type SessionStoreErrorCode } from "./error.js";
 export type {

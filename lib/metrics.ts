@@ -1,13 +1,13 @@
 /**
- * What `metrics()` returns. Counters start when the store is opened. crates/session-store/src/metrics.rs has the same fields, but for
- * `userLooks`; __test__/types/core-facts.test.js compares the two.
+ * The types of `metrics()`. Counters start when the store is opened. crates/session-store/src/metrics.rs has the same fields, except
+ * `userLooks`. __test__/types/core-facts.test.js compares the two.
  */
 
 /** The near cache. */
 export interface NearCacheMetrics {
 	/** Whether it answers reads. */
 	enabled: boolean;
-	/** Why it does not, in words; `null` when it does. */
+	/** The reason why it does not answer reads, in words; `null` when it does. */
 	reason: string | null;
 	/** Reads answered without Redis. */
 	hits: number;
@@ -15,58 +15,58 @@ export interface NearCacheMetrics {
 	misses: number;
 	/** Reads that waited for another read of the same key. */
 	coalesced: number;
-	/** Answers of Redis that were not kept, because the key changed while they were on their way. */
+	/** Answers of Redis that were not kept, because the key changed while the read was in flight. */
 	insertsRefused: number;
 	/** Keys that Redis reported as changed. */
 	invalidations: number;
 	/** How often the whole near cache was emptied, by reason. */
 	flushes: {
-		/** The connection was lost, or another one took over from it. */
+		/** The connection was lost or replaced. */
 		disconnected: number;
 		/** FLUSHALL or FLUSHDB. */
 		flushed: number;
 		/** The server became a replica. */
 		demoted: number;
-		/** The server gave no sign of life within `maxStalenessMs`. */
+		/** The server was silent for `maxStalenessMs`. */
 		silent: number;
-		/** Changes are not reported, though the connection works. */
+		/** The server did not report a change, although the connection works. */
 		canary: number;
-		/** An end of all sessions of a user was not answered, so what it ended is not known. */
+		/** An end of all sessions of a user was not answered, so the ended sessions are not known. */
 		uncertain: number;
 		/** Keys of a cluster moved to other servers. */
 		topology: number;
 	};
-	/** Values that made room for others. */
+	/** Values that were removed to make room for others. */
 	evictions: number;
-	/** What it holds, in bytes. */
+	/** Its size, in bytes. */
 	bytes: number;
-	/** How many values it holds. */
+	/** Number of its values. */
 	entries: number;
 }
 
 /** Ends of sessions that waited for replicas (option `revoke`). */
 export interface RevokeMetrics {
-	/** How many ends waited. An end of several sessions counts once. */
+	/** Ends that waited. An end of several sessions counts once. */
 	waited: number;
-	/** Of these, those that fewer than `waitReplicas` acknowledged in time. */
+	/** Ends that fewer than `waitReplicas` replicas acknowledged in time. */
 	underReplicated: number;
-	/** How many replicas acknowledged the last one; `null` when that is not known, or before the first. */
+	/** Number of replicas that acknowledged the last end; `null` if it is not known, or before the first end. */
 	lastAcked: number | null;
 }
 
-/** What still has to be written to Redis (option `onUnavailable: "database"`). */
+/** Changes that wait for Redis (option `onUnavailable: "database"`). */
 export interface JournalMetrics {
 	/** Pending ends of sessions, or of all of a user's sessions. */
 	ends: number;
 	/** Pending writes of sessions. */
 	puts: number;
-	/** Size of all that is pending, in bytes. */
+	/** Size of all pending changes, in bytes. */
 	bytes: number;
-	/** Sessions that will not be written, because there was no room for them: they are in the database only. */
+	/** Sessions that will not be written, because there was no room for them. They are in the database only. */
 	droppedPuts: number;
 }
 
-/** Writes of session records that were dropped. */
+/** Writes of session records that were dropped, by reason. */
 export interface RefusedWritesMetrics {
 	/** The session had ended. */
 	ended: number;
@@ -78,36 +78,40 @@ export interface RefusedWritesMetrics {
 	conflict: number;
 }
 
-/** Answers of Redis that were late or short of memory. */
+/** Slow answers of Redis, and a full memory. */
 export interface DegradedMetrics {
 	/** Answers that took longer than `slowMs`. */
 	slowAnswers: number;
-	/** Writes that a full memory refused. */
+	/** Writes that Redis refused, because its memory was full. */
 	outOfMemory: number;
 }
 
-/** Comparisons of the user in the sessions with the user's row. Of this handle only. */
+/** Comparisons of the user in the sessions with the user's row, by this storage or store only. */
 export interface UserLookMetrics {
-	/** Comparisons (looks) that succeeded. */
+	/** Comparisons that succeeded. */
 	done: number;
-	/** Copies of the user that were written, or that changed during a comparison. */
+	/** Copies of the user that the comparison wrote, or that changed meanwhile. */
 	written: number;
-	/** Comparisons that failed: the row could not be read. */
+	/** Comparisons that failed, for example because the row could not be read. */
 	failed: number;
-	/** Comparisons that were dropped, because 10,000 users waited. */
+	/** Comparisons that were dropped, because 10,000 users waited already. */
 	dropped: number;
-	/** Users who wait for a comparison now. */
+	/** Users that wait for a comparison now. */
 	queued: number;
 }
 
 /** The metrics of a store. */
 export interface StoreMetrics {
+	/** The near cache. */
 	nearCache: NearCacheMetrics;
-	/** `null` without the option `revoke`. */
+	/** Ends that waited for replicas; `null` without the option `revoke`. */
 	revoke: RevokeMetrics | null;
-	/** `null` without `onUnavailable: "database"`. */
+	/** Changes that wait for Redis; `null` without `onUnavailable: "database"`. */
 	journal: JournalMetrics | null;
+	/** Writes of session records that were dropped. */
 	refusedWrites: RefusedWritesMetrics;
+	/** Slow answers of Redis, and a full memory. */
 	degraded: DegradedMetrics;
+	/** Comparisons of the user in the sessions with the user's row. */
 	userLooks: UserLookMetrics;
 }

@@ -1,4 +1,4 @@
-/** What Next.js has to know about this package. Loads neither the addon nor Next.js: `next.config` is read by every process of a build. */
+/** The configuration of Next.js for this package. Loads neither the addon nor Next.js, because every process of a build reads `next.config`. */
 
 import type { NextConfig } from "next";
 import { invalid } from "./error.js";
@@ -12,12 +12,13 @@ export type NextConfigFunction = (
 const PACKAGE = "better-auth-redis-store";
 
 /**
- * Makes Next.js load this package from `node_modules` instead of bundling it, by adding it to `serverExternalPackages`. A native addon cannot be
- * bundled: without this step `next build` ends with an error, or the first import does.
+ * Adds this package to `serverExternalPackages`, so that Next.js loads it from `node_modules`. Next.js cannot bundle a native addon. Without
+ * this step `next build` ends with an error, or the first import does.
  *
- * @param config The configuration as an object, or as a function of (phase, context) that returns one or a promise of one. Default: an empty one.
- * @returns The same kind of thing, with everything else as it was. `config` itself is not changed.
- * @throws {SessionStoreError} `INVALID_ARGUMENT` when it is neither.
+ * @param config A configuration object, or a function of (phase, context) that returns one or a promise of one. Default: an empty object.
+ * @returns A new configuration for an object, or a function for a function. All other settings stay the same. `config` itself is not changed.
+ * @throws {SessionStoreError} `INVALID_ARGUMENT` when `config` is neither an object nor a function. A returned function rejects with it when
+ *   `config` returns no object.
  *
  * @example
  * ```ts

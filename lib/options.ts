@@ -1,4 +1,4 @@
-/** The options of a store, and where it connects without any. */
+/** The options of a store, and the server that it connects to without options. */
 
 import type { CredentialsFunction } from "./native/credentials.js";
 import type { StoreLogger } from "./native/events.js";
@@ -27,167 +27,189 @@ export interface TlsOptions {
 
 /** Settings of the near cache. */
 export interface NearCacheOptions {
-	/** Its size limit, in bytes. Each further worker thread keeps copies of up to an eighth of that. Default 32 MiB. */
+	/**
+	 * Size limit, in bytes. It includes an eighth for the copies of one JavaScript thread. Each further worker thread keeps up to an eighth
+	 * more. 65536 to 68719476736. Default 32 MiB.
+	 */
 	maxBytes?: number | undefined;
-	/** Upper bound for how long a value is served without being read again, in ms. Default 60000. */
+	/** A value that is older than this, in ms, is read from Redis again. Default 60000. */
 	ttlMs?: number | undefined;
-	/** Upper bound for how old a served value is when the connection freezes or is cut, in ms; at least 1.5 times `heartbeatMs`. Default 3000. */
+	/**
+	 * Maximum age of an answer, in ms, if the connection freezes or is cut without notice. At least 1.5 times `heartbeatMs`. Default 3000.
+	 */
 	maxStalenessMs?: number | undefined;
-	/** Older name of the store's option `heartbeatMs`. Both may be given if they are equal. */
+	/** Older name of the store's option `heartbeatMs`, in ms. If both are given, they must be equal. */
 	heartbeatMs?: number | undefined;
 }
 
 /** Settings of waiting for replicas (WAIT). */
 export interface RevokeOptions {
-	/** How many replicas have to acknowledge the end of a session. */
+	/** Number of replicas that must acknowledge the end of a session, 1 to 100. */
 	waitReplicas: number;
 	/** Upper bound for the wait, in ms; less than `commandTimeout`. Default 500. */
 	timeoutMs?: number | undefined;
 }
 
-/** Reads the row of a user, as Better Auth's adapter returns it; `null` when there is none. */
+/** Reads the row of a user, as Better Auth's adapter returns it. Returns `null` if there is none. */
 export type LoadUser = (userId: string) => object | null | undefined | Promise<object | null | undefined>;
 
 /** One server of several. */
 export interface ServerAddress {
-	/** Host name or address. */
+	/** Host name or IP address. */
 	readonly host: string;
+	/** Port. The default depends on the option: 6379, and 26379 for sentinels. */
 	readonly port?: number | undefined;
 }
 
-/** Options of a store. Names that ioredis has mean what they mean there. */
+/**
+ * Options of a store. An option with the name of an ioredis option has the same meaning. docs/options.md has the bounds of each option.
+ *
+ * Give the server by one of `url`, `host`, `path`, `sentinels` and `cluster`.
+ */
 export interface StoreOptions {
 	/**
-	 * Where Redis or Valkey is: `redis://`, `rediss://` (TLS), `valkey://`, `valkeys://`, `unix:///path`, each with
-	 * `user:password@` and `/database` as needed; `redis-sentinel://host:port,host:port/name/database`, the primary that these sentinels
-	 * name; `redis-cluster://host:port,host:port` (`rediss-cluster://`: TLS), the cluster that these servers are part of; or `memory://`, the
-	 * embedded engine: sessions in this process only. Default: the environment variable `REDIS_URL`. With neither, the embedded engine where
-	 * `NODE_ENV` is `development` or `test`; elsewhere the first operation rejects.
+	 * URL of Redis or Valkey:
+	 *
+	 * - `redis://user:password@host:6379/0`, `valkey://`; over TLS `rediss://`, `valkeys://`. User, password, port and database are optional.
+	 * - `unix:///path`: a Unix socket.
+	 * - `redis-sentinel://host:port,host:port/name/database`: the primary that these sentinels name; over TLS `rediss-sentinel://`.
+	 * - `redis-cluster://host:port,host:port`: the cluster of these servers; over TLS `rediss-cluster://`.
+	 * - `memory://`: the embedded engine. Sessions are in this process only.
+	 *
+	 * Default: the environment variable `REDIS_URL`. Without that, the store uses the embedded engine if `NODE_ENV` is `development` or
+	 * `test`. Otherwise the first operation rejects.
 	 */
 	url?: string | undefined;
-	/** Host name or address, instead of `url`. */
+	/** Host name or IP address, instead of `url`. */
 	host?: string | undefined;
-	/** Port. Default 6379. */
+	/** Port of `host`. Default 6379. */
 	port?: number | undefined;
 	/** Path of a Unix socket, instead of `url`. */
 	path?: string | undefined;
 	/**
-	 * Some servers of a Redis Cluster, instead of `url`. The first that answers names the others. Port 6379 unless given. The same `username`,
-	 * `password` and `tls` are used for all.
+	 * Some servers of a Redis Cluster, instead of `url`. The store discovers the others, and uses the same `username`, `password` and `tls`
+	 * for all. Default port 6379.
 	 */
 	cluster?: readonly ServerAddress[] | undefined;
 	/**
-	 * Maps addresses that sentinels or a cluster announce to those that are reachable from here (NAT, port forwarding):
+	 * Maps addresses that sentinels or a cluster announce to reachable ones (NAT, port forwarding):
 	 * `{ "10.0.0.1:6379": { host: "redis.example.com", port: 7001 } }`.
 	 */
 	natMap?: Readonly<Record<string, ServerAddress>> | undefined;
-	/** Sentinels, instead of `url`: any of them that answers names the primary. Port 26379 unless given. */
+	/** Sentinels, instead of `url`. Any of them that answers names the primary. Default port 26379. */
 	sentinels?: readonly ServerAddress[] | undefined;
-	/** The primary's name at the sentinels. Default `mymaster`. */
+	/** Name of the primary at the sentinels. Default `mymaster`. */
 	name?: string | undefined;
-	/** User name at the sentinels. */
+	/** User name (ACL) at the sentinels. Default: none. */
 	sentinelUsername?: string | undefined;
-	/** Password at the sentinels. */
+	/** Password at the sentinels. Default: none. */
 	sentinelPassword?: string | undefined;
-	/** Whether to connect to the sentinels by TLS, with the settings of `tls`. Default: as to the servers. */
+	/** Whether the store connects to the sentinels over TLS, with the settings of `tls`. Default: the same as for the servers. */
 	sentinelTLS?: boolean | undefined;
-	/** User name (ACL). */
+	/** User name (ACL). An empty string means none. */
 	username?: string | undefined;
-	/** Password. */
+	/** Password. An empty string means none. */
 	password?: string | undefined;
 	/**
-	 * A function that returns user name and password, instead of `password`: for passwords that are rotated and tokens that expire. It is called
-	 * at each connection, reconnections included. With `expiresAt`, live connections log in again before then. It must resolve within
-	 * `connectTimeout`. Of several stores that share a connection, the newest one's function is called.
+	 * A function that returns user name and password, instead of `password`, for rotated passwords and tokens that expire. The store calls it at
+	 * each connection, reconnections included. With `expiresAt`, live connections log in again before that time. It must resolve within
+	 * `connectTimeout`. If several stores share a connection, the function of the newest store is called.
 	 */
 	credentials?: CredentialsFunction | undefined;
-	/** Database number. Default 0. */
+	/** Database number. On a cluster only 0, except on Valkey 9 with `cluster-databases`. Default 0. */
 	db?: number | undefined;
-	/** `true`: connects to `host` by TLS. An object: the settings of TLS. */
+	/** `true` connects over TLS. An object connects over TLS with these settings. Default: by the URL. */
 	tls?: boolean | TlsOptions | undefined;
-	/** Upper bound for connecting, login included, in ms. Default 10000. */
+	/** Upper bound for connecting, in ms: DNS, TCP, TLS and login together. Default 10000. */
 	connectTimeout?: number | undefined;
 	/**
-	 * How long the server may be silent while an operation waits for it, in ms; then the operation rejects with `TIMEOUT`. The time starts when
-	 * the command is sent, and again with each other answer of the server, so calls of one tick do not time out because they wait for each
-	 * other. Upper bound for one operation: 60 s more. Default 2000.
+	 * Limit for a server's silence, in ms. After it, a waiting operation rejects with `TIMEOUT`. The time starts when the command is sent, and
+	 * again with each other answer of the server. So calls of one tick do not time out because they wait for each other. Upper bound for one
+	 * operation: 60 s more. Default 2000.
 	 */
 	commandTimeout?: number | undefined;
 	/**
-	 * An answer of Redis that takes longer, in ms, counts as slow: `metrics().degraded.slowAnswers` counts it, and the event `degraded` reports
-	 * it, at most once in 30 s. Default 100.
+	 * A slower answer of Redis, in ms, is counted in `metrics().degraded.slowAnswers`. The event `degraded` reports slow answers, at most once
+	 * in 30 s. Default 100.
 	 */
 	slowMs?: number | undefined;
 	/**
-	 * Upper bound for how long an operation waits for a lost connection, in ms; then it rejects with `UNAVAILABLE`. Shorter interruptions go
-	 * unnoticed. Default 250.
+	 * Limit for a wait while disconnected, in ms. After it, the operation rejects with `UNAVAILABLE`. Shorter interruptions go unnoticed,
+	 * except by `increment` and `getAndDelete` in flight, which are never retried. Default 250.
 	 */
 	failFastMs?: number | undefined;
-	/** The shortest pause between two attempts to connect, in ms. Default 50. */
+	/** Shortest pause between two attempts to connect, in ms. Default 50. */
 	reconnectMinMs?: number | undefined;
-	/** The longest pause between two attempts, in ms: pauses grow with jitter after three attempts in the first second. Default 800. */
+	/** Longest pause between two attempts to connect, in ms, not less than `reconnectMinMs`. Pauses grow with jitter. Default 800. */
 	reconnectMaxMs?: number | undefined;
 	/**
-	 * Interval of heartbeats on an idle connection, in ms. Sentinels, and a cluster for its slots, are asked at the same interval, at most once a
-	 * second. Each heartbeat is a command that some services bill. Default 1000.
+	 * Interval of heartbeats on an idle connection, in ms, 10 to 60000. The store also queries sentinels, and a cluster for its slots, at this
+	 * interval, at most once a second. Some services bill each heartbeat as a command. Default 1000.
 	 */
 	heartbeatMs?: number | undefined;
-	/** The largest number of operations in flight; further ones reject with `UNAVAILABLE` at once. Default 50000. */
+	/** Largest number of operations in flight. Further ones reject with `UNAVAILABLE` at once. Default 50000. */
 	maxInFlight?: number | undefined;
 	/** Idle time before TCP keep-alive probes, in ms; 0 sends none. Default 30000. */
 	keepAlive?: number | undefined;
-	/** Name of the connection, as `CLIENT LIST` shows it. Default `better-auth-redis-store`. */
+	/** Name of the connection in `CLIENT LIST`: printable ASCII without spaces. Default `better-auth-redis-store`. */
 	connectionName?: string | undefined;
 	/**
-	 * Prefix of every key. Each application has its own, and none of these begins with another. Default `session:`. With `better-auth:` the store
-	 * reads what `@better-auth/redis-storage` wrote.
+	 * Prefix of every key, 1 to 256 bytes. Each application needs its own, and no prefix may begin with another one. With `better-auth:` the
+	 * store reads the sessions of `@better-auth/redis-storage`. Default `session:`.
 	 */
 	keyPrefix?: string | undefined;
-	/** Prefix of the keys of users' indexes; likewise one per application. Default `user-sessions:`. */
+	/** Prefix of the keys of users' indexes, 1 to 256 bytes; also one per application. Default `user-sessions:`. */
 	userPrefix?: string | undefined;
-	/** How long the tombstone of an ended session is kept, in s. Default 300, which is right except in a test that needs less. */
+	/** Life of the tombstone of an ended session, in s. With less than 120 s, a late write could restore a young session. Default 300. */
 	tombstoneSeconds?: number | undefined;
 	/**
-	 * The largest value, in bytes. A write that is longer than this and longer than the stored value rejects with `LIMIT`, and ends the session
-	 * that it was to change. Default 8 MiB.
+	 * Largest value, in bytes, 1024 to 536870912. A larger write rejects with `LIMIT` and ends the session that it was to change. A write that is
+	 * no longer than the stored value is always accepted. Default 8 MiB.
 	 */
 	maxValueBytes?: number | undefined;
 	/**
-	 * The largest number of live sessions of a user; a further sign-in ends the oldest. With two factors (`user.twoFactorEnabled`) it does so 5 s
-	 * later, so that a password alone ends none. Sessions with `impersonatedBy` neither count nor are ended. Refused beside Better Auth's
-	 * `session.storeSessionInDatabase`, whose rows would outlive these ends. Default: any number.
+	 * Largest number of live sessions per user. A further sign-in ends the oldest session. For a user with two factors
+	 * (`user.twoFactorEnabled`) this happens 5 s later, so that a password alone ends no session. Sessions with `impersonatedBy` do not count
+	 * and are not ended. Not together with Better Auth's `session.storeSessionInDatabase`, because the ended sessions would still have their
+	 * rows. Default: any number.
 	 */
 	maxSessionsPerUser?: number | undefined;
 	/**
-	 * Serves repeated reads from this process's memory, as long as Redis reports no change. `false`: every read goes to Redis. It is off by
-	 * itself where the server has no tracking (RESP3 and Redis 7 or Valkey are needed). Default `true`.
+	 * Serves repeated reads from this process's memory, as long as Redis reports no change. With `false` every read goes to Redis. The near cache
+	 * is off if the server has no tracking (it needs RESP3 and Redis 7 or Valkey). Default `true`.
 	 */
 	nearCache?: boolean | NearCacheOptions | undefined;
 	/**
-	 * Waits, when a session is ended, until replicas have acknowledged it (WAIT). An end that too few acknowledge in time is still done; the
-	 * event `underReplicated` and `metrics().revoke` report it. Default: no wait.
+	 * Waits until replicas have acknowledged the end of a session (WAIT). If too few acknowledge it in time, the session is still ended. The
+	 * event `underReplicated` and `metrics().revoke` report this. Default: no wait.
 	 */
 	revoke?: RevokeOptions | undefined;
 	/**
-	 * What calls do while Redis cannot answer. `reject`: they reject. `database`: `get` of a `redisStorage` resolves to `null`, so that Better
-	 * Auth reads its database; ends and writes of sessions are kept in memory and carried out when Redis is back, ends first. `database` needs
-	 * Better Auth's `session.storeSessionInDatabase: true`, repeated here as `storeSessionInDatabase`. Default `reject`.
+	 * Behaviour of calls while Redis cannot answer:
+	 *
+	 * - `reject`: they reject.
+	 * - `database`: `get` of a `redisStorage` resolves to `null`, so that Better Auth reads its database. Ends and writes of sessions are kept in
+	 *   memory, and carried out when Redis is back, ends first. This needs Better Auth's `session.storeSessionInDatabase: true`, and the same
+	 *   value in `storeSessionInDatabase` here.
+	 *
+	 * Default `reject`.
 	 */
 	onUnavailable?: "reject" | "database" | undefined;
-	/** The value of Better Auth's option `session.storeSessionInDatabase`; `onUnavailable` and `maxSessionsPerUser` need it. Default `false`. */
+	/** Repeats the value of Better Auth's `session.storeSessionInDatabase`. `onUnavailable` and `maxSessionsPerUser` check it. Default `false`. */
 	storeSessionInDatabase?: boolean | undefined;
 	/**
-	 * Reads the row of a user as Better Auth's adapter returns it; `null` when there is none. After each write of a session's user the store
-	 * compares the two, and writes the row where they differ. Default: Better Auth's own adapter, once a `sessionGate` was made with this storage.
+	 * Reads the row of a user as Better Auth's adapter returns it, or `null` if there is none. After each write of the user in a session, the
+	 * store compares both. It writes the row into the session if they differ. Default: Better Auth's own adapter, once a `sessionGate` was made
+	 * with this storage.
 	 */
 	loadUser?: LoadUser | undefined;
-	/** Gets a line when something happens to the connection; `false`: no lines. Default `console`. */
+	/** Receives the log lines of the connection. `false`: no lines. Default `console`. */
 	logger?: StoreLogger | false | undefined;
 }
 
 /**
- * The options as JSON for the addon. `credentials` becomes whether there is a function. A value that JSON has no form for becomes an empty
- * array, which no option accepts, so the addon refuses it by name.
+ * The options as JSON for the addon. `credentials` becomes `true` if it is a function. A value without a form in JSON becomes an empty array.
+ * No option accepts an empty array, so the addon refuses the option by its name.
  */
 export function toJson(options: StoreOptions): string {
 	const withoutJson = ["function", "bigint", "symbol"];
@@ -205,9 +227,9 @@ export function namesServer(options: StoreOptions): boolean {
 let hasNoticed = false;
 
 /**
- * The options with a server. Without one they get `REDIS_URL`, else the embedded engine in development and tests. `null` elsewhere: then
- * the first operation rejects, and not the import, which `next build` does without a server. An unset `NODE_ENV` counts as production: many
- * servers run without it, and each would keep its own sessions.
+ * The options with a server: their own, else `REDIS_URL`, else the embedded engine in development and tests. Otherwise `null`: the first
+ * operation rejects. The import succeeds, because `next build` imports the store without a server. An unset `NODE_ENV` counts as production.
+ * Many servers run without it, and each would keep sessions of its own.
  */
 export function withDefaultServer(options: StoreOptions): StoreOptions | null {
 	if (namesServer(options)) return options;
@@ -229,7 +251,7 @@ const CLIENT_METHODS = ["sendCommand", "send_command", "customCommand", "pipelin
 /** Options under which other packages take a client. */
 const CLIENT_OPTIONS = ["client", "redis", "redisClient"];
 
-/** Where a Redis client was passed by mistake: `options`, or the name of the option that holds it. */
+/** The place of a Redis client that was passed by mistake: `options`, or the name of the option with the client. */
 export function clientIn(options: object): string | undefined {
 	if (isClient(options)) return "options";
 	return CLIENT_OPTIONS.find((name) => isClient((options as Record<string, unknown>)[name]));

@@ -1,4 +1,4 @@
-/** Sessions by methods of their own, beside Better Auth or without it, on the same data as `redisStorage`. */
+/** Methods for sessions, beside Better Auth or without it, on the same data as `redisStorage`. */
 
 import { checkDate, checkJson, checkKey, checkOptions, checkString, isStorable } from "./argument-checks.js";
 import { invalid, SessionStoreError } from "./error.js";
@@ -8,17 +8,24 @@ import { Operation } from "./native/native-store.js";
 import type { StoreOptions } from "./options.js";
 import { SyncedStore } from "./synced-store.js";
 
-/** A session. Further fields are kept as JSON keeps them. */
+/** A session. Further fields are stored as JSON. */
 export interface Session {
 	/** Id of the session's user. Never changes. */
 	userId: string;
-	/** The session's key and the secret in its cookie. Never changes. */
+	/** The session's key, and the secret in its cookie. At most 512 bytes. Never changes. */
 	token: string;
 	/** When the session expires. */
 	expiresAt: Date;
+	/**
+	 * When the session was created. Set it: after `deleteUserSessions` without `except`, a session of that user without `createdAt` is never
+	 * found, even if it was created later.
+	 */
 	createdAt?: Date | undefined;
+	/** When the session was last written. */
 	updatedAt?: Date | undefined;
+	/** The IP address at the sign-in. */
 	ipAddress?: string | null | undefined;
+	/** The User-Agent header at the sign-in. */
 	userAgent?: string | null | undefined;
 	// biome-ignore lint/suspicious/noExplicitAny: the guide's type; applications read their own fields from it
 	[key: string]: any;
@@ -26,8 +33,9 @@ export interface Session {
 
 /** A session with the user that Better Auth stored with it. */
 export interface SessionWithUser<S extends Session = Session, U = Record<string, unknown>> {
+	/** The session. */
 	session: S;
-	/** `null` for a session that `createSession` wrote. */
+	/** The user; `null` for a session that `createSession` wrote. */
 	user: U | null;
 }
 
@@ -36,31 +44,43 @@ const DATES = ["expiresAt", "createdAt", "updatedAt"];
 /**
  * Sessions in Redis: created, read, changed, listed and ended by token and by user.
  *
- * Shares its data with `redisStorage` of the same options: sessions that Better Auth created are listed and ended here. All methods reject
- * with a `SessionStoreError` when Redis cannot answer, and with `INVALID_ARGUMENT` on bad input, which writes nothing. A token that no
- * session can have (an empty one, for example) is accepted by methods that read or end a session: they find none.
+ * It shares its data with `redisStorage` of the same options. So it also lists and ends sessions that Better Auth created.
+ *
+ * All methods reject with a `SessionStoreError` when Redis cannot answer (`UNAVAILABLE`, `TIMEOUT` and others). Bad input rejects with
+ * `INVALID_ARGUMENT` and writes nothing. Methods that read or end a session also accept a token that no session can have, such as an empty
+ * one. They find no session.
  *
  * @typeParam S The application's own session type.
+ *
+ * @example
+ * ```ts
+ * const store = new RedisSessionStore({ url: "redis://localhost:6379" });
+ * const sessions = await store.getUserSessions(userId);
+ * const ended = await store.deleteUserSessions(userId, { except: token });
+ * ```
  */
 export class RedisSessionStore<S extends Session = Session> {
 	readonly #store: SyncedStore;
 
 	/**
-	 * Opens no connection: the first call does.
+	 * Opens no connection. The first call opens it.
 	 *
 	 * @param options A Redis URL, or options. Default: the environment variable `REDIS_URL`.
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT`. Its message names every option that is wrong.
 	 */
 	constructor(options?: string | StoreOptions) {
 		this.#store = new SyncedStore(checkOptions(options));
 	}
 
 	/**
-	 * Writes a new session, which lives until its `expiresAt`. A live session of the same token and user is replaced.
+	 * Writes a new session. It lives until its `expiresAt`. A live session of the same token and user is replaced.
 	 *
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when it is already expired, when its token has more than 512 bytes or begins with a
-	 *   name that Better Auth reserves (`active-sessions-`, `revoked-sessions-before-`, `verification:`, `api-key:`, `dpop-proof:`), `REVOKED` when a session of this token was ended
-	 *   less than `tombstoneSeconds` ago, `CONFLICT` when the token is another user's, `LIMIT` when it is too large.
+	 * @throws {SessionStoreError}
+	 *   - `INVALID_ARGUMENT`: the session has expired already; or its token has more than 512 bytes, or begins with a name that Better Auth
+	 *     reserves (`active-sessions-`, `revoked-sessions-before-`, `verification:`, `api-key:`, `dpop-proof:`).
+	 *   - `REVOKED`: a session of this token was ended less than `tombstoneSeconds` ago.
+	 *   - `CONFLICT`: the token belongs to another user or another application.
+	 *   - `LIMIT`: the session is larger than `maxValueBytes`.
 	 */
 	async createSession(session: S): Promise<void> {
 		const json = checkJson("session", session);
@@ -72,12 +92,12 @@ export class RedisSessionStore<S extends Session = Session> {
 		await this.#store.call(Operation.Create, session.token, json);
 	}
 
-	/** Reads the live session of a token; `null` when there is none. */
+	/** Reads the live session of a token. Resolves to `null` if there is none. */
 	async getSession(token: string): Promise<S | null> {
 		return (await this.getSessionWithUser(token))?.session ?? null;
 	}
 
-	/** Reads the live session of a token with the user that Better Auth stored with it; `null` when there is none. */
+	/** Reads the live session of a token, with the user that Better Auth stored with it. Resolves to `null` if there is no session. */
 	async getSessionWithUser<U = Record<string, unknown>>(token: string): Promise<SessionWithUser<S, U> | null> {
 		const json =
 			this.#store.copied(token) ?? (isStorable(checkString("token", token)) ? await this.#store.read(token) : null);
@@ -85,11 +105,14 @@ export class RedisSessionStore<S extends Session = Session> {
 	}
 
 	/**
-	 * Sets fields of a session and keeps the others, also those that another writer changes at the same time.
+	 * Sets fields of a session. It keeps the other fields, also if another writer changes them at the same time.
 	 *
-	 * @param updates The fields to set; a field given as `undefined` is left as it is. `token` and `userId` cannot change.
-	 * @returns The session as it is now.
-	 * @throws {SessionStoreError} `NOT_FOUND` when there is no live session of this token.
+	 * @param updates The fields to set. A field with the value `undefined` is not changed. `token` and `userId` cannot change.
+	 * @returns The session after the update.
+	 * @throws {SessionStoreError}
+	 *   - `NOT_FOUND`: there is no live session of this token.
+	 *   - `INVALID_ARGUMENT`: `expiresAt` is not in the future, or `token` or `userId` would change.
+	 *   - `LIMIT`: the session would be larger than `maxValueBytes`. It has ended.
 	 */
 	async updateSession(token: string, updates: Partial<S>): Promise<S> {
 		checkString("token", token);
@@ -100,18 +123,18 @@ export class RedisSessionStore<S extends Session = Session> {
 		return (readRecord<S>(token, updated) as SessionWithUser<S>).session;
 	}
 
-	/** Ends a session. It stays ended, even when another writer writes it at the same time. */
+	/** Ends a session. It stays ended, even if another writer writes it at the same time. */
 	async deleteSession(token: string): Promise<void> {
 		if (isStorable(checkString("token", token))) await this.#store.call(Operation.Delete, token);
 	}
 
 	/**
-	 * Ends every session that the user has when the call begins, in parts, so that other calls go on meanwhile. Without `except`, all sessions
-	 * that were created before the call are refused at once, also one that Redis has evicted from the user's index.
+	 * Ends every session that the user has when the call begins. Without `except`, all sessions from before the call are refused at once, even
+	 * if Redis has evicted the user's index.
 	 *
 	 * @param options `except`: the token of a session that stays.
-	 * @returns How many live sessions were ended.
-	 * @throws {SessionStoreError} `TIMEOUT` when not all were ended within `commandTimeout`; the others are still ended in the background.
+	 * @returns The number of live sessions that were ended.
+	 * @throws {SessionStoreError} `TIMEOUT` if not all were ended within `commandTimeout`. The others are still ended in the background.
 	 */
 	async deleteUserSessions(userId: string, options: { except?: string | undefined } = {}): Promise<number> {
 		if (typeof options !== "object" || options === null) throw invalid("options: must be an object");
@@ -119,46 +142,47 @@ export class RedisSessionStore<S extends Session = Session> {
 		return (await this.#store.call(Operation.EndAll, checkKey("userId", userId), except)) as number;
 	}
 
-	/** Reads the user's live sessions in one round trip, the soonest to expire first. */
+	/** Reads the user's live sessions, the first to expire first. Usually in one round trip. */
 	async getUserSessions(userId: string): Promise<S[]> {
 		const json = (await this.#store.call(Operation.List, checkKey("userId", userId))) as string;
 		return (JSON.parse(json) as S[]).map(reviveDates);
 	}
 
 	/**
-	 * Removes dead entries from every user's index. Redis expires sessions by itself, and indexes are cleaned as they are used, so this is
-	 * housekeeping only: once a day is enough.
+	 * Removes dead entries from every user's index. This is optional housekeeping, once a day at most. Redis expires sessions by itself, and
+	 * indexes are cleaned during use.
 	 *
-	 * @returns How many index entries were removed.
+	 * @returns The number of index entries that were removed.
 	 */
 	async cleanupExpiredSessions(): Promise<number> {
 		return (await this.#store.call(Operation.Cleanup)) as number;
 	}
 
 	/**
-	 * Writes the user's row into all of the user's sessions that Better Auth made, after a change that it does not know of, such as one by SQL.
-	 * Ends the sessions of a user without a row.
+	 * Writes the user's row into all of the user's sessions that Better Auth created. Call it after a change outside Better Auth, such as one by
+	 * SQL. If the user has no row, it ends the sessions.
 	 *
-	 * @returns How many sessions the user has, or, without a row, how many were ended.
+	 * @returns The number of the user's sessions. Without a row, the number of ended sessions.
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` without the option `loadUser`.
 	 */
 	async refreshUser(userId: string): Promise<number> {
 		return this.#store.userSync.refresh(checkKey("userId", userId));
 	}
 
-	/** Resolves when Redis answers. */
+	/** Resolves when Redis answers. Rejects when it does not. */
 	async ping(): Promise<void> {
 		await this.#store.call(Operation.Ping);
 	}
 
-	/** The metrics of the store, at this moment. */
+	/** Returns the current metrics of the store. Synchronous, without a round trip. */
 	metrics(): StoreMetrics {
 		return this.#store.metrics();
 	}
 
 	/**
-	 * Adds a listener of a connection event. Returns a function that removes it.
+	 * Adds a listener of a connection event.
 	 *
+	 * @returns A function that removes the listener.
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for an unknown event.
 	 */
 	on(event: StoreEvent, listener: StoreListener): () => void {
@@ -166,21 +190,21 @@ export class RedisSessionStore<S extends Session = Session> {
 	}
 
 	/**
-	 * Closes this store, and resolves when every call that was made before is settled. Later calls reject with `CLOSED`. The connection ends with
-	 * the last store that shares it.
+	 * Closes this store. Resolves when all earlier calls are settled. Later calls reject with `CLOSED`. The connection ends with the last store
+	 * that shares it.
 	 */
 	close(): Promise<void> {
 		return this.#store.close();
 	}
 }
 
-/** The store of the server that `REDIS_URL` names. Its first call opens it. */
+/** The store of the server in `REDIS_URL`. Its first call opens the connection. */
 export const redisSessionStore = new RedisSessionStore();
 
 /** `{ session, user }`, as Better Auth writes it, or the session itself. */
 type StoredRecord<S, U = unknown> = S | { session: S; user?: U };
 
-/** A flat session may have a field called `session`, so the place of the token decides. */
+/** Whether it is `{ session, user }`. A flat session may have a field called `session`, so the place of the token decides. */
 function isBetterAuthRecord<S extends Session, U>(record: StoredRecord<S, U>): record is { session: S; user?: U } {
 	return (record as Partial<S>).token === undefined;
 }

@@ -20,66 +20,81 @@ import { setInternals } from "./storage-internals.js";
 import { SyncedStore } from "./synced-store.js";
 
 /**
- * Better Auth's secondary storage, kept in Redis. Every method is a closure: it works unbound, as Better Auth calls it.
+ * Better Auth's secondary storage, in Redis. Every method is a closure, so it works unbound, as Better Auth calls it.
  *
- * All of them reject with a `SessionStoreError` when Redis cannot answer; `null` always means that the key does not exist. (With
- * `onUnavailable: "database"` it can also mean that Better Auth has to read its database. A user's list is not `null` then: it has one entry,
- * whose deletion ends every session that the user had.)
+ * All methods reject with a `SessionStoreError` when Redis cannot answer. `null` always means that the key does not exist. With
+ * `onUnavailable: "database"` there are two differences during an outage. `null` also means that Better Auth has to read its database. A user's
+ * list has one entry, and its deletion ends every session that the user had.
  *
- * A key is a text of 1 to 4096 bytes of UTF-8 without NUL and without half of a surrogate pair. No value exists under any other text:
- * `get` and `getAndDelete` resolve to `null`, `delete` does nothing, `set` and `increment` reject with `INVALID_ARGUMENT`.
+ * A key is a text of 1 to 4096 bytes of UTF-8, without NUL and without half of a surrogate pair. No value exists under any other text. For such
+ * a text `get` and `getAndDelete` resolve to `null`, `delete` does nothing, and `set` and `increment` reject with `INVALID_ARGUMENT`.
  */
 export interface RedisStorage {
-	/** Reads the value of a key, as it was written; `null` when there is none. `active-sessions-<user>` is composed from the user's index. */
+	/**
+	 * Reads the value of a key, as it was written. Resolves to `null` if there is none. `active-sessions-<user>` is composed from the user's
+	 * index.
+	 */
 	get(key: string): Promise<string | null>;
 	/**
-	 * Writes a value. A session record is merged with what other writers changed meanwhile and lives until its own `expiresAt`; an ended session
-	 * stays ended. Any other value lives for `ttl` s: 0 or less deletes it, without `ttl` it does not expire.
+	 * Writes a value. A session record is merged with changes of other writers, and lives until its own `expiresAt`. A write of an ended session
+	 * resolves and changes nothing.
 	 *
-	 * @throws {SessionStoreError} `INVALID_ARGUMENT` when `active-sessions-<user>` is written with anything but Better Auth's list, or a new
-	 *   session has no `createdAt` or a token of more than 512 bytes; `LIMIT` when the value is too large, which ends the
-	 *   session; `CONFLICT` when the token belongs to another user or the key to another application, or a clock is wrong.
+	 * @param ttl Lifetime in s of any other value, rounded up. 0 or less deletes the key. Without `ttl` the value does not expire.
+	 * @throws {SessionStoreError}
+	 *   - `INVALID_ARGUMENT`: the value of `active-sessions-<user>` is not Better Auth's list; or a new session has no `createdAt`, or a token of
+	 *     more than 512 bytes.
+	 *   - `LIMIT`: the value is larger than `maxValueBytes`. The live session that it was to change has ended.
+	 *   - `CONFLICT`: the token belongs to another user or another application, or a clock is wrong.
 	 */
 	set(key: string, value: string, ttl?: number | undefined): Promise<void>;
-	/** The value of the option of this name. */
+	/** The value of the option `onUnavailable`. */
 	readonly onUnavailable: "reject" | "database";
-	/** Deletes a key; ends it if it is a session. `revoked-sessions-before-<user>` stays: it expires. */
+	/** Deletes a key. A session is ended and stays ended. `revoked-sessions-before-<user>` is not deleted, it expires. */
 	delete(key: string): Promise<void>;
-	/** Deletes a key and resolves to its value. Carried out at most once, never retried. */
+	/** Deletes a key and resolves to its value, or to `null`. Runs at most once, and is never retried. */
 	getAndDelete(key: string): Promise<string | null>;
-	/** Adds 1 to a counter and resolves to it. A new counter starts at 1 and lives for `ttl` s. Carried out at most once, never retried. */
+	/**
+	 * Adds 1 to a counter and resolves to the sum. A new counter starts at 1 and lives for `ttl` s. Runs at most once, and is never retried.
+	 *
+	 * @throws {SessionStoreError} `CONFLICT`: the key holds a value that is no counter. `INVALID_ARGUMENT`: `ttl` is 0 or less.
+	 */
 	increment(key: string, ttl: number): Promise<number>;
 	/** Lists every key of this store, without its prefix. Scans the whole keyspace (SCAN). */
 	listKeys(): Promise<string[]>;
-	/** Ends every session and deletes every other key of this store; keys outside its prefix are left alone. */
+	/** Ends every session and deletes every other key under this store's own prefix. */
 	clear(): Promise<void>;
 	/**
-	 * Writes the user's row into all of the user's sessions, after a change that Better Auth does not know of, such as one by SQL. Ends the
-	 * sessions of a user without a row.
+	 * Writes the user's row into all of the user's sessions. Call it after a change outside Better Auth, such as one by SQL. If the user has no
+	 * row, it ends the sessions.
 	 *
-	 * @returns How many sessions the user has, or, without a row, how many were ended.
+	 * @returns The number of the user's sessions. Without a row, the number of ended sessions.
 	 * @throws {SessionStoreError} `INVALID_ARGUMENT` without a `sessionGate` of this storage and without `loadUser`.
 	 */
 	refreshUser(userId: string): Promise<number>;
-	/** Resolves when Redis answers. */
+	/** Resolves when Redis answers. Rejects when it does not. */
 	ping(): Promise<void>;
-	/** The metrics of the store, at this moment. */
+	/** Returns the current metrics of the store. Synchronous, without a round trip. */
 	metrics(): StoreMetrics;
-	/** Adds a listener of a connection event. Returns a function that removes it. @throws `INVALID_ARGUMENT` for an unknown event. */
+	/**
+	 * Adds a listener of a connection event.
+	 *
+	 * @returns A function that removes the listener.
+	 * @throws {SessionStoreError} `INVALID_ARGUMENT` for an unknown event.
+	 */
 	on(event: StoreEvent, listener: StoreListener): () => void;
 	/**
-	 * Closes this store, and resolves when every call that was made before is settled. Later calls reject with `CLOSED`. The connection ends with
-	 * the last store that shares it.
+	 * Closes this store. Resolves when all earlier calls are settled. Later calls reject with `CLOSED`. The connection ends with the last store
+	 * that shares it.
 	 */
 	close(): Promise<void>;
 }
 
 /**
- * Makes a secondary storage for Better Auth. Opens no connection: the first call does, and every store with the same
- * options shares it, in all module instances and worker threads of the process.
+ * Makes a secondary storage for Better Auth. Opens no connection. The first call opens it. Every store with the same options shares it, in all
+ * module instances and worker threads of the process.
  *
  * @param options A Redis URL, or options. Default: the environment variable `REDIS_URL`.
- * @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong.
+ * @throws {SessionStoreError} `INVALID_ARGUMENT`. Its message names every option that is wrong.
  *
  * @example
  * ```ts
@@ -169,14 +184,14 @@ function storeMethods(store: SyncedStore): Pick<RedisStorage, StoreMethods> {
 	};
 }
 
-/** Reads a value, without a promise when this thread or the near cache holds it. */
+/** Reads a value. Returns it without a promise if this thread or the near cache has it. */
 function readNow(store: SyncedStore, key: string, isTrusted: boolean): string | null | Promise<string | null> {
 	const copied = store.copied(key);
 	if (copied !== undefined) return copied;
 	return isStorable(checkString("key", key)) ? store.read(key, isTrusted) : null;
 }
 
-/** What a read resolves to during an outage: nothing, so that Better Auth reads its database, or a list that it can end. */
+/** The result of a read during an outage: `null`, so that Better Auth reads its database, or a list with one entry that ends all sessions. */
 function valueInOutage(key: string, error: SessionStoreError): string | null {
 	if (!OUTAGE_CODES.includes(error.code)) throw error;
 	return key.startsWith(SESSION_LIST_PREFIX) ? outageSessionList(key.slice(SESSION_LIST_PREFIX.length)) : null;
