@@ -26,6 +26,7 @@ const SOURCES = [
 	"index.js",
 	"index.d.ts",
 	"dist",
+	"docs",
 	"npm",
 ];
 
