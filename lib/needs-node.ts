@@ -1,6 +1,6 @@
 /**
- * What every entry is where there is no Node.js: edge runtimes, Cloudflare Workers, browsers (package.json's conditions
- * `edge-light`, `workerd`, `browser`). It has the names of the real entries, so that a bundler gets as far as the error.
+ * Replaces every entry in runtimes without Node.js: edge runtimes, Cloudflare Workers, browsers (package.json's conditions
+ * `edge-light`, `workerd`, `browser`). It has the names of the real entries, so that a bundler reaches the error.
  */
 
 const missing = undefined as never;

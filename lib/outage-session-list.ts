@@ -2,9 +2,9 @@
  * A user's session list while Redis is down and a database has the sessions (`onUnavailable: "database"`).
  *
  * The list has one entry. Its token stands for every session that the user has at that moment. Better Auth reads the list to end all of a
- * user's sessions, and deletes each token in it; that is how the store recognizes such an end, with every version of Better Auth. A
- * deletion of the list itself says nothing: a stranger can cause it by naming the list as a bearer token. (Better Auth does not delete a
- * token whose value is a list, either.)
+ * user's sessions, and deletes each token in it. By this deletion the store recognizes such an end, with every version of Better Auth. A
+ * deletion of the list itself proves nothing, because a stranger can cause it with the list's key as a bearer token. (Better Auth also does
+ * not delete a token if its value is a list.)
  */
 
 /** Begins the token of each entry. A stranger cannot guess it. */

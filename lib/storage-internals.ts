@@ -1,4 +1,4 @@
-/** What a gate needs of a storage beyond its public methods. */
+/** The methods of a storage that only a gate uses. */
 import type { AuthWithUsers } from "./user-sync.js";
 
 /** Not enumerable, so that a copy of the storage with changed methods does not have it. The same in all module instances. */

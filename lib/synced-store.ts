@@ -1,4 +1,4 @@
-/** A native store whose sessions follow the user's row: its writes are noted by a `UserSync`. */
+/** A native store that keeps the user in each session equal to the user's row. A `UserSync` notes its writes. */
 
 import type { StoreMetrics } from "./metrics.js";
 import { YOUNG_SECONDS } from "./native/facts.js";
@@ -9,13 +9,13 @@ import { UserSync } from "./user-sync.js";
 export class SyncedStore extends NativeStore {
 	readonly userSync: UserSync;
 
-	/** @throws {SessionStoreError} `INVALID_ARGUMENT`, naming every option that is wrong. */
+	/** @throws {SessionStoreError} `INVALID_ARGUMENT`. Its message names every option that is wrong. */
 	constructor({ loadUser, ...options }: StoreOptions) {
 		super(options);
 		this.userSync = new UserSync(this.call.bind(this), this.events, loadUser);
 	}
 
-	/** Writes a value and notes what it changed. Warns when the write was ignored. `ttl` is in s. */
+	/** Writes a value and notes a change of the user. Warns if the write was ignored. `ttl` is in s. */
 	override async set(key: string, value: string, ttl: number | undefined): Promise<Reply> {
 		let reply: Reply;
 		try {

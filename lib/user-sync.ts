@@ -1,5 +1,5 @@
 /**
- * Keeps the copy of the user in each session equal to the user's row, in whatever order writes arrive and whatever the clocks show.
+ * Keeps the copy of the user in each session equal to the user's row, for any order of writes and any difference of clocks.
  *
  * Better Auth writes its copy some time after the row, so two writers can overtake each other. So after each write that created a session
  * or changed a copy, a comparison (`metrics().userLooks` calls it a look) reads the copies, then the row, and writes the row where they
@@ -62,12 +62,12 @@ export class UserSync {
 	#auth: AuthWithUsers | undefined;
 	/** Whether the option `loadUser` was given. */
 	readonly #isGiven: boolean;
-	/** Users who wait for a comparison, each with whether an older row is written too. */
+	/** Users that wait for a comparison. `true`: a row that is older than the copy is written too. */
 	readonly #queued = new Map<string, boolean>();
 	readonly #running = new Set<string>();
-	/** Users who wait for their second comparison, the soonest first: when it is due, and whether another one follows it. */
+	/** Users that wait for their second comparison, the first due first. `again`: another one follows it. */
 	readonly #second = new Map<string, { due: number; again?: boolean }>();
-	/** Users whose comparison waits until Redis answers. */
+	/** Users with a comparison that waits until Redis answers. */
 	readonly #waitingForRedis = new Set<string>();
 	/** How often in a row the comparison of a user has failed. */
 	readonly #failures = new Map<string, number>();
@@ -90,8 +90,8 @@ export class UserSync {
 	}
 
 	/**
-	 * Reads rows by way of Better Auth from now on, unless `loadUser` was given. A second Better Auth turns this off, because it is not
-	 * known whose row counts.
+	 * Reads rows through Better Auth from now on, unless `loadUser` was given. A second Better Auth turns this off, because it is not
+	 * known which of the two has the right row.
 	 */
 	bind(auth: AuthWithUsers, storage: object): void {
 		if (this.#isGiven || this.#auth === auth) return;
@@ -145,7 +145,7 @@ export class UserSync {
 		return { ...this.#counts, queued };
 	}
 
-	/** Forgets all users who wait. A comparison that runs goes on. */
+	/** Forgets all waiting users. A running comparison goes on. */
 	close(): void {
 		this.#isClosed = true;
 		for (const users of [this.#queued, this.#second, this.#waitingForRedis, this.#failures]) users.clear();
@@ -222,7 +222,7 @@ export class UserSync {
 			const written = (await this.#call(Operation.InstallUser, user, row, asItIs ? 1 : 0, [copies])) as number;
 			if (written === 0) return { sessions, hasNoRow: false };
 			this.#counts.written += written;
-			// What was written may have been an old row, of a replica.
+			// The row that was written may have been an old one, from a replica.
 			this.#scheduleSecond(user);
 		}
 		throw new SessionStoreError("CONFLICT", "the user's sessions keep changing");
@@ -287,7 +287,7 @@ export class UserSync {
 		}, SECOND_AFTER_MS).unref();
 	}
 
-	/** Tries again what Redis did not answer. */
+	/** Retries the comparisons that wait for Redis. */
 	#resume(): void {
 		const users = [...this.#waitingForRedis];
 		this.#waitingForRedis.clear();

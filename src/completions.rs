@@ -15,7 +15,7 @@ use crate::packed::Packed;
 use crate::runtime;
 use crate::waker::Waker;
 
-/// What JavaScript gets. A `handle` is the store's that it belongs to.
+/// The content of a completion. `handle` is the handle of its store.
 pub(crate) enum Outcome {
     /// One call has ended.
     Call(Result<Reply>),
@@ -41,8 +41,8 @@ pub(crate) struct ReadsPart {
     pub(crate) taken: Option<oneshot::Sender<()>>,
 }
 
-/// The number that JavaScript gave a call, and its outcome. [`NOT_A_CALL`] for what JavaScript did
-/// not begin.
+/// The number that JavaScript gave a call, and its outcome. [`NOT_A_CALL`] if JavaScript did not
+/// begin it.
 pub(crate) type Completion = (u32, Outcome);
 
 /// In place of a call's number.
@@ -50,8 +50,8 @@ pub(crate) const NOT_A_CALL: u32 = 0;
 
 /// Completions on their way to one JavaScript thread.
 pub(crate) struct CompletionQueue {
-    /// `None`: closed. Later completions are dropped, and with them the credentials requests in
-    /// them, which then fail over to another function.
+    /// `None`: closed. Later completions are dropped. A credentials request in one of them then
+    /// fails over to another function.
     queue: Mutex<Option<Vec<Completion>>>,
     /// Whether a wake-up is under way.
     is_waking: AtomicBool,

@@ -82,7 +82,7 @@ impl Row<'_, '_> {
     }
 }
 
-/// Remembers what this wake-up hands out: the base of what JavaScript writes before the next one.
+/// Remembers the reads of this wake-up: the bases of JavaScript's writes before the next one.
 fn update_read_window(instance: &ModuleInstance, completions: &[Completion]) {
     let reads = completions.iter().filter_map(|(_, outcome)| match outcome {
         Outcome::Reads(Ok(ReadsPart { read_number, .. })) => Some(*read_number),

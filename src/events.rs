@@ -1,4 +1,4 @@
-//! What happens to a store's connection, on its way to JavaScript.
+//! Events of a store's connection, on their way to JavaScript.
 //!
 //! Threads: a task on the store thread listens and pushes each event as a completion. It keeps no
 //! process alive.

@@ -1,4 +1,4 @@
-//! What `lib/` knows from the core, so that each fact stands in one place: limits, key families,
+//! Constants of the core for `lib/`, so that each fact stands in one place: limits, key families,
 //! error codes, event names. `lib/native/facts.ts` reads them once, when the addon is loaded.
 
 use napi_derive::napi;

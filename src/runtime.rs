@@ -47,7 +47,7 @@ struct TaskQueue {
 }
 
 thread_local! {
-    /// What the store thread does at the end of this turn.
+    /// Work for the end of this turn of the store thread.
     static AT_TURN_END: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -104,8 +104,8 @@ fn start_thread() -> IoResult<Arc<TaskQueue>> {
     let queue = Arc::new(TaskQueue::default());
     let thread_queue = queue.clone();
     std::thread::Builder::new().name("session-store".into()).spawn(move || {
-        // The loop is a task, because waking what `block_on` itself polls costs a system call each
-        // time. It ends by a panic only.
+        // The loop is a task, because each wake-up of the future that `block_on` itself polls costs
+        // a system call. It ends by a panic only.
         while runtime.block_on(runtime.spawn(run_tasks(thread_queue.clone()))).is_err() {}
     })?;
     Ok(queue)
@@ -148,8 +148,8 @@ fn start(task: Task, running: &Arc<AtomicUsize>, queue: &Arc<TaskQueue>) {
 /// Returns when a task arrived or ended, or the alarm went off.
 async fn sleep_until_arrival(queue: &TaskQueue, alarm: &mut Option<Pin<Box<Sleep>>>) {
     queue.is_asleep.store(true, Ordering::SeqCst);
-    // What was submitted before the flag was set is found here. What is submitted after it wakes
-    // the thread.
+    // A task that was submitted before the flag was set is found here. A later one wakes the
+    // thread.
     if queue.tasks.lock().is_empty() {
         let ring = async {
             match alarm {

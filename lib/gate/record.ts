@@ -11,7 +11,7 @@ export interface HiddenFields {
 	user: ReadonlySet<string>;
 }
 
-/** The session or the user of a record, and which of its fields each copy needs a copy of. */
+/** The session or the user of a record, and the fields that are copied deeply for each copy. */
 class Half {
 	readonly #fields: Fields;
 	readonly #dates: [string, number][] = [];

@@ -1,4 +1,4 @@
-/** What a gate reads from Better Auth, once: cookie names, secret, settings and plugins. */
+/** The setup that a gate reads from Better Auth, once: cookie names, secret, settings and plugins. */
 import * as native from "#native";
 import { invalid } from "../error.js";
 import type { RedisStorage } from "../storage.js";
@@ -33,10 +33,10 @@ export interface AuthContext {
 	};
 }
 
-/** Better Auth's minor versions for which the gate answers: its answers are compared with theirs (__test__/gate/equality.test.js). */
+/** The minor versions of Better Auth that the gate was tested with (__test__/gate/equality.test.js). It answers for no other version. */
 const TESTED_MINORS = { oldest: 4, newest: 7 };
 
-/** Without these fields the gate cannot know whether a session is live and whose it is. */
+/** Without these fields the gate cannot know the user of a session, and whether the session is live. */
 const NEEDED_FIELDS = ["id", "token", "userId", "expiresAt", "createdAt", "updatedAt"];
 
 export class AuthSetup {

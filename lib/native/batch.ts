@@ -1,4 +1,4 @@
-/** What goes to the store thread: the calls and reads of one tick leave as one batch, after the tick's microtasks. */
+/** Sends work to the store thread: the calls and reads of one tick leave as one batch, after the tick's microtasks. */
 import * as native from "#native";
 import { SessionStoreError } from "../error.js";
 import { failAll, instanceNumber } from "./completions.js";

@@ -1,5 +1,5 @@
 /**
- * What comes back from the store thread: one wake-up settles everything that has completed.
+ * Takes completions from the store thread. One wake-up settles all completed calls.
  *
  * Everything here belongs to one module instance on one JavaScript thread, and is shared by its stores. The addon keeps the process alive
  * while a waiter exists, and only then.
@@ -27,11 +27,11 @@ let lastNumber = 0;
 const waiters = new Map<number, Waiter>();
 /** Async hooks see this object. Like Node.js' own handles it says whether it keeps the process alive: Jest lists those that do. */
 const resource = { hasRef: () => waiters.size > 0 };
-/** By the handle of a store: what receives the events of its connection. */
+/** By the handle of a store: the receiver of its connection's events. */
 const eventsByHandle = new Map<number, StoreEvents>();
 /** By the handle of a store: the application's function for user name and password. */
 const credentialsByHandle = new Map<number, CredentialsFunction>();
-/** By the handle of a closed store: what to call when its last call is settled. */
+/** By the handle of a closed store: called when its last call is settled. */
 const closing = new Map<number, () => void>();
 
 /** The number of this module instance, which is registered if it is not yet. */

@@ -1,7 +1,7 @@
 /** The application's function for user name and password. The addon requests it at each connection, and again before a password expires. */
 import * as native from "#native";
 
-/** What to log in with. */
+/** User name and password for a login. */
 export interface Credentials {
 	/** User name (ACL). Default: option `username`. */
 	username?: string | undefined;

@@ -1,22 +1,24 @@
-/** What happens to a store's connection: passed to listeners, and written as a line to a logger. */
+/** Events of a store's connection: passed to listeners, and written as lines to a logger. */
 import { invalid } from "../error.js";
 import { EVENT_NAMES } from "./facts.js";
 
 /**
+ * An event of a store's connection:
+ *
  * - `ready`: the connection is up.
  * - `down`: the connection was lost, or an attempt failed.
  * - `reconnecting`: another attempt begins.
  * - `failover`: another server is the primary.
  * - `degraded`: the connection is up, but something is missing: the near cache, WAIT, a login that can be renewed, or a `maxmemory-policy` that
- *   keeps sessions; or the server answers slowly (option `slowMs`), or its memory is full: each at most once in 30 s.
+ *   keeps sessions. Also when the server answers slowly (option `slowMs`) or its memory is full, each at most once in 30 s.
  * - `underReplicated`: a session was ended, and fewer replicas than `revoke.waitReplicas` acknowledged it in time.
  */
 export type StoreEvent = "ready" | "down" | "reconnecting" | "failover" | "degraded" | "underReplicated";
 
-/** Gets which server, or why: a sentence without secrets. */
+/** Called with the server or the reason, as a sentence without secrets. */
 export type StoreListener = (reason: string) => void;
 
-/** Takes lines. `console` is one. */
+/** Receives log lines, for example `console`. */
 export interface StoreLogger {
 	info(line: string): void;
 	warn(line: string): void;
@@ -38,10 +40,10 @@ const UNDER_REPLICATED_EVERY_MS = 1000;
 /** The default interval of the same warning, in ms. */
 const WARNING_EVERY_MS = 60_000;
 
-/** What begins each line. */
+/** The beginning of each line. */
 const PREFIX = "[better-auth-redis-store]";
 
-/** What was logged, shared by all module instances of this thread: each of them gets the events of the same connections. */
+/** The logged events, shared by all module instances of this thread, because each of them gets the events of the same connections. */
 interface Logged {
 	/** The numbers of the latest events. */
 	numbers: Set<number>;
@@ -159,7 +161,7 @@ export class StoreEvents {
 	}
 }
 
-/** Reports a failure of the application's listener or logger as its own, without stopping what called it. */
+/** Reports a failure of the application's listener or logger as an uncaught error of its own. The calling code goes on. */
 function throwLater(error: unknown): void {
 	queueMicrotask(() => {
 		throw error;

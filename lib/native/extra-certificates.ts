@@ -10,7 +10,7 @@ let isRead = false;
 /**
  * Trusts them beside the public authorities, once. A file that is missing or malformed is no error.
  *
- * @param warn Gets one line about what is wrong with the file.
+ * @param warn Called with one line about the problem with the file.
  */
 export function trustExtraCertificates(warn: (line: string) => void): void {
 	if (isRead || !path) return;

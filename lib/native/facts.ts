@@ -9,10 +9,10 @@ const facts = native.facts();
 /** The longest key, token or user id, in bytes of UTF-8. */
 export const MAX_KEY_BYTES = facts.maxKeyBytes;
 
-/** What the keys of Better Auth's own lists of a user's sessions begin with: `active-sessions-`. */
+/** The prefix of the keys of Better Auth's own lists of a user's sessions: `active-sessions-`. */
 export const SESSION_LIST_PREFIX = facts.sessionListPrefix;
 
-/** What the keys of not-before markers begin with: a user's sessions from before that time, in ms since the epoch, are ended. */
+/** The prefix of the keys of not-before markers. A user's sessions from before that time, in ms since the epoch, are ended. */
 export const NOT_BEFORE_PREFIX = facts.notBeforePrefix;
 
 /** How far from its `createdAt` a session may be created by a write, in s. */

@@ -12,13 +12,13 @@ import { ReadCollector } from "./reads.js";
 
 export const Operation = native.Operation;
 
-/** What a call resolves to. */
+/** The result of a call. */
 export type Reply = string | number | null;
 
 /** A record that is longer than this gives a warning, in UTF-16 units: memory is its size times the sessions. */
 const LARGE_RECORD = 64 * 1024;
 
-/** What exists from the first call until the store is closed. */
+/** The state from the first call until the store is closed. */
 interface OpenStore {
 	readonly handle: number;
 	readonly reads: ReadCollector;
@@ -148,7 +148,7 @@ export class NativeStore {
 	}
 }
 
-/** Runs a native function that throws what is wrong with options. */
+/** Runs a native function that throws the problems of options. */
 function withInvalidArgument<T>(run: () => T): T {
 	try {
 		return run();

@@ -1,5 +1,5 @@
 /**
- * This thread's copies of what the near cache returned. Keys that are read most are answered without a call of the addon.
+ * This thread's copies of values of the near cache. Keys that are read often are answered without a call of the addon.
  *
  * A copy is valid while the addon's memory says that nothing has changed: see `CopyFreshness` in crates/session-store/src/near_cache.rs.
  */
@@ -26,7 +26,7 @@ const NONE: readonly string[] = [];
 
 interface Copy {
 	readonly value: string | null;
-	/** Index of its stripe's counter, and what the counter was before the value was read. */
+	/** Index of its stripe's counter, and the counter's value before the read. */
 	readonly stripe: number;
 	readonly count: number;
 	/** When it expires, in ms, by this thread's monotonic clock and by the wall clock: the earlier one counts. */
@@ -34,14 +34,14 @@ interface Copy {
 	readonly expiresAtWall: number;
 	/** The microtask run in which it was last handed out. */
 	run: number;
-	/** What was handed out under the key in that run before it, the latest last. */
+	/** Earlier values that were handed out under the key in that run, the latest last. */
 	readonly earlier: readonly string[];
 }
 
 /** Number of the current run of microtasks: they start with each wake-up. */
 let run = 0;
 
-/** Starts another run. What was handed out in an earlier one is no base of a write any more. */
+/** Starts another run. A value that was handed out in an earlier run is no base of a write any more. */
 export function startMicrotaskRun(): void {
 	run++;
 }
@@ -55,7 +55,7 @@ export class NearCacheCopies {
 	/** When the last sign of life of the connection was sent, in ms: by the addon's monotonic clock and by the wall clock. */
 	readonly #alive: Float64Array;
 	readonly #integers: Int32Array;
-	/** What to add to this thread's monotonic clock to get the addon's, in ms. */
+	/** The difference of the addon's monotonic clock and this thread's, in ms. */
 	readonly #clockOffset: number;
 	readonly #copies: TwoGenerationMap<Copy>;
 
@@ -96,8 +96,8 @@ export class NearCacheCopies {
 	}
 
 	/**
-	 * What was handed out under a key in this microtask run, the latest last; `undefined`: nothing. Better Auth writes a session back in the
-	 * run in which it read it, so one of these is what it has changed.
+	 * The values that were handed out under a key in this microtask run, the latest last, or `undefined`. Better Auth writes a session back in
+	 * the run that read it. So one of these values is the base of its write.
 	 */
 	handedOut(key: string): string[] | undefined {
 		const copy = this.#copies.get(key);

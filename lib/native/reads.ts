@@ -40,7 +40,7 @@ export class ReadCollector {
 		return reads.add(key);
 	}
 
-	/** Submits what is collected. */
+	/** Submits the collected reads. */
 	send(): void {
 		this.#current?.send();
 	}
