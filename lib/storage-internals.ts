@@ -13,7 +13,7 @@ export interface StorageInternals {
 	warn(line: string, intervalMs: number): void;
 	/** Whether the option `maxSessionsPerUser` is set. */
 	readonly limitsSessions: boolean;
-	/** Lets the storage read users' rows by way of this Better Auth. */
+	/** Lets the storage read users' rows through this Better Auth. */
 	bind(auth: AuthWithUsers): void;
 	/** Sets how long sessions live, in s. */
 	setSessionLife(seconds: number): void;

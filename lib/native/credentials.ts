@@ -5,19 +5,19 @@ import * as native from "#native";
 export interface Credentials {
 	/** User name (ACL). Default: option `username`. */
 	username?: string | undefined;
-	/** Password, or a token that stands for one. */
+	/** Password, or a token in its place. */
 	password: string;
 	/**
-	 * When the password expires, in ms since the epoch. Live connections call the function again and log in again when 80 % of the time
-	 * until then is over. Default: it does not expire.
+	 * When the password expires, in ms since the epoch. After 80 % of the time until then, live connections call the function and log in again.
+	 * Default: it does not expire.
 	 */
 	expiresAt?: number | Date | null | undefined;
 }
 
-/** Called at each connection, reconnections included, and again before the credentials expire. */
+/** Returns the credentials. The store calls it at each connection, reconnections included, and again before the credentials expire. */
 export type CredentialsFunction = () => Credentials | Promise<Credentials>;
 
-/** Before this, a number of ms lies in 1973 or earlier. A number of s of our days is below it. */
+/** A smaller number is a date before 1974 in ms. So a time of today in s, passed by mistake, is recognized. */
 const MIN_EXPIRES_AT_MS = 1e11;
 
 /** Calls the function and answers a request with its result. The message of its error may hold a secret, so it is not repeated. */
