@@ -16,10 +16,7 @@ export interface Session {
 	token: string;
 	/** When the session expires. */
 	expiresAt: Date;
-	/**
-	 * When the session was created. Set it: after `deleteUserSessions` without `except`, a session of that user without `createdAt` is never
-	 * found, even if it was created later.
-	 */
+	/** When the session was created. Default: the time of `createSession`. */
 	createdAt?: Date | undefined;
 	/** When the session was last written. */
 	updatedAt?: Date | undefined;
@@ -88,8 +85,10 @@ export class RedisSessionStore<S extends Session = Session> {
 		checkKey("session.userId", session.userId);
 		if (session.expiresAt === undefined) throw invalid("session.expiresAt: must be a date in the future");
 		checkDates("session", session, "must be a date in the future");
-		this.#store.warnOfSize(session.token, json);
-		await this.#store.call(Operation.Create, session.token, json);
+		// A session of unknown age would count as older than the end of all its user's sessions.
+		const dated = session.createdAt === undefined ? JSON.stringify({ ...session, createdAt: new Date() }) : json;
+		this.#store.warnOfSize(session.token, dated);
+		await this.#store.call(Operation.Create, session.token, dated);
 	}
 
 	/** Reads the live session of a token. Resolves to `null` if there is none. */

@@ -217,6 +217,20 @@ export function ending(engine) {
 	});
 
 	describe("deleteUserSessions", () => {
+		test("a session that is created afterwards is live, with createdAt or without", async (t) => {
+			const { store } = open(t, engine.empty());
+			const { createdAt: _, ...undated } = session();
+			await store.createSession(undated);
+			assert.equal(await store.deleteUserSessions(undated.userId), 1);
+			const before = new Date();
+			const again = { ...undated, token: fresh("token") };
+			await store.createSession(again);
+			const { createdAt, ...rest } = await store.getSession(again.token);
+			assert.deepEqual(rest, again);
+			assert.ok(createdAt >= before, "createdAt is the time of createSession");
+			assert.equal((await store.getUserSessions(undated.userId)).length, 1);
+		});
+
 		test("ends every session of the user, returns how many, and touches no other user's", async (t) => {
 			const { storage, store } = open(t, engine.empty());
 			const [userId, other] = [fresh("user"), session()];
@@ -315,14 +329,14 @@ export function ending(engine) {
 			const at = Date.now();
 			const made = (ms) => session({ userId, createdAt: new Date(at + ms) });
 			const [old, just, equal, later] = [made(-60_000), made(-1), made(0), made(1)];
-			const ageless = session({ userId, createdAt: undefined });
+			const undated = session({ userId, createdAt: undefined });
 			const stranger = session({ createdAt: old.createdAt });
-			for (const one of [old, just, equal, later, ageless, stranger]) await store.createSession(one);
+			for (const one of [old, just, equal, later, undated, stranger]) await store.createSession(one);
 
 			await storage.set(`revoked-sessions-before-${userId}`, String(at), 60);
-			for (const { token } of [old, just, ageless]) assert.equal(await store.getSession(token), null);
+			for (const { token } of [old, just]) assert.equal(await store.getSession(token), null);
 			const tokens = (await store.getUserSessions(userId)).map(({ token }) => token).sort();
-			assert.deepEqual(tokens, [equal.token, later.token].sort());
+			assert.deepEqual(tokens, [equal.token, later.token, undated.token].sort());
 			assert.deepEqual(await store.getSession(stranger.token), stranger);
 			await signIn(storage, just);
 			assert.equal(await storage.get(just.token), null);

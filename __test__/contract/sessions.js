@@ -62,11 +62,14 @@ export function sessions(engine) {
 			assert.deepEqual(await store.getSession(longest.token), longest);
 		});
 
-		test("need no more than token, userId and expiresAt", async (t) => {
+		test("need no more than token, userId and expiresAt, and get a createdAt", async (t) => {
 			const { store } = open(t, engine.empty());
 			const mine = { token: fresh("token"), userId: fresh("user"), expiresAt: fromNow(60_000) };
+			const before = new Date();
 			await store.createSession(mine);
-			assert.deepEqual(await store.getSession(mine.token), mine);
+			const { createdAt, ...rest } = await store.getSession(mine.token);
+			assert.deepEqual(rest, mine);
+			assert.ok(createdAt >= before && createdAt <= new Date());
 		});
 
 		test("create a session long after its createdAt", async (t) => {
