@@ -355,12 +355,12 @@ impl NearCache {
 
     /// The value of a key, or its absence; `None`: the cache does not know.
     pub(crate) fn cached(&self, key: &str) -> Option<Hit> {
-        let hit = self.look(key)?;
+        let hit = self.lookup(key)?;
         self.counters.hits.fetch_add(1, Relaxed);
         Some(hit)
     }
 
-    fn look(&self, key: &str) -> Option<Hit> {
+    fn lookup(&self, key: &str) -> Option<Hit> {
         let (entry, marker) = self.live_entry(key, TwoClockTime::now())?;
         Some(Hit {
             value: entry.value.clone(),
@@ -398,7 +398,7 @@ impl NearCache {
     /// Starts to read a key. `None`: the cache is off. `is_counted`: whether metrics count the read.
     pub(crate) fn start_read(&self, key: &str, is_counted: bool) -> Option<ReadStart<'_>> {
         let count = |counter: &AtomicU64| _ = counter.fetch_add(is_counted.into(), Relaxed);
-        if let Some(hit) = self.look(key) {
+        if let Some(hit) = self.lookup(key) {
             count(&self.counters.hits);
             return Some(ReadStart::Hit(hit));
         }

@@ -27,7 +27,7 @@ pub(super) fn node_of(node: &Value, default_port: u16) -> Option<(String, u16)> 
         return None;
     }
     let host = canonical_host(members.get("host")?.as_str()?)?;
-    let ports = row_in(&OPTIONS, "port").range();
+    let ports = row_in(OPTIONS, "port").range();
     let port = members
         .get("port")
         .map_or(Ok(default_port.into()), |port| whole_number(port, ports))

@@ -49,9 +49,8 @@ impl OptionReader {
         self.agree_on_verification(url.verification, tls.as_ref());
         let sentinel_login = self.sentinel_login(&address, sentinel, tls.is_some());
         let nat_map = self.nat_map(&address);
-        let db = self
-            .agreed("db", url.db, db)
-            .unwrap_or(row_in(&OPTIONS, "db").default_integer() as u32);
+        let db =
+            self.agreed("db", url.db, db).unwrap_or(row_in(OPTIONS, "db").default_integer() as u32);
         let password = self.agreed("password", url.password, password);
         if asks_for_login && password.is_some() {
             self.problem("credentials", "given together with a password; give one or the other");
@@ -68,7 +67,7 @@ impl OptionReader {
             keep_alive: keep_alive.filter(|_| tcp),
             connection_name: self
                 .agreed("connectionName", url.connection_name, connection_name)
-                .unwrap_or_else(|| row_in(&OPTIONS, "connectionName").default_text().to_owned()),
+                .unwrap_or_else(|| row_in(OPTIONS, "connectionName").default_text().to_owned()),
         })))
     }
 

@@ -26,7 +26,7 @@ impl OptionReader {
         let given: Option<u64> = self.integer("heartbeatMs");
         // `near_cache` notes what is wrong with it.
         let older = self.value("nearCache").and_then(|members| {
-            let range = row_in(&NEAR_CACHE, "heartbeatMs").range();
+            let range = row_in(NEAR_CACHE, "heartbeatMs").range();
             whole_number(members.get("heartbeatMs")?, range).ok()
         });
         if let (Some(given), Some(older)) = (given, older)
@@ -51,16 +51,16 @@ impl OptionReader {
             Some(Value::Bool(false)) => return None,
             Some(Value::Object(members)) => members.clone(),
             Some(other) => {
-                let (right, what) = (names(&NEAR_CACHE, ", "), kind_of(other));
+                let (right, what) = (names(NEAR_CACHE, ", "), kind_of(other));
                 let what = format!("must be true, false or an object with {right}, not {what}");
                 return self.refuse("nearCache", what);
             }
         };
-        self.refuse_unknown_members("nearCache", &NEAR_CACHE, &members);
+        self.refuse_unknown_members("nearCache", NEAR_CACHE, &members);
         let [max_bytes, _, ttl_ms, max_staleness_ms] =
             ["maxBytes", "heartbeatMs", "ttlMs", "maxStalenessMs"]
-                .map(|name| self.member_integer("nearCache", row_in(&NEAR_CACHE, name), &members));
-        let default = |name| row_in(&NEAR_CACHE, name).default_integer();
+                .map(|name| self.member_integer("nearCache", row_in(NEAR_CACHE, name), &members));
+        let default = |name| row_in(NEAR_CACHE, name).default_integer();
         let max_bytes = max_bytes.unwrap_or_else(|| default("maxBytes"));
         let ttl = Duration::from_millis(ttl_ms.unwrap_or_else(|| default("ttlMs")));
         let max_staleness_ms = max_staleness_ms.unwrap_or_else(|| default("maxStalenessMs"));

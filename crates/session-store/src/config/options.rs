@@ -81,7 +81,7 @@ const MIB: u64 = 1_024 * KIB;
 /// Every option of a store that the core reads. Of two names that are equally like an unknown one,
 /// the later is suggested.
 #[rustfmt::skip]
-pub(super) static OPTIONS: [OptionRow; 35] = [
+pub(super) static OPTIONS: &[OptionRow] = &[
     row("url", Text, Nothing, WHERE),
     row("host", Text, Nothing, WHERE),
     row("port", Count(1..=65_535), Integer(DEFAULT_PORT as u64), WHERE),
@@ -125,7 +125,7 @@ pub(super) static OPTIONS: [OptionRow; 35] = [
 
 /// The members of the option `nearCache`.
 #[rustfmt::skip]
-pub(super) static NEAR_CACHE: [OptionRow; 4] = [
+pub(super) static NEAR_CACHE: &[OptionRow] = &[
     row("maxBytes", Bytes(64 * KIB..=64 * 1_024 * MIB), Integer(32 * MIB), "`nearCache`"),
     row("ttlMs", Ms(1..=24 * 3_600_000), Integer(60_000), "`nearCache`"),
     row("maxStalenessMs", Ms(100..=180_000), Integer(3_000), "`nearCache`"),
@@ -134,14 +134,14 @@ pub(super) static NEAR_CACHE: [OptionRow; 4] = [
 
 /// The members of the option `revoke`.
 #[rustfmt::skip]
-pub(super) static REVOKE: [OptionRow; 2] = [
+pub(super) static REVOKE: &[OptionRow] = &[
     row("waitReplicas", Count(1..=100), Nothing, "`revoke`"),
     row("timeoutMs", Ms(1..=60_000), Integer(500), "`revoke`"),
 ];
 
 /// The members of the option `tls`.
 #[rustfmt::skip]
-pub(super) static TLS: [OptionRow; 6] = [
+pub(super) static TLS: &[OptionRow] = &[
     row("ca", Other, Nothing, "`tls`"),
     row("cert", Other, Nothing, "`tls`"),
     row("key", Other, Nothing, "`tls`"),

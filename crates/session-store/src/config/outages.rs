@@ -44,15 +44,15 @@ impl OptionReader {
         let members = match self.value("revoke")? {
             Value::Object(members) => members.clone(),
             other => {
-                let (right, what) = (names(&REVOKE, ", "), kind_of(other));
+                let (right, what) = (names(REVOKE, ", "), kind_of(other));
                 let what = format!("must be an object with {right}, not {what}");
                 return self.refuse("revoke", what);
             }
         };
-        self.refuse_unknown_members("revoke", &REVOKE, &members);
+        self.refuse_unknown_members("revoke", REVOKE, &members);
         let [wait_replicas, timeout_ms] = ["waitReplicas", "timeoutMs"]
-            .map(|name| self.member_integer("revoke", row_in(&REVOKE, name), &members));
-        let timeout = timeout_ms.unwrap_or_else(|| row_in(&REVOKE, "timeoutMs").default_integer());
+            .map(|name| self.member_integer("revoke", row_in(REVOKE, name), &members));
+        let timeout = timeout_ms.unwrap_or_else(|| row_in(REVOKE, "timeoutMs").default_integer());
         let timeout = Duration::from_millis(timeout);
         if timeout >= command_timeout {
             let (timeout, bound) = (timeout.as_millis(), command_timeout.as_millis());
@@ -74,14 +74,14 @@ impl OptionReader {
     pub(super) fn on_unavailable(&mut self) -> OnUnavailable {
         let stored_too = match self.has("storeSessionInDatabase") {
             true => self.boolean("storeSessionInDatabase", ""),
-            false => Some(row_in(&OPTIONS, "storeSessionInDatabase").default_boolean()),
+            false => Some(row_in(OPTIONS, "storeSessionInDatabase").default_boolean()),
         };
         if stored_too == Some(true) && self.has("maxSessionsPerUser") {
             let what = "cannot be combined with storeSessionInDatabase: true: a session that the limit ends would still have \
                         its row in the database, and Better Auth would find it there; remove one of the two";
             self.problem("maxSessionsPerUser", what);
         }
-        let default = row_in(&OPTIONS, "onUnavailable").default_text();
+        let default = row_in(OPTIONS, "onUnavailable").default_text();
         match self.value("onUnavailable").map_or(Some(default), Value::as_str) {
             Some("reject") => OnUnavailable::Reject,
             Some("database") if stored_too == Some(false) => {

@@ -91,7 +91,7 @@ impl OptionReader {
                 return self.refuse(option, format_args!("must be a string, not {given}"));
             }
         };
-        if let OptionKind::TextOfBytes(range) = &row_in(&OPTIONS, option).kind
+        if let OptionKind::TextOfBytes(range) = &row_in(OPTIONS, option).kind
             && !range.contains(&(text.len() as u64))
         {
             let (least, most, bytes) = (range.start(), range.end(), text.len());
@@ -103,13 +103,13 @@ impl OptionReader {
 
     /// A text, or its default.
     pub(super) fn text_or_default(&mut self, option: &str) -> String {
-        let default = row_in(&OPTIONS, option).default_text();
+        let default = row_in(OPTIONS, option).default_text();
         self.text(option).unwrap_or_else(|| default.to_owned())
     }
 
     /// A whole number within the range of its row.
     pub(super) fn integer<T: TryFrom<u64>>(&mut self, option: &str) -> Option<T> {
-        match whole_number(self.given.get(option)?, row_in(&OPTIONS, option).range()) {
+        match whole_number(self.given.get(option)?, row_in(OPTIONS, option).range()) {
             Ok(integer) => T::try_from(integer).ok(),
             Err(what) => self.refuse(option, what),
         }
@@ -117,7 +117,7 @@ impl OptionReader {
 
     /// A whole number, or its default.
     pub(super) fn integer_or_default(&mut self, option: &str) -> u64 {
-        self.integer(option).unwrap_or_else(|| row_in(&OPTIONS, option).default_integer())
+        self.integer(option).unwrap_or_else(|| row_in(OPTIONS, option).default_integer())
     }
 
     /// A number of milliseconds, or its default.
@@ -127,7 +127,7 @@ impl OptionReader {
 
     /// The default of a number of milliseconds, for an option whose absence means more than that.
     pub(super) fn default_ms(&self, option: &str) -> Duration {
-        Duration::from_millis(row_in(&OPTIONS, option).default_integer())
+        Duration::from_millis(row_in(OPTIONS, option).default_integer())
     }
 
     /// `true` or `false`. `hint`: what ends the message about a value that is neither.

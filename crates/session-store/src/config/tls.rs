@@ -27,7 +27,7 @@ impl OptionReader {
             }
             other => kind_of(&other),
         };
-        let right = names(&TLS, ", ");
+        let right = names(TLS, ", ");
         let right = format!("must be true, false or an object with {right}");
         self.refuse("tls", format_args!("{right}, not {what}"))
     }
@@ -96,7 +96,7 @@ fn unknown_member(name: &str) -> String {
             "rejectUnauthorized is not supported, {what}; {UNVERIFIED}: true checks nothing"
         );
     }
-    let (name, right) = (shortened(name), names(&TLS, ", "));
+    let (name, right) = (shortened(name), names(TLS, ", "));
     format!("unknown member {name}: an object takes {right}")
 }
 

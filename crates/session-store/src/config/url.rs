@@ -127,7 +127,7 @@ impl OptionReader {
         let name = names
             .into_iter()
             .next()
-            .unwrap_or_else(|| row_in(&OPTIONS, "name").default_text().to_owned());
+            .unwrap_or_else(|| row_in(OPTIONS, "name").default_text().to_owned());
         Some(Location::Server(Address::Sentinel { name, nodes }, parts))
     }
 
@@ -198,7 +198,7 @@ impl OptionReader {
         let named: Vec<String> = in_path.map(str::to_owned).into_iter().chain(in_query).collect();
         let numbers: Option<Vec<u32>> = named.iter().map(|text| database_number(text)).collect();
         let Some(numbers) = numbers else {
-            let numbers = row_in(&OPTIONS, "db").range();
+            let numbers = row_in(OPTIONS, "db").range();
             let (least, most) = (numbers.start(), numbers.end());
             let what = format!("the database must be an integer from {least} to {most}");
             return self.refuse("url", format_args!("{what}, {EXAMPLE}/2"));
@@ -224,7 +224,7 @@ impl OptionReader {
 fn database_number(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number: u32 = text.parse().ok().filter(|_| digits)?;
-    row_in(&OPTIONS, "db").range().contains(&number.into()).then_some(number)
+    row_in(OPTIONS, "db").range().contains(&number.into()).then_some(number)
 }
 
 const QUOTES: [char; 2] = ['"', '\''];

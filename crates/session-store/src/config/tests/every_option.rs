@@ -187,7 +187,7 @@ const PAGE: &str = include_str!("../../../../../docs/options.md");
 
 #[test]
 fn docs_options_md_has_each_row_of_the_table_with_its_type_and_default() {
-    for row in [&OPTIONS[..], &NEAR_CACHE, &REVOKE, &TLS].into_iter().flatten() {
+    for row in [OPTIONS, NEAR_CACHE, REVOKE, TLS].into_iter().flatten() {
         let cells = described(row);
         let right = |at: usize, expected: &str| {
             let (name, heading) = (row.name, row.docs);
