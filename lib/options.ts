@@ -88,7 +88,7 @@ export interface StoreOptions {
 	path?: string | undefined;
 	/**
 	 * Some servers of a Redis Cluster, instead of `url`. The store discovers the others, and uses the same `username`, `password` and `tls`
-	 * for all. Default port 6379.
+	 * for all. A server without a port has port 6379.
 	 */
 	cluster?: readonly ServerAddress[] | undefined;
 	/**
@@ -96,13 +96,13 @@ export interface StoreOptions {
 	 * `{ "10.0.0.1:6379": { host: "redis.example.com", port: 7001 } }`.
 	 */
 	natMap?: Readonly<Record<string, ServerAddress>> | undefined;
-	/** Sentinels, instead of `url`. Any of them that answers names the primary. Default port 26379. */
+	/** Sentinels, instead of `url`. Any of them that answers names the primary. A server without a port has port 26379. */
 	sentinels?: readonly ServerAddress[] | undefined;
 	/** Name of the primary at the sentinels. Default `mymaster`. */
 	name?: string | undefined;
-	/** User name (ACL) at the sentinels. Default: none. */
+	/** User name (ACL) at the sentinels. */
 	sentinelUsername?: string | undefined;
-	/** Password at the sentinels. Default: none. */
+	/** Password at the sentinels. */
 	sentinelPassword?: string | undefined;
 	/** Whether the store connects to the sentinels over TLS, with the settings of `tls`. Default: the same as for the servers. */
 	sentinelTLS?: boolean | undefined;
