@@ -86,7 +86,8 @@ export class RedisSessionStore<S extends Session = Session> {
 		if (session.expiresAt === undefined) throw invalid("session.expiresAt: must be a date in the future");
 		checkDates("session", session, "must be a date in the future");
 		// A session of unknown age would count as older than the end of all its user's sessions.
-		const dated = session.createdAt === undefined ? JSON.stringify({ ...session, createdAt: new Date() }) : json;
+		const dated =
+			session.createdAt === undefined ? JSON.stringify({ createdAt: new Date(), ...JSON.parse(json) }) : json;
 		this.#store.warnOfSize(session.token, dated);
 		await this.#store.call(Operation.Create, session.token, dated);
 	}
