@@ -113,9 +113,9 @@ export class NativeStore {
 	async #close(): Promise<void> {
 		const open = this.#open;
 		if (open === undefined) return;
+		this.#open = undefined;
 		open.reads.send();
 		open.trustedReads.send();
-		this.#open = undefined;
 		await closeHandle(open.handle);
 	}
 
@@ -135,16 +135,21 @@ export class NativeStore {
 		trustExtraCertificates((line) => this.events.warn(line));
 		const instance = instanceNumber();
 		const handle = withInvalidArgument(() => native.open(instance, toJson(options)));
-		watchEvents(handle, this.events);
-		if (this.#sessionLifeSeconds !== undefined) native.setSessionLife(handle, this.#sessionLifeSeconds);
-		if (options.credentials) registerCredentials(handle, options.credentials);
-		const memory = native.nearCacheMemory(handle);
-		return {
-			handle,
-			reads: new ReadCollector(handle, false),
-			trustedReads: new ReadCollector(handle, true),
-			nearCache: memory ? new NearCacheCopies(handle, memory) : undefined,
-		};
+		try {
+			watchEvents(handle, this.events);
+			if (this.#sessionLifeSeconds !== undefined) native.setSessionLife(handle, this.#sessionLifeSeconds);
+			if (options.credentials) registerCredentials(handle, options.credentials);
+			const memory = native.nearCacheMemory(handle);
+			return {
+				handle,
+				reads: new ReadCollector(handle, false),
+				trustedReads: new ReadCollector(handle, true),
+				nearCache: memory ? new NearCacheCopies(handle, memory) : undefined,
+			};
+		} catch (error) {
+			void closeHandle(handle);
+			throw error;
+		}
 	}
 }
 
