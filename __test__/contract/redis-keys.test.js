@@ -51,6 +51,18 @@ describe("keys in Redis", () => {
 		assert.deepEqual(await server.cli("ZRANGE", `user-sessions:${mine.userId}`, 0, -1), [mine.token]);
 	});
 
+	test("of plain values stay out of deleteUserSessions, also in an index and with a token and userId inside", async (t) => {
+		const { storage, store } = open(t, server.url);
+		const [key, userId] = [fresh("key"), fresh("user")];
+		const value = JSON.stringify({ about: { token: key, userId } });
+		await storage.set(key, value, 60);
+		await server.cli("ZADD", `user-sessions:${userId}`, Date.now() + 60_000, key);
+		assert.equal(await store.deleteUserSessions(userId), 0);
+		assert.equal(await storage.get(key), value);
+		await storage.delete(key);
+		assert.equal(await server.cli("EXISTS", `session:${key}`), 0, "no tombstone");
+	});
+
 	test("have the configured prefixes, in the configured database", async (t) => {
 		const { store } = open(t, { url: `${server.url}/3`, keyPrefix: "k:", userPrefix: "u:" });
 		const mine = session();
