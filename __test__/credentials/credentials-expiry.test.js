@@ -102,7 +102,12 @@ describe("a password that expires", { concurrency: true }, () => {
 			test(place, async (t) => {
 				const { servers, options, connections } = await start(t);
 				const tokens = new TokenService(t, servers, LIFE_MS);
-				const own = { connectionName: fresh("name"), credentials: tokens.credentials, commandTimeout: 20_000 };
+				const own = {
+					connectionName: fresh("name"),
+					credentials: tokens.credentials,
+					commandTimeout: 20_000,
+					slowMs: 60_000,
+				};
 				const doors = open(t, { ...options, ...own });
 				const { storage, store } = doors;
 				await storage.ping();
