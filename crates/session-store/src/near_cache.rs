@@ -505,10 +505,8 @@ impl NearCache {
     /// Starts a feed: its connection reports every change from `sent` on. What was read before is
     /// taken away.
     pub(crate) fn start_feed(&self, connection: FeedConnection, sent: TwoClockTime) {
-        let mut state = self.state.lock();
         let on = FeedState::On { number: connection.number, heartbeat: sent };
-        state.feeds.insert(connection.feed, on);
-        self.feeds_changed(&mut state);
+        self.set_feed(connection.feed, on);
     }
 
     /// Records an answered heartbeat: every change that the server reported until `sent` has been
@@ -563,8 +561,15 @@ impl NearCache {
 
     /// Turns a feed off whose connection cannot report changes.
     pub(crate) fn disable_feed(&self, feed: u64, reason: &str) {
+        self.set_feed(feed, FeedState::Off(reason.to_owned()));
+    }
+
+    /// Sets the state of a feed, unless it has been removed meanwhile: the attempt to connect to a
+    /// server may end after a change of the cluster's map has removed that server.
+    fn set_feed(&self, feed: u64, state_now: FeedState) {
         let mut state = self.state.lock();
-        state.feeds.insert(feed, FeedState::Off(reason.to_owned()));
+        let Some(feed) = state.feeds.get_mut(&feed) else { return };
+        *feed = state_now;
         self.feeds_changed(&mut state);
     }
 

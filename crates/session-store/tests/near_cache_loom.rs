@@ -448,3 +448,17 @@ fn a_copy_is_stale_once_the_feed_stops() {
         copier.join().unwrap();
     });
 }
+
+#[test]
+fn a_removed_feed_does_not_come_back() {
+    model(|process| {
+        let starter =
+            spawn(process, |process| process.cache.start_feed(SECOND, TwoClockTime::now()));
+        process.cache.remove_feed(FIRST.feed);
+        starter.join().unwrap();
+        assert!(
+            process.cache.start_read(KEY, true).is_none(),
+            "a server that left feeds the cache"
+        );
+    });
+}
