@@ -106,18 +106,18 @@ impl SharedLink {
 
     /// Records that the link of this number is lost.
     pub(super) fn mark_lost(&self, number: u64) {
-        let what = format!("the connection to Redis at {} was lost", self.connector.address);
+        let what = || format!("the connection to Redis at {} was lost", self.connector.address);
         let is_lost = self.state.send_if_modified(|state| {
             let is_up = state.is_up_with(number);
             if is_up {
-                let why = Error::new(Code::Unavailable, what.clone());
+                let why = Error::new(Code::Unavailable, what());
                 let since = Instant::now();
                 *state = LinkState::Down(Outage { since, ended: number, next: None, why });
             }
             is_up
         });
         if is_lost {
-            self.events.publish(EventKind::Down, what);
+            self.events.publish(EventKind::Down, what());
         }
         if let Some(feed) = &self.connector.feed {
             feed.lose(number, FlushReason::Disconnected, "the connection was lost");
